@@ -1,0 +1,168 @@
+//! Opens captures: paths in, rows and footers out.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use mcrec_schema::{columns, footer::Footer};
+use polars::prelude::{
+    DataFrame, Engine, Expr, LazyFrame, ParquetReader, PlRefPath, ScanArgsParquet, SerReader,
+    UnionArgs, col, concat, lit,
+};
+
+/// One capture, of one file or several.
+pub(crate) struct Capture {
+    rows: LazyFrame,
+    /// What each file says of itself, in the order in which they are read.
+    pub(crate) footers: Vec<Footer>,
+}
+
+impl Capture {
+    /// Opens what `paths` name: files, directories of `*.parquet`, or globs.
+    ///
+    /// # Errors
+    ///
+    /// When there is nothing there, or something that is not a capture.
+    pub(crate) fn open(paths: &[PathBuf]) -> Result<Self> {
+        let files = files(paths)?;
+        let mut footers = Vec::with_capacity(files.len());
+        let mut frames = Vec::with_capacity(files.len());
+        for path in &files {
+            footers.push(read_footer(path)?);
+            frames.push(scan(path)?);
+        }
+        let rows =
+            concat(frames, UnionArgs::default()).context("cannot read the captures as one")?;
+        Ok(Self { rows, footers })
+    }
+
+    /// The rows, all columns.
+    pub(crate) fn rows(&self) -> LazyFrame {
+        self.rows.clone()
+    }
+
+    /// The operations: all rows but those of connections coming and going.
+    pub(crate) fn operations(&self) -> LazyFrame {
+        let events = [lit("connect"), lit("disconnect")];
+        self.rows().filter(
+            events.into_iter().map(|op| col(columns::OP).neq(op)).fold(lit(true), Expr::and),
+        )
+    }
+
+    /// For how long was recorded, in seconds: the time that is covered by any of
+    /// the files, so that files of one server and files of several add up alike.
+    pub(crate) fn seconds(&self) -> f64 {
+        let spans = self.footers.iter().map(|f| (f.capture.start_us, f.capture.end_us)).collect();
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 285 years")]
+        let micros = covered(spans) as f64;
+        micros / 1e6
+    }
+}
+
+/// The length of the union of `spans`.
+fn covered(mut spans: Vec<(i64, i64)>) -> i64 {
+    spans.sort_unstable();
+    let mut sum = 0;
+    let mut end = i64::MIN;
+    for (from, to) in spans {
+        sum += (to - from.max(end)).max(0);
+        end = end.max(to);
+    }
+    sum
+}
+
+/// Runs a query on the streaming engine.
+///
+/// # Errors
+///
+/// When polars cannot, as on a damaged file.
+pub(crate) fn collect(query: LazyFrame) -> Result<DataFrame> {
+    query
+        .collect_with_engine(Engine::Streaming)
+        .map(|result| result.unwrap_single())
+        .context("cannot read the capture; is the file damaged?")
+}
+
+fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            files.extend(matches(&path.join("*.parquet"))?);
+        } else if path.exists() {
+            files.push(path.clone());
+        } else {
+            files.extend(matches(path)?);
+        }
+    }
+    Ok(files)
+}
+
+fn matches(pattern: &Path) -> Result<Vec<PathBuf>> {
+    let text = pattern.to_str().with_context(|| format!("{} does not exist", pattern.display()))?;
+    let found: Vec<PathBuf> = glob::glob(text)
+        .map_err(|error| anyhow!("{}: {error}", pattern.display()))?
+        .collect::<Result<_, _>>()?;
+    if found.is_empty() {
+        bail!("{}: no such file", pattern.display());
+    }
+    Ok(found)
+}
+
+fn read_footer(path: &Path) -> Result<Footer> {
+    let name = path.display();
+    let file = File::open(path).map_err(|error| anyhow!("cannot open {name}: {error}"))?;
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        bail!("{name} is not a file");
+    }
+    let mut reader = ParquetReader::new(file);
+    let metadata = reader.get_metadata().map_err(|_| not_parquet(path))?;
+    let entries = metadata.key_value_metadata().as_deref().unwrap_or_default();
+    let footer = Footer::from_entries(|key| {
+        entries.iter().find(|entry| entry.key == key).and_then(|entry| entry.value.as_deref())
+    })
+    .map_err(|error| anyhow!("cannot read {name}: {error}"))?;
+    let schema = reader.schema().with_context(|| format!("cannot read {name}"))?;
+    for column in columns::schema().fields() {
+        if !schema.contains(column.name()) {
+            bail!("cannot read {name}: column {} is missing: the file is damaged", column.name());
+        }
+    }
+    Ok(footer)
+}
+
+fn not_parquet(path: &Path) -> anyhow::Error {
+    let name = path.display();
+    let journal = PathBuf::from(format!("{name}.journal"));
+    if journal.metadata().is_ok_and(|metadata| metadata.len() > 0) {
+        return anyhow!(
+            "{name} was cut off in the middle of a commit; {} holds what completes it",
+            journal.display()
+        );
+    }
+    anyhow!("{name} is not a Parquet file, or not a whole one")
+}
+
+fn scan(path: &Path) -> Result<LazyFrame> {
+    // Absolute, so that no name looks like an address to polars.
+    let path =
+        std::path::absolute(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let scanned = PlRefPath::try_from_path(&path).and_then(|path| {
+        LazyFrame::scan_parquet(path, ScanArgsParquet { glob: false, ..Default::default() })
+    });
+    scanned.with_context(|| format!("cannot open {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::covered;
+
+    #[test]
+    fn time_that_two_files_cover_counts_once() {
+        assert_eq!(covered(vec![]), 0);
+        assert_eq!(covered(vec![(10, 20), (20, 30)]), 20);
+        assert_eq!(covered(vec![(100, 110), (0, 10)]), 20);
+        assert_eq!(covered(vec![(0, 10), (5, 8), (9, 12)]), 12);
+    }
+}

@@ -1,0 +1,58 @@
+//! A table as CSV (RFC 4180).
+
+use std::io::{self, Write};
+
+use super::rfc3339;
+use crate::table::{Table, Unit, Value};
+
+/// Writes `table` with a header line.
+///
+/// # Errors
+///
+/// When `out` fails.
+pub(crate) fn write(table: &Table, out: &mut impl Write) -> io::Result<()> {
+    let header: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
+    writeln!(out, "{}", header.join(","))?;
+    for row in &table.rows {
+        let fields = table.columns.iter().zip(row).map(|(column, value)| match value {
+            Value::Null => String::new(),
+            Value::Text(text) => field(text),
+            Value::Int(time) if column.unit == Unit::Time => rfc3339(*time),
+            Value::Int(number) => number.to_string(),
+            Value::Float(number) => number.to_string(),
+        });
+        writeln!(out, "{}", fields.collect::<Vec<_>>().join(","))?;
+    }
+    Ok(())
+}
+
+/// A spreadsheet takes a field that begins with one of these for a formula, so
+/// it gets an apostrophe before it, which makes it text.
+fn field(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@']);
+    let text = if formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::field;
+
+    #[test]
+    fn fields_are_quoted_and_formulas_are_not_formulas() {
+        for (text, written) in [
+            ("user:1", "user:1"),
+            ("a,b", "\"a,b\""),
+            ("say \"hi\"", "\"say \"\"hi\"\"\""),
+            ("=cmd()", "'=cmd()"),
+            ("@SUM(A1,A2)", "\"'@SUM(A1,A2)\""),
+            ("-1", "'-1"),
+        ] {
+            assert_eq!(field(text), written);
+        }
+    }
+}

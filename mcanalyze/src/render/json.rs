@@ -1,0 +1,90 @@
+//! Answers as one JSON object.
+
+use std::io::{self, Write};
+
+use mcrec_schema::footer::Footer;
+use serde_json::{Map, Value as Json, json};
+
+use super::rfc3339;
+use crate::{
+    query::{latency::Latency, summary::Summary},
+    table::{Table, Unit, Value},
+};
+
+/// Writes `{"capture": …, "top": […], "latency": …}`, the last only if asked for.
+///
+/// # Errors
+///
+/// When `out` fails.
+pub(crate) fn write(
+    summary: &Summary,
+    top: &Table,
+    latency: Option<&Latency>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let mut object = Map::new();
+    object.insert("capture".to_owned(), capture(summary));
+    object.insert("top".to_owned(), rows(top));
+    if let Some(latency) = latency {
+        let parts = json!({
+            "percentiles": rows(&latency.percentiles),
+            "histogram": rows(&latency.histogram),
+        });
+        object.insert("latency".to_owned(), parts);
+    }
+    serde_json::to_writer_pretty(&mut *out, &Json::Object(object))?;
+    writeln!(out)
+}
+
+fn capture(summary: &Summary) -> Json {
+    let lost = summary.losses.total();
+    json!({
+        "start": rfc3339(summary.start),
+        "end": rfc3339(summary.end),
+        "duration_s": summary.seconds,
+        "operations": summary.operations,
+        "rate": summary.rate,
+        "hits": summary.hits,
+        "misses": summary.misses,
+        "hit_ratio": summary.hit_ratio,
+        "distinct_keys": summary.distinct_keys,
+        "bytes_returned": summary.bytes_returned,
+        "bytes_stored": summary.bytes_stored,
+        "bandwidth_kbps": summary.bandwidth_kbps,
+        "complete": summary.is_complete(),
+        "seen": summary.seen,
+        "lost": lost,
+        "losses": summary.losses,
+        "incomplete": summary.incomplete,
+        "requests_without_operation": summary.requests_without_operation,
+        "percentiles": "nearest rank",
+        "files": summary.footers.iter().map(file).collect::<Vec<_>>(),
+    })
+}
+
+fn file(footer: &Footer) -> Json {
+    json!({
+        "capture": footer.capture,
+        "target": footer.target,
+        "source": footer.source,
+        "cost": footer.cost,
+        "privacy": footer.privacy,
+    })
+}
+
+fn rows(table: &Table) -> Json {
+    let row = |row: &Vec<Value>| {
+        let fields = table.columns.iter().zip(row).map(|(column, value)| {
+            let value = match value {
+                Value::Null => Json::Null,
+                Value::Text(text) => Json::from(text.as_str()),
+                Value::Int(time) if column.unit == Unit::Time => Json::from(rfc3339(*time)),
+                Value::Int(number) => Json::from(*number),
+                Value::Float(number) => Json::from(*number),
+            };
+            (column.name.to_owned(), value)
+        });
+        Json::Object(fields.collect())
+    };
+    Json::Array(table.rows.iter().map(row).collect())
+}

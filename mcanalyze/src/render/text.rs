@@ -1,0 +1,316 @@
+//! Answers for people, in a terminal.
+
+use std::io::{self, Write};
+
+use comfy_table::{
+    Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table as Grid, Width,
+};
+use mcrec_schema::footer::Footer;
+
+use super::{rfc3339, system_time};
+use crate::{
+    query::{
+        latency::{ALL, Latency},
+        summary::Summary,
+    },
+    table::{Column, Table, Unit, Value},
+};
+
+/// Width of the longest bar of a histogram.
+const BAR: usize = 40;
+/// Longer keys are wrapped, where the width is known.
+const KEY_MIN: u16 = 16;
+
+/// Writes the summary.
+///
+/// # Errors
+///
+/// When `out` fails.
+pub(crate) fn summary(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
+    for footer in &summary.footers {
+        line(out, "memcached", &target(footer))?;
+    }
+    let until = format!("{} to {}", second(summary.start), second(summary.end));
+    line(out, "recorded", &format!("{until} UTC ({})", duration(summary.seconds)))?;
+    let rate = summary.rate.map(|rate| format!(" ({}/s)", rate_text(rate))).unwrap_or_default();
+    let keys = grouped(summary.distinct_keys);
+    line(out, "operations", &format!("{}{rate}, {keys} keys", grouped(summary.operations)))?;
+    let (hits, misses) = (grouped(summary.hits), grouped(summary.misses));
+    let ratio = summary.hit_ratio.map_or("-".to_owned(), percent);
+    line(out, "hit ratio", &format!("{ratio} ({hits} hits, {misses} misses)"))?;
+    let kbps = summary.bandwidth_kbps.map(|kbps| format!(" ({} kbps)", rate_text(kbps)));
+    let returned = bytes(summary.bytes_returned);
+    let stored = bytes(summary.bytes_stored);
+    let values = format!("{returned} returned, {stored} stored{}", kbps.unwrap_or_default());
+    line(out, "values", &values)?;
+    caveats(summary, out)?;
+    writeln!(out)
+}
+
+/// What must be known before any number is believed.
+fn caveats(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
+    let counted = |reasons: &mut dyn Iterator<Item = (&'static str, u64)>| {
+        let reasons = reasons.filter(|(_, count)| *count > 0);
+        let named = reasons.map(|(name, n)| format!("{} {}", name.replace('_', " "), grouped(n)));
+        named.collect::<Vec<_>>().join(", ")
+    };
+    let lost = summary.losses.total();
+    if lost > 0 {
+        let reasons = counted(&mut summary.losses.by_reason());
+        let text = format!(
+            "{} of {} operations are missing ({reasons}); counts are too low by that",
+            grouped(lost),
+            grouped(summary.seen)
+        );
+        line(out, "LOST", &text)?;
+    }
+    if summary.incomplete.total() > 0 {
+        let text = counted(&mut summary.incomplete.by_reason());
+        line(out, "INCOMPLETE", &format!("{text}; some latencies or keys are unknown"))?;
+    }
+    if summary.unended > 0 {
+        let text = "its recorder was cut off, or is still at work: operations after the last \
+                    commit are missing";
+        line(out, "UNFINISHED", text)?;
+    }
+    let mut blind: Vec<&str> = Vec::new();
+    for footer in &summary.footers {
+        for what in footer.source.cannot_see.iter().map(|blind| blind.what.as_str()) {
+            if !blind.contains(&what) {
+                blind.push(what);
+            }
+        }
+    }
+    if !blind.is_empty() {
+        line(out, "not seen", &blind.join("; "))?;
+    }
+    if summary.requests_without_operation > 0 {
+        let text =
+            format!("{} requests were of those", grouped(summary.requests_without_operation));
+        line(out, "", &text)?;
+    }
+    Ok(())
+}
+
+fn target(footer: &Footer) -> String {
+    let version = footer.target.version.as_deref().unwrap_or("of unknown version");
+    let mut text = format!("{version}, pid {} on {}", footer.target.pid, footer.capture.host);
+    if !footer.target.listening.is_empty() {
+        text = format!("{text}, {}", footer.target.listening.join(" "));
+    }
+    format!("{text}, seen through {}", footer.source.name)
+}
+
+/// A line of the summary. Host names and command lines are not ours: made safe.
+fn line(out: &mut impl Write, name: &str, text: &str) -> io::Result<()> {
+    writeln!(out, "{name:<11}{}", inert(text))
+}
+
+/// Writes a table whose lines are at most `width` columns wide, if there is a width.
+///
+/// # Errors
+///
+/// When `out` fails.
+pub(crate) fn table(table: &Table, width: Option<u16>, out: &mut impl Write) -> io::Result<()> {
+    // Hits and misses stand behind the hit ratio; programs get them all.
+    let shown =
+        |column: &Column| !matches!(column.name, "hits" | "misses") || table.columns.len() < 5;
+    let mut grid = Grid::new();
+    grid.load_style(comfy_table::presets::NOTHING);
+    let titles = table.columns.iter().filter(|column| shown(column));
+    grid.set_header(titles.map(|column| aligned(Cell::new(column.title), column.unit)));
+    for row in &table.rows {
+        let cells = table.columns.iter().zip(row).filter(|(column, _)| shown(column));
+        grid.add_row(
+            cells.map(|(column, value)| aligned(Cell::new(cell(column.unit, value)), column.unit)),
+        );
+    }
+    if let Some(width) = width {
+        grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        let units: Vec<Unit> = table.columns.iter().filter(|c| shown(c)).map(|c| c.unit).collect();
+        for (column, unit) in grid.column_iter_mut().zip(units) {
+            column.set_constraint(match unit {
+                Unit::Key => ColumnConstraint::LowerBoundary(Width::Fixed(KEY_MIN)),
+                _ => ColumnConstraint::ContentWidth,
+            });
+        }
+    }
+    for text in grid.lines() {
+        writeln!(out, "{}", text.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Writes percentiles, then a histogram for all commands together and for each.
+///
+/// # Errors
+///
+/// When `out` fails.
+pub(crate) fn latency(
+    latency: &Latency,
+    width: Option<u16>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    writeln!(out, "\nlatency")?;
+    table(&latency.percentiles, width, out)?;
+    let mut histogram = latency.histogram.rows.as_slice();
+    while let Some(Value::Text(name)) = histogram.first().map(|row| &row[0]) {
+        let end = histogram.iter().position(|row| row[0] != Value::Text(name.clone()));
+        let (buckets, rest) = histogram.split_at(end.unwrap_or(histogram.len()));
+        let title = if name == ALL { "all commands" } else { name };
+        writeln!(out, "\n{title}")?;
+        bars(buckets, out)?;
+        histogram = rest;
+    }
+    Ok(())
+}
+
+fn bars(buckets: &[Vec<Value>], out: &mut impl Write) -> io::Result<()> {
+    let number = |value: &Value| if let Value::Int(number) = value { *number } else { 0 };
+    let most = buckets.iter().map(|bucket| number(&bucket[3])).max().unwrap_or(0).max(1);
+    for bucket in buckets {
+        let (from, to) = (nanoseconds(number(&bucket[1])), nanoseconds(number(&bucket[2])));
+        let count = number(&bucket[3]);
+        let length =
+            usize::try_from(i128::from(count) * BAR as i128 / i128::from(most)).unwrap_or(0);
+        // What is there is seen, however little.
+        let bar = "█".repeat(length.max(usize::from(count > 0)));
+        writeln!(out, "{from:>9} to {to:>9} {:>12} {bar}", grouped(count))?;
+    }
+    Ok(())
+}
+
+fn aligned(cell: Cell, unit: Unit) -> Cell {
+    match unit {
+        Unit::Word | Unit::Key => cell,
+        _ => cell.set_alignment(CellAlignment::Right),
+    }
+}
+
+fn cell(unit: Unit, value: &Value) -> String {
+    match (unit, value) {
+        (_, Value::Null) => "-".to_owned(),
+        (_, Value::Text(text)) => inert(text),
+        (Unit::Nanoseconds, Value::Int(ns)) => nanoseconds(*ns),
+        (Unit::Bytes, Value::Int(number)) => bytes(*number),
+        (Unit::Time, Value::Int(micros)) => time_of_day(*micros),
+        (_, Value::Int(number)) => grouped(*number),
+        (Unit::Ratio, Value::Float(ratio)) => percent(*ratio),
+        (_, Value::Float(number)) => rate_text(*number),
+    }
+}
+
+/// Text that cannot do anything to a terminal or mislead about its order:
+/// control characters (captures keep those beyond ASCII), and characters that
+/// are invisible or reverse the direction, in Rust's notation.
+pub(crate) fn inert(text: &str) -> String {
+    let harmful = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+                | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+                | '\u{e0000}'..='\u{e0fff}')
+    };
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if harmful(c) {
+            safe.extend(c.escape_unicode());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// `1,234,567`.
+fn grouped(number: impl ToString) -> String {
+    let digits = number.to_string();
+    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits.as_str()), |rest| ("-", rest));
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).unwrap_or_default())
+        .collect();
+    format!("{sign}{}", groups.join(","))
+}
+
+fn rate_text(rate: f64) -> String {
+    if rate.abs() < 100.0 {
+        return format!("{rate:.1}");
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "for display")]
+    let whole = rate.round() as i64;
+    grouped(whole)
+}
+
+fn percent(ratio: f64) -> String {
+    format!("{:.1} %", ratio * 100.0)
+}
+
+fn bytes(bytes: i64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    scaled(bytes, 1024.0, "B", &UNITS)
+}
+
+fn nanoseconds(ns: i64) -> String {
+    const UNITS: [&str; 3] = ["µs", "ms", "s"];
+    scaled(ns, 1000.0, "ns", &UNITS)
+}
+
+/// Three digits or so, in the largest unit that leaves a whole part.
+fn scaled(number: i64, step: f64, small: &str, units: &[&str]) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "for display")]
+    let mut value = number as f64;
+    let mut name = small;
+    for unit in units {
+        if value < step {
+            break;
+        }
+        value /= step;
+        name = unit;
+    }
+    if name == small { format!("{number} {small}") } else { format!("{value:.1} {name}") }
+}
+
+fn duration(seconds: f64) -> String {
+    if seconds < 60.0 {
+        return format!("{seconds:.1} s");
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for display")]
+    let seconds = seconds.max(0.0) as u64;
+    format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// `2026-11-21 01:30:00`.
+fn second(micros: i64) -> String {
+    let text = humantime::format_rfc3339_seconds(system_time(micros)).to_string();
+    text.replace('T', " ").trim_end_matches('Z').to_owned()
+}
+
+/// `01:30:00.123`; the summary says of which day.
+fn time_of_day(micros: i64) -> String {
+    rfc3339(micros).get(11..23).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes, grouped, inert, nanoseconds, time_of_day};
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(grouped(-1_000), "-1,000");
+        assert_eq!(grouped(999), "999");
+        assert_eq!((bytes(1023), bytes(1536)), ("1023 B".into(), "1.5 KiB".into()));
+        assert_eq!(nanoseconds(999), "999 ns");
+        assert_eq!(nanoseconds(12_345_678), "12.3 ms");
+        assert_eq!(time_of_day(1_700_000_000_123_456), "22:13:20.123");
+    }
+
+    #[test]
+    fn nothing_a_client_chose_reaches_the_terminal_as_a_command() {
+        assert_eq!(inert("\u{1b}[31m\u{9b}2J"), "\\u{1b}[31m\\u{9b}2J");
+        assert_eq!(inert("user\u{202e}1:resu\u{200b}"), "user\\u{202e}1:resu\\u{200b}");
+        assert_eq!(inert("zażółć \\x0a 日本"), "zażółć \\x0a 日本");
+    }
+}

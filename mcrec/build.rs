@@ -1,0 +1,23 @@
+//! Compiles the BPF programs and generates their skeleton into `OUT_DIR`.
+
+use std::{env, path::PathBuf};
+
+use libbpf_cargo::SkeletonBuilder;
+
+/// C flags that do not depend on the target. `make lint` compiles with these too.
+const CLANG_FLAGS: [&str; 3] = ["-Wall", "-Werror", "-I../bpf"];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=../bpf");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let architecture = env::var("CARGO_CFG_TARGET_ARCH")?;
+    // Debian keeps <asm/errno.h>, which libbpf's usdt.bpf.h includes, in a
+    // folder of the architecture that clang does not search when it targets bpf.
+    let multiarch = format!("-idirafter/usr/include/{architecture}-linux-gnu");
+    let flags = CLANG_FLAGS.iter().map(ToString::to_string).chain([multiarch]);
+    SkeletonBuilder::new()
+        .source("../bpf/usdt.bpf.c")
+        .clang_args(flags)
+        .build_and_generate(out.join("usdt.skel.rs"))?;
+    Ok(())
+}

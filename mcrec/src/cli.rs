@@ -1,0 +1,120 @@
+//! The command line: words in, checked values out.
+
+use std::{path::PathBuf, str::FromStr, time::Duration};
+
+use bytesize::ByteSize;
+use clap::{Parser, ValueEnum};
+
+/// Records every operation of a running memcached into a Parquet capture.
+///
+/// Attaches to the unmodified server through eBPF and detaches when it ends:
+/// on Ctrl-C, after --duration or --max-events, or when memcached exits.
+/// Needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mcrec",
+    version,
+    after_help = "Exit status: 0 done; 1 done, but operations were lost or the capture is incomplete; \
+                  2 could not do it.\n\
+                  Read the capture with mcanalyze FILE, or with any Parquet reader."
+)]
+pub(crate) struct Cli {
+    /// Process id of the memcached to record [default: the only one running]
+    #[arg(short, long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pub(crate) pid: Option<i32>,
+
+    /// The capture to write; must not exist [default: mcrec-HOST-PID-TIME.parquet]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// How to see the operations: usdt is memcached's own probes (needs a
+    /// memcached built with --enable-dtrace, up to 1.6.39); auto chooses
+    #[arg(long, value_enum, default_value_t = SourceChoice::Auto)]
+    pub(crate) source: SourceChoice,
+
+    /// Stop after this long, as in 30s, 5m, 1h30m [default: no limit]
+    #[arg(long, value_name = "TIME", value_parser = positive_duration)]
+    pub(crate) duration: Option<Duration>,
+
+    /// Stop after writing this many operations [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_events: Option<u64>,
+
+    /// Seconds between commits: after each, the file on disk is a complete
+    /// capture of everything before. On long, slow recordings the interval
+    /// stretches (up to 60s) so that footers stay a small part of the file
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive_duration)]
+    pub(crate) commit_every: Duration,
+
+    /// Size of the ring between kernel and mcrec, 4KiB to 1GiB, rounded up to a
+    /// power of two. It absorbs bursts; kernel memory, charged to mcrec
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = ring_size)]
+    pub(crate) buffer_size: u32,
+
+    /// Say what would be recorded, how, and what cannot be seen; record nothing
+    #[arg(long)]
+    pub(crate) check: bool,
+
+    /// Replace the output file if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// No progress and no summary; warnings and errors only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// The sources that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SourceChoice {
+    /// The source that sees most of this memcached.
+    Auto,
+    /// memcached's own USDT probes.
+    Usdt,
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("must be more than zero".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(format!("{error}; write it as 30s, 5m or 1h30m")),
+    }
+}
+
+fn ring_size(text: &str) -> Result<u32, String> {
+    const MIN: u64 = 4 << 10;
+    const MAX: u64 = 1 << 30;
+    let size = ByteSize::from_str(text)?.as_u64();
+    if !(MIN..=MAX).contains(&size) {
+        return Err("must be between 4KiB and 1GiB".to_owned());
+    }
+    u32::try_from(size.next_power_of_two()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, positive_duration, ring_size};
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn ring_sizes_are_powers_of_two_within_limits() {
+        assert_eq!(ring_size("64MiB"), Ok(64 << 20));
+        assert_eq!(ring_size("5KiB"), Ok(8 << 10));
+        assert_eq!(ring_size("1GiB"), Ok(1 << 30));
+        for refused in ["0", "4095", "2GiB", "many", "-1"] {
+            assert!(ring_size(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_duration_of_nothing_is_refused() {
+        assert!(positive_duration("0s").is_err());
+        assert!(positive_duration("30").is_err());
+        assert!(positive_duration("1m30s").is_ok());
+    }
+}

@@ -1,0 +1,321 @@
+//! Operations from the records of the probes.
+//!
+//! memcached serves the requests of a connection strictly one after the other,
+//! and a connection never changes its worker, so the records of a connection
+//! come in order: start, the operations of that request (none, one, or one a
+//! key), and then either an end or, when replies are batched, the start of the
+//! next request. A connection is a descriptor and a generation: descriptors are
+//! reused at once. Other connections may come between at any point (a set whose
+//! value has not arrived yet lets the worker serve another), so nothing is
+//! paired by thread or by time.
+//!
+//! Each connection's records are numbered. A gap in the numbers is a lost
+//! record: whatever was open then keeps its operations and loses its latency.
+
+use std::{mem::size_of, ops::Range};
+
+use mcrec_schema::codes::{Op, Status};
+
+use super::{Malformed, Operation};
+use crate::{
+    probe::record::{mcrec_command, mcrec_head, mcrec_kind, mcrec_operation},
+    target::DESCRIPTORS_MAX,
+};
+
+/// The bytes of an operation's record before its key.
+const FIXED: usize = std::mem::offset_of!(mcrec_operation, key);
+/// A request with more keys than this is let go in parts, those but the last
+/// without a latency, so that one endless multi-get cannot take all memory.
+const KEYS_HELD: usize = 1 << 16;
+
+/// What pairing could not make an operation of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unpaired {
+    /// Requests that began and ended without showing an operation.
+    pub(crate) requests_without_operation: u64,
+}
+
+/// Pairs the records of one recording.
+#[derive(Debug, Default)]
+pub(crate) struct UsdtDecoder {
+    /// By file descriptor.
+    connections: Vec<Option<Box<Connection>>>,
+    last_conn_id: u64,
+    last_request_id: u64,
+    unpaired: Unpaired,
+}
+
+#[derive(Debug)]
+struct Connection {
+    id: u64,
+    generation: u32,
+    next_sequence: u32,
+    request: Request,
+}
+
+/// The request that a connection is being served. There is one for the life of
+/// the connection, so that a request costs no allocation.
+#[derive(Debug, Default)]
+struct Request {
+    open: bool,
+    /// When it started; `None` if its start was not seen.
+    start: Option<u64>,
+    operations: Vec<Held>,
+    /// The operations' keys, one after the other.
+    keys: Vec<u8>,
+    /// Keys that were already let go.
+    keys_before: u32,
+    id: Option<u64>,
+}
+
+/// An operation that waits for the end of its request.
+#[derive(Debug)]
+struct Held {
+    head: mcrec_head,
+    cas: u64,
+    key: Range<usize>,
+}
+
+impl UsdtDecoder {
+    /// Takes the next record and gives `out` every operation that it completes.
+    ///
+    /// # Errors
+    ///
+    /// When `record` is not a record of `bpf/mcrec.h`.
+    pub(crate) fn decode(
+        &mut self,
+        record: &[u8],
+        out: &mut impl FnMut(Operation<'_>),
+    ) -> Result<(), Malformed> {
+        let head = read_head(record)?;
+        let slot = self.slot(head.connection)?;
+        let mut connection = match self.connections[slot].take() {
+            Some(connection) if connection.generation == head.generation => connection,
+            before => {
+                if let Some(mut before) = before {
+                    self.close(&mut before, None, out);
+                }
+                self.new_connection(head.generation)
+            }
+        };
+        if head.sequence != connection.next_sequence {
+            self.close(&mut connection, None, out);
+        }
+        connection.next_sequence = head.sequence.wrapping_add(1);
+        let result = self.apply(&mut connection, head, record, out);
+        self.connections[slot] = Some(connection);
+        result
+    }
+
+    /// Gives out what is still open: requests whose end was not seen.
+    pub(crate) fn finish(&mut self, out: &mut impl FnMut(Operation<'_>)) {
+        for mut connection in std::mem::take(&mut self.connections).into_iter().flatten() {
+            self.close(&mut connection, None, out);
+        }
+    }
+
+    /// What could not be paired so far.
+    pub(crate) fn unpaired(&self) -> Unpaired {
+        self.unpaired
+    }
+
+    fn slot(&mut self, descriptor: u32) -> Result<usize, Malformed> {
+        let slot = usize::try_from(descriptor).map_err(|_| Malformed)?;
+        if descriptor >= DESCRIPTORS_MAX {
+            return Err(Malformed);
+        }
+        if slot >= self.connections.len() {
+            self.connections.resize_with(slot + 1, || None);
+        }
+        Ok(slot)
+    }
+
+    fn new_connection(&mut self, generation: u32) -> Box<Connection> {
+        self.last_conn_id += 1;
+        let id = self.last_conn_id;
+        Box::new(Connection { id, generation, next_sequence: 0, request: Request::default() })
+    }
+
+    fn apply(
+        &mut self,
+        connection: &mut Connection,
+        head: mcrec_head,
+        record: &[u8],
+        out: &mut impl FnMut(Operation<'_>),
+    ) -> Result<(), Malformed> {
+        match mcrec_kind(u32::from(head.kind)) {
+            mcrec_kind::MCREC_START => {
+                self.close(connection, Some(head.ts), out);
+                connection.request.begin(Some(head.ts));
+            }
+            mcrec_kind::MCREC_COMMAND => self.operation(connection, head, record, out)?,
+            mcrec_kind::MCREC_END => self.close(connection, Some(head.ts), out),
+            mcrec_kind::MCREC_CONNECT | mcrec_kind::MCREC_DISCONNECT => {
+                self.close(connection, None, out);
+            }
+            _ => return Err(Malformed),
+        }
+        Ok(())
+    }
+
+    fn operation(
+        &mut self,
+        connection: &mut Connection,
+        head: mcrec_head,
+        record: &[u8],
+        out: &mut impl FnMut(Operation<'_>),
+    ) -> Result<(), Malformed> {
+        let (cas, key) = read_operation(head, record)?;
+        let started = connection.request.open;
+        if !started {
+            // A request of its own, of unknown latency.
+            connection.request.begin(None);
+        }
+        connection.request.hold(head, cas, key);
+        if !started {
+            self.close(connection, None, out);
+        } else if connection.request.operations.len() >= KEYS_HELD {
+            self.let_go(connection, None, out);
+        }
+        Ok(())
+    }
+
+    /// Ends the open request, if any, at `end`, if that is known.
+    fn close(
+        &mut self,
+        connection: &mut Connection,
+        end: Option<u64>,
+        out: &mut impl FnMut(Operation<'_>),
+    ) {
+        let request = &mut connection.request;
+        if !std::mem::take(&mut request.open) {
+            return;
+        }
+        if request.operations.is_empty() && request.id.is_none() {
+            // Without an end it was cut off, by the end of the recording, of the
+            // connection, or by a loss: it may have shown an operation yet.
+            self.unpaired.requests_without_operation += u64::from(end.is_some());
+            return;
+        }
+        let latency = end.zip(request.start).map(|(end, start)| end.saturating_sub(start));
+        self.let_go(connection, latency, out);
+    }
+
+    fn let_go(
+        &mut self,
+        connection: &mut Connection,
+        latency: Option<u64>,
+        out: &mut impl FnMut(Operation<'_>),
+    ) {
+        let request = &mut connection.request;
+        let request_id = *request.id.get_or_insert_with(|| {
+            self.last_request_id += 1;
+            self.last_request_id
+        });
+        for held in request.operations.drain(..) {
+            let op = op(held.head.command);
+            let (status, value_size) = outcome(op, held.head.size);
+            out(Operation {
+                ts: held.head.ts,
+                op,
+                status,
+                key: (held.head.key_unreadable == 0).then(|| &request.keys[held.key]),
+                key_len: held.head.key_length,
+                value_size,
+                latency,
+                cas: cas(status, held.cas),
+                request_id,
+                key_index: request.keys_before,
+                conn_id: connection.id,
+                thread_id: held.head.thread,
+            });
+            request.keys_before += 1;
+        }
+        request.keys.clear();
+    }
+}
+
+impl Request {
+    fn begin(&mut self, start: Option<u64>) {
+        self.open = true;
+        self.start = start;
+        self.keys_before = 0;
+        self.id = None;
+    }
+
+    fn hold(&mut self, head: mcrec_head, cas: u64, key: &[u8]) {
+        let begin = self.keys.len();
+        self.keys.extend_from_slice(key);
+        self.operations.push(Held { head, cas, key: begin..self.keys.len() });
+    }
+}
+
+fn read_head(record: &[u8]) -> Result<mcrec_head, Malformed> {
+    if record.len() < size_of::<mcrec_head>() {
+        return Err(Malformed);
+    }
+    // SAFETY: the bytes are there, the read is unaligned, and mcrec_head is
+    // integers only, so that any bytes are one.
+    Ok(unsafe { record.as_ptr().cast::<mcrec_head>().read_unaligned() })
+}
+
+/// The CAS and the key of an operation's record.
+fn read_operation(head: mcrec_head, record: &[u8]) -> Result<(u64, &[u8]), Malformed> {
+    let key = record.get(FIXED..).ok_or(Malformed)?;
+    let known = (mcrec_command::MCREC_GET.0..=mcrec_command::MCREC_DELETE.0)
+        .contains(&u32::from(head.command));
+    if !known || key.len() != usize::from(head.key_length) {
+        return Err(Malformed);
+    }
+    let cas = &record[std::mem::offset_of!(mcrec_operation, cas)..FIXED];
+    Ok((u64::from_ne_bytes(cas.try_into().map_err(|_| Malformed)?), key))
+}
+
+fn op(command: u8) -> Op {
+    match mcrec_command(u32::from(command)) {
+        mcrec_command::MCREC_GET => Op::Get,
+        mcrec_command::MCREC_SET => Op::Set,
+        mcrec_command::MCREC_ADD => Op::Add,
+        mcrec_command::MCREC_REPLACE => Op::Replace,
+        mcrec_command::MCREC_APPEND => Op::Append,
+        mcrec_command::MCREC_PREPEND => Op::Prepend,
+        mcrec_command::MCREC_CAS => Op::Cas,
+        mcrec_command::MCREC_TOUCH => Op::Touch,
+        mcrec_command::MCREC_INCR => Op::Incr,
+        mcrec_command::MCREC_DECR => Op::Decr,
+        mcrec_command::MCREC_DELETE => Op::Delete,
+        _ => Op::Other,
+    }
+}
+
+/// Status and value size from the probe's `size`: the value's length plus the
+/// two bytes of its CRLF (also in the binary protocol), or -1.
+fn outcome(op: Op, size: i32) -> (Status, Option<u32>) {
+    let value_size = u32::try_from(size).ok().and_then(|size| size.checked_sub(2));
+    let found = size >= 0;
+    match op {
+        Op::Get if found => (Status::Hit, value_size),
+        Op::Get => (Status::Miss, None),
+        // The probe of touch is that of binary touch, which returns no value,
+        // and of binary gat, which does: so whether one was sent is not known.
+        Op::Touch if found => (Status::Touched, None),
+        Op::Touch => (Status::NotFound, None),
+        // Its probe gives the size whatever became of the store.
+        Op::Cas => (Status::Unknown, value_size),
+        // These fire on success only, and say nothing of a value.
+        Op::Incr | Op::Decr => (Status::Ok, None),
+        Op::Delete => (Status::Deleted, None),
+        _ if found => (Status::Stored, value_size),
+        _ => (Status::NotStored, None),
+    }
+}
+
+/// The item's CAS where the probe surely gives that: releases differ in what
+/// they give for a store that failed, and where there is none it is 0.
+fn cas(status: Status, cas: u64) -> Option<u64> {
+    let known = matches!(status, Status::Hit | Status::Stored | Status::Touched);
+    (known && cas != 0).then_some(cas)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! Thread 1: empties the ring into batches and hands them on. Nothing else.
+
+use std::{
+    cell::RefCell,
+    sync::{
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::SyncSender,
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use libbpf_rs::{AsRawLibbpf, MapCore, MapHandle, RingBuffer, RingBufferBuilder};
+
+/// Records to a batch, at most: it bounds the memory of the channel.
+const BATCH_RECORDS: usize = 4096;
+/// Batches that may wait in the channel. When it is full, drain waits, the ring
+/// fills, and the BPF programs count what no longer fits: the one place where
+/// load loses an operation.
+pub(crate) const CHANNEL_BATCHES: usize = 64;
+
+/// Records as they came from the ring.
+#[derive(Debug, Default)]
+pub(crate) struct RawBatch {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl RawBatch {
+    /// Adds a record.
+    pub(crate) fn push(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// The records, in order.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// An empty batch with room for as much as this one held.
+    fn successor(&self) -> Self {
+        Self {
+            bytes: Vec::with_capacity(self.bytes.len()),
+            ends: Vec::with_capacity(self.ends.len()),
+        }
+    }
+}
+
+/// What the drain is told, and what it tells, while it runs.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    /// End when the ring is empty. Set once no program can add to it any more.
+    pub(crate) end_when_empty: AtomicBool,
+    /// End now, whatever the ring still holds.
+    pub(crate) end_now: AtomicBool,
+    /// Bytes on the ring when it was last looked at.
+    pub(crate) ring_used: AtomicU64,
+}
+
+/// Drains the ring until told to stop, or until nobody receives any more.
+///
+/// # Errors
+///
+/// When the ring cannot be opened or read.
+pub(crate) fn run(
+    ring: &MapHandle,
+    batches: &SyncSender<RawBatch>,
+    control: &Control,
+) -> Result<()> {
+    let pause = pause(ring.max_entries());
+    let batch = RefCell::new(RawBatch::default());
+    let mut builder = RingBufferBuilder::new();
+    // Called from C: it must not panic, and it does nothing but copy.
+    builder
+        .add(ring, |record| {
+            batch.borrow_mut().push(record);
+            0
+        })
+        .context("cannot open the ring buffer")?;
+    let ring = builder.build().context("cannot open the ring buffer")?;
+    while !control.end_now.load(Ordering::Acquire) {
+        // Read before consuming: what was there when it was set is drained.
+        let last = control.end_when_empty.load(Ordering::Acquire);
+        control.ring_used.store(used(&ring), Ordering::Relaxed);
+        let records = consume(&ring)?;
+        if !batch.borrow().is_empty() {
+            let next = batch.borrow().successor();
+            if batches.send(batch.replace(next)).is_err() {
+                return Ok(());
+            }
+        }
+        if records == BATCH_RECORDS {
+            continue;
+        }
+        if last {
+            return Ok(());
+        }
+        thread::sleep(pause);
+    }
+    Ok(())
+}
+
+fn consume(ring: &RingBuffer<'_>) -> Result<usize> {
+    match usize::try_from(ring.consume_raw_n(BATCH_RECORDS)) {
+        Ok(records) => Ok(records),
+        Err(_) => bail!("cannot read the ring buffer any more"),
+    }
+}
+
+fn used(ring: &RingBuffer<'_>) -> u64 {
+    // SAFETY: the manager is alive, and its first ring, the only one, with it.
+    unsafe {
+        let ring = libbpf_sys::ring_buffer__ring(ring.as_libbpf_object().as_ptr(), 0);
+        libbpf_sys::ring__avail_data_size(ring)
+    }
+}
+
+/// The programs never wake us: a wake-up a record would cost the server more
+/// than all the rest. So the ring is looked at every few milliseconds, small
+/// ones more often: in less time than 100 MB/s, a million operations, would take
+/// to fill it.
+fn pause(ring_bytes: u32) -> Duration {
+    const BYTES_PER_SECOND: f64 = 100e6;
+    let fills_in = Duration::from_secs_f64(f64::from(ring_bytes) / BYTES_PER_SECOND);
+    (fills_in / 4).clamp(Duration::from_micros(200), Duration::from_millis(10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RawBatch;
+
+    #[test]
+    fn records_come_back_as_they_were() {
+        let mut batch = RawBatch::default();
+        let records: [&[u8]; 4] = [b"one", b"", b"three", b"4"];
+        for record in records {
+            batch.push(record);
+        }
+        assert_eq!(batch.records().collect::<Vec<_>>(), records);
+    }
+}

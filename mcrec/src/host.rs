@@ -1,0 +1,172 @@
+//! The machine that mcrec runs on: what its kernel can do and what we may do.
+
+use std::{
+    fmt, fs,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Result, bail};
+use procfs::process::Process;
+use rustix::time::{ClockId, clock_gettime};
+
+// Bits of a capability set, linux/capability.h.
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+
+/// What recording needs of the machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    /// Host name.
+    pub(crate) name: String,
+    /// Kernel release.
+    pub(crate) kernel: String,
+    /// What is needed, whether it is there, and what is missing when it is not.
+    pub(crate) needs: Vec<Need>,
+}
+
+/// One thing that recording needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Need {
+    /// What.
+    pub(crate) name: &'static str,
+    /// Whether it is there.
+    pub(crate) met: bool,
+    /// Where it comes from.
+    pub(crate) remedy: &'static str,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, if self.met { "yes" } else { "NO" })
+    }
+}
+
+impl Host {
+    /// Looks at this machine.
+    pub(crate) fn here() -> Self {
+        let uname = rustix::system::uname();
+        let capability = |bit: u32| {
+            let set =
+                Process::myself().and_then(|me| me.status()).map_or(0, |status| status.capeff);
+            set >> bit & 1 == 1 || set >> CAP_SYS_ADMIN & 1 == 1
+        };
+        let needs = vec![
+            Need {
+                name: "CAP_BPF",
+                met: capability(CAP_BPF),
+                remedy: "run as root, or give mcrec the capability CAP_BPF",
+            },
+            Need {
+                name: "CAP_PERFMON",
+                met: capability(CAP_PERFMON),
+                remedy: "run as root, or give mcrec the capability CAP_PERFMON",
+            },
+            Need {
+                name: "BTF",
+                met: Path::new("/sys/kernel/btf/vmlinux").exists(),
+                remedy: "the kernel must be built with CONFIG_DEBUG_INFO_BTF (and /sys be mounted)",
+            },
+            Need {
+                name: "BPF ring buffer",
+                met: kernel_at_least(&uname.release().to_string_lossy(), (5, 8)),
+                remedy: "the kernel must be 5.8 or newer",
+            },
+            Need {
+                name: "uprobes",
+                met: Path::new("/sys/bus/event_source/devices/uprobe").exists(),
+                remedy: "the kernel must be built with CONFIG_UPROBE_EVENTS (and /sys be mounted)",
+            },
+        ];
+        Self {
+            name: uname.nodename().to_string_lossy().into_owned(),
+            kernel: uname.release().to_string_lossy().into_owned(),
+            needs,
+        }
+    }
+
+    /// # Errors
+    ///
+    /// When something that recording needs is missing, with what and whence.
+    pub(crate) fn require(&self) -> Result<()> {
+        let missing: Vec<String> = self
+            .needs
+            .iter()
+            .filter(|need| !need.met)
+            .map(|need| format!("no {}: {}", need.name, need.remedy))
+            .collect();
+        if !missing.is_empty() {
+            bail!(
+                "cannot record on this machine (kernel {}):\n  {}",
+                self.kernel,
+                missing.join("\n  ")
+            );
+        }
+        Ok(())
+    }
+}
+
+fn kernel_at_least(release: &str, wanted: (u32, u32)) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= wanted,
+        _ => false,
+    }
+}
+
+/// `CLOCK_MONOTONIC`, the clock of the BPF programs, ns.
+pub(crate) fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}
+
+/// Wall clock minus [`monotonic_ns`], ns: the tightest of a few readings.
+pub(crate) fn clock_offset_ns() -> i64 {
+    let reading = || {
+        let before = monotonic_ns();
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let after = monotonic_ns();
+        let offset =
+            i128::try_from(wall.as_nanos()).unwrap_or(0) - i128::from(before.midpoint(after));
+        (after - before, i64::try_from(offset).unwrap_or(0))
+    };
+    (0..16).map(|_| reading()).min().map_or(0, |(_, offset)| offset)
+}
+
+/// A random UUID, from the kernel.
+pub(crate) fn uuid() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/uuid")
+        .map_or_else(|_| String::new(), |uuid| uuid.trim().to_owned())
+}
+
+/// CPU time (user and system) and peak resident memory (bytes) of this process,
+/// which has a ring of `ring_bytes` mapped.
+///
+/// The kernel maps the data of a ring twice in a row, so that records that wrap
+/// around are contiguous, and counts its pages twice.
+pub(crate) fn own_cost(ring_bytes: u32) -> (Duration, u64) {
+    let Ok(me) = Process::myself() else { return (Duration::ZERO, 0) };
+    let cpu = me.stat().map_or(Duration::ZERO, |stat| {
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand ticks")]
+        let ticks = (stat.utime + stat.stime) as f64;
+        #[expect(clippy::cast_precision_loss, reason = "one hundred")]
+        Duration::from_secs_f64(ticks / procfs::ticks_per_second() as f64)
+    });
+    let peak = me.status().ok().and_then(|status| status.vmhwm).unwrap_or(0) * 1024;
+    (cpu, peak.saturating_sub(u64::from(ring_bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kernel_at_least;
+
+    #[test]
+    fn kernel_releases_compare_by_number() {
+        assert!(kernel_at_least("5.10.0-35-amd64", (5, 8)));
+        assert!(kernel_at_least("6.18.44-fc", (5, 8)));
+        assert!(!kernel_at_least("4.19.0", (5, 8)));
+        assert!(!kernel_at_least("5.7.19", (5, 8)));
+        assert!(!kernel_at_least("", (5, 8)));
+    }
+}

@@ -1,0 +1,160 @@
+//! The kernel's counts of what it saw and lost, and how they add up.
+
+use std::mem::size_of;
+
+use anyhow::{Context, Result};
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use mcrec_schema::footer::{Incomplete, Loss, Losses};
+
+use crate::probe::{Statistics, record::mcrec_counters};
+
+/// Reads the counters of the BPF programs.
+pub(crate) struct KernelCounts {
+    counters: MapHandle,
+    statistics: Statistics,
+}
+
+/// What the kernel counted so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    operations: u64,
+    ring_full: u64,
+    argument_unreadable: u64,
+    connection_untracked: u64,
+    probe_missed: u64,
+    context_lost: u64,
+    key_unreadable: u64,
+}
+
+/// What happened to the records on this side of the ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// Rows in the file.
+    pub(crate) written: u64,
+    /// Decoded, but beyond `--max-events`: not wanted, so not a loss.
+    pub(crate) beyond_limit: u64,
+    /// Records that were none.
+    pub(crate) malformed: u64,
+    /// Decoded, but the file could not be written any more.
+    pub(crate) write_failed: u64,
+}
+
+/// How a recording stands when its losses are added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// There may be records on the ring.
+    Recording,
+    /// The ring was drained to empty after the last program had run.
+    Drained,
+    /// What was on the ring was left there.
+    Abandoned,
+}
+
+impl KernelCounts {
+    /// Counts from these.
+    pub(crate) fn new(counters: MapHandle, statistics: Statistics) -> Self {
+        Self { counters, statistics }
+    }
+
+    /// The programs' statistics.
+    pub(crate) fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// The counts now.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not give them.
+    pub(crate) fn read(&self) -> Result<Seen> {
+        let per_cpu = self
+            .counters
+            .lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY)
+            .context("cannot read the loss counters")?
+            .context("the loss counters are gone")?;
+        let (missed, context_missed) = self.statistics.missed();
+        let mut seen =
+            Seen { probe_missed: missed, context_lost: context_missed, ..Seen::default() };
+        for bytes in &per_cpu {
+            anyhow::ensure!(bytes.len() >= size_of::<mcrec_counters>(), "loss counters cut short");
+            // SAFETY: the bytes are there, the read is unaligned, and
+            // mcrec_counters is integers only.
+            let counters = unsafe { bytes.as_ptr().cast::<mcrec_counters>().read_unaligned() };
+            seen.add(&counters);
+        }
+        // A program that was skipped did not count its operation.
+        seen.operations += missed;
+        Ok(seen)
+    }
+}
+
+impl Seen {
+    fn add(&mut self, counters: &mcrec_counters) {
+        self.operations += counters.operations;
+        self.ring_full += counters.ring_full;
+        self.argument_unreadable += counters.argument_unreadable;
+        self.connection_untracked += counters.connection_untracked;
+        self.context_lost += counters.context_lost;
+        self.key_unreadable += counters.key_unreadable;
+    }
+
+    /// Operations lost in the kernel so far.
+    pub(crate) fn lost(&self) -> u64 {
+        self.loss(&Taken::default(), State::Recording).losses.total()
+    }
+
+    /// Adds up what the kernel saw and what became of it, without the series.
+    ///
+    /// While recording, operations on their way are neither written nor lost,
+    /// and so not yet seen. At the end whatever the kernel saw and nobody
+    /// counted is a loss too.
+    pub(crate) fn loss(&self, taken: &Taken, state: State) -> Loss {
+        let mut losses = Losses {
+            ring_full: self.ring_full,
+            argument_unreadable: self.argument_unreadable,
+            connection_untracked: self.connection_untracked,
+            probe_missed: self.probe_missed,
+            record_malformed: taken.malformed,
+            write_failed: taken.write_failed,
+            ..Losses::default()
+        };
+        let accounted = taken.written + taken.beyond_limit + losses.total();
+        let missing = self.operations.saturating_sub(accounted);
+        match state {
+            State::Recording => {}
+            State::Drained => losses.unaccounted = missing,
+            State::Abandoned => losses.abandoned = missing,
+        }
+        Loss {
+            seen: taken.written + losses.total(),
+            written: taken.written,
+            losses,
+            incomplete: Incomplete {
+                context_lost: self.context_lost,
+                key_unreadable: self.key_unreadable,
+            },
+            series: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Seen, State, Taken};
+
+    #[test]
+    fn what_is_seen_is_written_or_lost() {
+        let seen = Seen { operations: 100, ring_full: 7, probe_missed: 1, ..Seen::default() };
+        let taken = Taken { written: 80, beyond_limit: 4, malformed: 2, write_failed: 1 };
+        for (state, unaccounted, abandoned) in
+            [(State::Recording, 0, 0), (State::Drained, 5, 0), (State::Abandoned, 0, 5)]
+        {
+            let loss = seen.loss(&taken, state);
+            assert_eq!(loss.losses.unaccounted, unaccounted);
+            assert_eq!(loss.losses.abandoned, abandoned);
+            assert_eq!(loss.seen, loss.written + loss.losses.total());
+        }
+        // At the end: all that the kernel saw, but for what nobody wanted.
+        assert_eq!(seen.loss(&taken, State::Drained).seen, 100 - 4);
+    }
+}

@@ -1,0 +1,239 @@
+//! What mcrec says: the progress line, and the summary at the end.
+
+use std::{
+    fmt::Write as _,
+    io::{IsTerminal, stderr},
+    path::Path,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use bytesize::ByteSize;
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use mcrec_schema::footer::Footer;
+
+use crate::writer::Live;
+
+/// How often a line is printed where there is no terminal to redraw one on.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// The progress of a recording, on stderr.
+pub(crate) struct Progress {
+    how: How,
+    start: Instant,
+    /// Time and operations when the rate was last taken.
+    before: (Instant, u64),
+    rate: f64,
+}
+
+enum How {
+    Quiet,
+    Bar(ProgressBar),
+    Lines { last: Instant },
+}
+
+impl Progress {
+    /// Begins. With `quiet`, nothing is ever shown.
+    pub(crate) fn start(quiet: bool) -> Self {
+        let now = Instant::now();
+        let how = if quiet {
+            How::Quiet
+        } else if stderr().is_terminal() {
+            let bar = ProgressBar::new_spinner();
+            bar.set_style(ProgressStyle::default_spinner());
+            How::Bar(bar)
+        } else {
+            How::Lines { last: now }
+        };
+        Self { how, start: now, before: (now, 0), rate: 0.0 }
+    }
+
+    /// Shows how it stands. `ring` is the part of the ring that is full, 0 to 1.
+    pub(crate) fn show(&mut self, live: &Live, ring: f64, lost: u64) {
+        let operations = live.operations.load(Ordering::Relaxed);
+        let now = Instant::now();
+        let passed = now - self.before.0;
+        if passed >= Duration::from_secs(1) {
+            self.rate = per_second(operations - self.before.1, passed);
+            self.before = (now, operations);
+        }
+        let line = || {
+            let hits = live.hits.load(Ordering::Relaxed);
+            let gets = hits + live.misses.load(Ordering::Relaxed);
+            format!(
+                "{} {} operations, {}/s, hit ratio {}, {} written, ring {:.0} % full, {} lost",
+                clock(self.start.elapsed()),
+                HumanCount(operations),
+                count(self.rate),
+                percent(hits, gets),
+                ByteSize(live.bytes.load(Ordering::Relaxed)),
+                ring * 100.0,
+                HumanCount(lost),
+            )
+        };
+        match &mut self.how {
+            How::Quiet => {}
+            How::Bar(bar) => {
+                bar.set_message(line());
+                bar.tick();
+            }
+            How::Lines { last } if now - *last >= LINE_EVERY => {
+                eprintln!("{}", line());
+                *last = now;
+            }
+            How::Lines { .. } => {}
+        }
+    }
+
+    /// Takes the line away.
+    pub(crate) fn finish(self) {
+        if let How::Bar(bar) = self.how {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// The closing summary.
+pub(crate) fn summary(footer: &Footer, path: &Path, bytes: u64) -> String {
+    let capture = &footer.capture;
+    let loss = &footer.loss;
+    let duration = Duration::from_nanos(capture.end_monotonic_ns - capture.start_monotonic_ns);
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        writeln!(text, "{name:<11}{value}").expect("writing to a String cannot fail");
+    };
+    line(
+        "recorded",
+        format!(
+            "{} operations in {}, {}/s; ended: {}",
+            HumanCount(loss.written),
+            clock(duration),
+            count(per_second(loss.written, duration)),
+            capture.ended.as_deref().unwrap_or("unknown"),
+        ),
+    );
+    line("file", file(path, bytes, loss.written));
+    line("lost", lost(footer));
+    if footer.source.requests_without_operation > 0 {
+        line(
+            "not seen",
+            format!(
+                "{} requests fired no command probe (see mcrec --check)",
+                HumanCount(footer.source.requests_without_operation)
+            ),
+        );
+    }
+    line("cost", cost(footer, duration));
+    text
+}
+
+fn file(path: &Path, bytes: u64, rows: u64) -> String {
+    let mut text = format!("{}, {}", path.display(), ByteSize(bytes));
+    if rows > 0 {
+        #[expect(clippy::cast_precision_loss, reason = "for display")]
+        let each = bytes as f64 / rows as f64;
+        write!(text, ", {each:.1} bytes an operation").expect("writing to a String cannot fail");
+    }
+    text
+}
+
+fn lost(footer: &Footer) -> String {
+    let loss = &footer.loss;
+    let named = |reasons: &mut dyn Iterator<Item = (&'static str, u64)>| {
+        let named: Vec<String> = reasons
+            .filter(|(_, count)| *count > 0)
+            .map(|(reason, count)| format!("{} {}", reason.replace('_', " "), HumanCount(count)))
+            .collect();
+        named.join(", ")
+    };
+    let mut text = match loss.losses.total() {
+        0 => "nothing".to_owned(),
+        total => format!(
+            "{} of {} operations ({}): {}",
+            HumanCount(total),
+            HumanCount(loss.seen),
+            percent(total, loss.seen),
+            named(&mut loss.losses.by_reason())
+        ),
+    };
+    if loss.incomplete.total() > 0 {
+        write!(text, "; incomplete: {}", named(&mut loss.incomplete.by_reason()))
+            .expect("writing to a String cannot fail");
+    }
+    text
+}
+
+fn cost(footer: &Footer, duration: Duration) -> String {
+    let cost = &footer.cost;
+    let run_time = Duration::from_nanos(cost.run_time_ns());
+    let mut text = String::new();
+    if cost.run_count() > 0 {
+        write!(
+            text,
+            "in memcached {:.2} s of CPU in {} BPF runs ({} ns each, {} of one CPU); ",
+            run_time.as_secs_f64(),
+            HumanCount(cost.run_count()),
+            cost.run_time_ns() / cost.run_count(),
+            share(run_time, duration),
+        )
+        .expect("writing to a String cannot fail");
+    }
+    write!(
+        text,
+        "mcrec {:.2} s of CPU, {} of memory at peak",
+        cost.cpu_s,
+        ByteSize(cost.peak_memory)
+    )
+    .expect("writing to a String cannot fail");
+    text
+}
+
+fn per_second(operations: u64, time: Duration) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "for display")]
+    let operations = operations as f64;
+    if time.is_zero() { 0.0 } else { operations / time.as_secs_f64() }
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return "-".to_owned();
+    }
+    #[expect(clippy::cast_precision_loss, reason = "for display")]
+    let percent = part as f64 * 100.0 / whole as f64;
+    // A loss, however small, is not shown as none.
+    if part > 0 && percent < 0.01 { "under 0.01 %".to_owned() } else { format!("{percent:.2} %") }
+}
+
+fn share(part: Duration, whole: Duration) -> String {
+    if whole.is_zero() {
+        return "-".to_owned();
+    }
+    format!("{:.1} %", part.as_secs_f64() * 100.0 / whole.as_secs_f64())
+}
+
+fn count(number: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for display")]
+    let number = number.round().max(0.0) as u64;
+    HumanCount(number).to_string()
+}
+
+fn clock(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    if seconds < 60 {
+        return format!("{:.1} s", duration.as_secs_f64());
+    }
+    format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent;
+
+    #[test]
+    fn a_small_loss_is_not_shown_as_none() {
+        assert_eq!(percent(1, 1_000_000), "under 0.01 %");
+        assert_eq!(percent(0, 1_000_000), "0.00 %");
+        assert_eq!(percent(1, 3), "33.33 %");
+        assert_eq!(percent(0, 0), "-");
+    }
+}

@@ -1,0 +1,129 @@
+//! When a recording ends, and how: the written sequence of stopping.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{Receiver, RecvTimeoutError, Sender},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+use crate::{
+    drain::Control,
+    host,
+    probe::Probes,
+    writer::{Ending, Notice, Written},
+};
+
+/// What can end a recording, or hurry its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// One of SIGINT, SIGTERM and SIGHUP.
+    Signal(i32),
+    /// memcached is gone.
+    TargetExited,
+    /// From the writer.
+    Notice(Notice),
+    /// The drain ended on its own, which it does only on an error.
+    DrainEnded,
+    /// The writer has made its final commit.
+    WriterEnded,
+}
+
+/// Reports signals and the end of process `pid` to `events` from now on.
+///
+/// # Errors
+///
+/// When there is no such process any more, or no thread or handler can be had.
+pub(crate) fn watch(pid: i32, events: &Sender<Event>) -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot handle signals")?;
+    let on_signal = events.clone();
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if on_signal.send(Event::Signal(signal)).is_err() {
+                    return;
+                }
+            }
+        })
+        .context("cannot start a thread")?;
+    let process = Pid::from_raw(pid).context("a process id is positive")?;
+    let process = pidfd_open(process, PidfdFlags::empty())
+        .with_context(|| format!("cannot watch process {pid}"))?;
+    let on_exit = events.clone();
+    thread::Builder::new()
+        .name("target".to_owned())
+        .spawn(move || {
+            let mut exited = [PollFd::new(&process, PollFlags::IN)];
+            while poll(&mut exited, None) == Err(Errno::INTR) {}
+            // Nobody listens when the recording is over already.
+            let _ = on_exit.send(Event::TargetExited);
+        })
+        .context("cannot start a thread")?;
+    Ok(())
+}
+
+/// Why the recording ends, as the capture will say it.
+pub(crate) fn reason(event: Event) -> &'static str {
+    match event {
+        Event::Signal(SIGINT) => "interrupted",
+        Event::Signal(_) => "terminated",
+        Event::TargetExited => "target exited",
+        Event::Notice(Notice::LimitReached) => "max-events",
+        Event::Notice(Notice::Failed) => "cannot write",
+        Event::DrainEnded | Event::WriterEnded => "recorder failed",
+    }
+}
+
+/// The threads of a recording and what they share.
+pub(crate) struct Running<'a> {
+    pub(crate) probes: Probes<'a>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) drain: JoinHandle<Result<()>>,
+    pub(crate) ending: Arc<Ending>,
+    pub(crate) writer: JoinHandle<Written>,
+    pub(crate) events: Receiver<Event>,
+}
+
+/// Stops: probes off, ring drained to empty, last batch handed over, channel
+/// closed, final commit, threads joined.
+///
+/// # Errors
+///
+/// When a thread failed.
+pub(crate) fn stop(mut running: Running<'_>, reason: &str) -> Result<Written> {
+    // The first reason counts; it is set before the writer can look at it.
+    let _ = running.ending.reason.set(reason.to_owned());
+    running.probes.pause();
+    let _ = running.ending.at.set(host::monotonic_ns());
+    running.probes.detach();
+    running.control.end_when_empty.store(true, Ordering::Release);
+    loop {
+        match running.events.recv_timeout(Duration::from_secs(3600)) {
+            // Impatience: leave the ring as it is and make the final commit.
+            Ok(Event::Signal(_)) => {
+                let _ = running.ending.abandoned.set(());
+                running.control.end_now.store(true, Ordering::Release);
+            }
+            Ok(Event::WriterEnded) | Err(RecvTimeoutError::Disconnected) => break,
+            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+    let drained = running.drain.join().map_err(|_| anyhow!("the draining thread failed"))?;
+    let written = running.writer.join().map_err(|_| anyhow!("the writing thread failed"))?;
+    drained.map(|()| written)
+}

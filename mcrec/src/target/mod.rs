@@ -1,0 +1,200 @@
+//! The memcached to record: finding it, and what can be known of it from outside.
+
+mod executable;
+
+use std::{collections::HashSet, fmt, fs, io, path::PathBuf};
+
+use anyhow::{Context, Result, bail};
+use procfs::{
+    ProcError,
+    net::{TcpState, UnixState},
+    process::{FDTarget, LimitValue, Process, all_processes},
+};
+
+pub(crate) use executable::Executable;
+#[cfg(test)]
+pub(crate) use executable::Version;
+
+/// No Linux process has descriptors beyond this (`fs.nr_open`'s default).
+pub(crate) const DESCRIPTORS_MAX: u32 = 1 << 20;
+/// Executables beyond this are not read: memcached has about one megabyte.
+const EXECUTABLE_MAX: u64 = 256 << 20;
+
+/// A running memcached.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// Process id.
+    pub(crate) pid: i32,
+    /// The executable's path as the process itself sees it.
+    pub(crate) path: PathBuf,
+    /// What the executable says.
+    pub(crate) executable: Executable,
+    /// Its command line.
+    pub(crate) command_line: Vec<String>,
+    /// Addresses it listens on.
+    pub(crate) listening: Vec<String>,
+    /// Number of threads that serve connections.
+    pub(crate) worker_threads: usize,
+    /// Its descriptors are below this.
+    pub(crate) descriptors: u32,
+}
+
+/// A memcached that was found when none was named.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    /// Process id.
+    pub(crate) pid: i32,
+    command_line: String,
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>8}  {}", self.pid, self.command_line)
+    }
+}
+
+/// Every running process whose program is called memcached, by process id.
+///
+/// # Errors
+///
+/// When `/proc` cannot be listed.
+pub(crate) fn running() -> Result<Vec<Candidate>> {
+    let mut found = Vec::new();
+    for process in all_processes().context("cannot list /proc")? {
+        // A process may end while it is being looked at.
+        let Ok(process) = process else { continue };
+        let Ok(stat) = process.stat() else { continue };
+        if stat.comm.starts_with("memcached") && stat.state != 'Z' {
+            let command_line = process.cmdline().unwrap_or_default().join(" ");
+            found.push(Candidate { pid: process.pid(), command_line: printable(&command_line) });
+        }
+    }
+    found.sort_by_key(|candidate| candidate.pid);
+    Ok(found)
+}
+
+impl Target {
+    /// Looks at process `pid`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such process, it may not be looked at, or it is not a memcached.
+    pub(crate) fn of(pid: i32) -> Result<Self> {
+        let process = match Process::new(pid) {
+            Ok(process) => process,
+            Err(ProcError::NotFound(_)) => bail!("no process has pid {pid}"),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot look at process {pid}"));
+            }
+        };
+        if process.stat().is_ok_and(|stat| stat.pid != pid || stat.state == 'Z') {
+            bail!("process {pid} has exited");
+        }
+        let executable = read_executable(pid)?;
+        let path = process.exe().unwrap_or_default();
+        let executable = Executable::parse(&executable).with_context(|| {
+            format!("process {pid} is not a memcached that mcrec can read: {}", path.display())
+        })?;
+        if executable.version.is_none() && executable.probes.is_empty() {
+            bail!(
+                "process {pid} is not a memcached: its program {} neither states a memcached \
+                 version nor has memcached's probes",
+                path.display()
+            );
+        }
+        Ok(Self {
+            pid,
+            path,
+            executable,
+            command_line: process.cmdline().unwrap_or_default(),
+            listening: listening(&process),
+            worker_threads: worker_threads(&process),
+            descriptors: descriptors(&process),
+        })
+    }
+
+    /// A path of the executable that works from here, also when the process
+    /// lives in a container or its file was replaced on disk since it started.
+    pub(crate) fn executable_file(&self) -> PathBuf {
+        executable_file(self.pid)
+    }
+
+    /// Its version for people.
+    pub(crate) fn version(&self) -> &str {
+        self.executable.version.as_ref().map_or("of unknown version", |version| &version.text)
+    }
+}
+
+fn executable_file(pid: i32) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/exe"))
+}
+
+fn read_executable(pid: i32) -> Result<Vec<u8>> {
+    let path = executable_file(pid);
+    let size = match fs::metadata(&path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => bail!(
+            "may not look at process {pid}: run as root, or with CAP_SYS_PTRACE, CAP_BPF and \
+             CAP_PERFMON"
+        ),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            bail!("process {pid} has no program file: it is a kernel thread or has just exited")
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    if size > EXECUTABLE_MAX {
+        bail!("process {pid} is not a memcached: its program has {size} bytes");
+    }
+    fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn worker_threads(process: &Process) -> usize {
+    let Ok(tasks) = process.tasks() else { return 0 };
+    tasks.flatten().filter(|task| task.stat().is_ok_and(|stat| stat.comm == "mc-worker")).count()
+}
+
+fn descriptors(process: &Process) -> u32 {
+    // The hard limit: memcached, or prlimit from outside, may raise the soft one.
+    let limit = process.limits().map(|limits| limits.max_open_files.hard_limit);
+    let limit = match limit {
+        Ok(LimitValue::Value(limit)) => u32::try_from(limit).unwrap_or(DESCRIPTORS_MAX),
+        Ok(LimitValue::Unlimited) | Err(_) => DESCRIPTORS_MAX,
+    };
+    limit.clamp(1, DESCRIPTORS_MAX)
+}
+
+/// Addresses of listening sockets. For information only: what cannot be read is left out.
+fn listening(process: &Process) -> Vec<String> {
+    let sockets: HashSet<u64> = process
+        .fd()
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|fd| match fd.target {
+            FDTarget::Socket(inode) => Some(inode),
+            _ => None,
+        })
+        .collect();
+    let tcp = [process.tcp(), process.tcp6()]
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.state == TcpState::Listen && sockets.contains(&entry.inode))
+        .map(|entry| entry.local_address.to_string());
+    let unix = process
+        .unix()
+        .into_iter()
+        .flatten()
+        .filter(|entry| {
+            // A listening unix socket is the one that is bound but not connected.
+            entry.state == UnixState::UNCONNECTED && sockets.contains(&entry.inode)
+        })
+        .filter_map(|entry| entry.path)
+        .map(|path| format!("unix:{}", printable(&path.to_string_lossy())));
+    tcp.chain(unix).collect()
+}
+
+/// `text` on one line and without terminal escapes: a process chooses its own command line.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}

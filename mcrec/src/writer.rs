@@ -1,0 +1,380 @@
+//! Thread 2: takes batches of raw records, decodes and writes them, and commits.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, anyhow};
+use mcrec_schema::{codes::Status, footer::Footer};
+
+use crate::{
+    batch::Batch,
+    decode::{Operation, UsdtDecoder},
+    drain::RawBatch,
+    host,
+    loss::{KernelCounts, State, Taken},
+    sink::Sink,
+};
+
+/// Rows that are built before they are handed to the Parquet writer.
+const BATCH_ROWS: usize = 8192;
+/// Encoded bytes that wait for a commit, at most.
+const PENDING_BYTES: usize = 64 << 20;
+
+/// What the progress line shows; kept by the writer, read by the main thread.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    /// Operations decoded for writing.
+    pub(crate) operations: AtomicU64,
+    /// Those that hit.
+    pub(crate) hits: AtomicU64,
+    /// Those that missed.
+    pub(crate) misses: AtomicU64,
+    /// Size of the file on disk, bytes.
+    pub(crate) bytes: AtomicU64,
+}
+
+/// Why a recording ends. Set before the ring is drained for the last time.
+#[derive(Debug, Default)]
+pub(crate) struct Ending {
+    /// In words, for the capture.
+    pub(crate) reason: OnceLock<String>,
+    /// When the probes were switched off, `CLOCK_MONOTONIC`, ns.
+    pub(crate) at: OnceLock<u64>,
+    /// Records were left on the ring.
+    pub(crate) abandoned: OnceLock<()>,
+}
+
+/// How the writing went.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// The footer as it stands in the file (or would, had it been written).
+    pub(crate) footer: Footer,
+    /// Size of the file, bytes.
+    pub(crate) bytes: u64,
+    /// Why the file could not be written to the end.
+    pub(crate) failure: Option<anyhow::Error>,
+}
+
+/// Everything the thread owns.
+pub(crate) struct Writer {
+    pub(crate) sink: Sink,
+    pub(crate) kernel: KernelCounts,
+    /// The footer so far: the fixed parts filled in, the others kept up.
+    pub(crate) footer: Footer,
+    pub(crate) commit_every: Duration,
+    pub(crate) max_events: Option<u64>,
+    /// Size of the ring, for the memory account.
+    pub(crate) ring_bytes: u32,
+    pub(crate) live: Arc<Live>,
+    pub(crate) ending: Arc<Ending>,
+}
+
+/// What the main thread is told while the writer works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// `--max-events` operations are there.
+    LimitReached,
+    /// The file cannot be written any more.
+    Failed,
+}
+
+impl Writer {
+    /// Works until the channel is closed, then makes the final commit.
+    pub(crate) fn run(mut self, batches: &Receiver<RawBatch>, notice: impl Fn(Notice)) -> Written {
+        let mut rows = Rows::new(self.footer.capture.clock_offset_ns, self.max_events);
+        match self.record(batches, &mut rows, &notice) {
+            Ok(()) => self.close(),
+            Err(failure) => {
+                notice(Notice::Failed);
+                self.close_failed(rows, batches, failure)
+            }
+        }
+    }
+
+    fn record(
+        &mut self,
+        batches: &Receiver<RawBatch>,
+        rows: &mut Rows,
+        notice: &impl Fn(Notice),
+    ) -> Result<()> {
+        let mut commits = Commits::new(self.commit_every);
+        let mut limit_told = false;
+        loop {
+            match batches.recv_timeout(commits.due_in()) {
+                Ok(batch) => self.take(&batch, rows)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if rows.gathered.limit_reached() && !limit_told {
+                limit_told = true;
+                notice(Notice::LimitReached);
+            }
+            if commits.due_in().is_zero() || self.sink.pending_bytes() >= PENDING_BYTES {
+                self.commit(rows, State::Recording, &mut commits)?;
+            }
+            self.tell(rows);
+        }
+        rows.finish();
+        self.footer.capture.ended = Some(self.reason());
+        self.commit(rows, self.final_state(), &mut commits)?;
+        self.tell(rows);
+        Ok(())
+    }
+
+    fn take(&mut self, batch: &RawBatch, rows: &mut Rows) -> Result<()> {
+        for record in batch.records() {
+            rows.decode(record);
+            if rows.gathered.batch.rows() >= BATCH_ROWS {
+                self.sink.write(&rows.gathered.batch.take()?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, rows: &mut Rows, state: State, commits: &mut Commits) -> Result<()> {
+        if rows.gathered.batch.rows() > 0 {
+            self.sink.write(&rows.gathered.batch.take()?)?;
+        }
+        self.footer.capture.commit_interval_s = commits.interval.as_secs_f64();
+        let lost_before = self.footer.loss.losses.total();
+        self.describe(rows, rows.gathered.decoded, 0, state)?;
+        let idle = self.sink.uncommitted_rows() == 0
+            && self.footer.loss.losses.total() == lost_before
+            && state == State::Recording;
+        let footer_bytes = if idle { 0 } else { self.sink.commit(&self.footer)? };
+        commits.done(footer_bytes as u64, self.sink.bytes());
+        Ok(())
+    }
+
+    /// Brings the parts of the footer that change up to date.
+    fn describe(
+        &mut self,
+        rows: &Rows,
+        written: u64,
+        write_failed: u64,
+        state: State,
+    ) -> Result<()> {
+        let taken = Taken {
+            written,
+            write_failed,
+            beyond_limit: rows.gathered.beyond_limit,
+            malformed: rows.malformed,
+        };
+        let capture = &mut self.footer.capture;
+        let from = capture.end_us;
+        capture.end_monotonic_ns = self.ending.at.get().copied().unwrap_or_else(host::monotonic_ns);
+        capture.end_us = wall_us(capture.end_monotonic_ns, capture.clock_offset_ns);
+        let mut loss = self.kernel.read()?.loss(&taken, state);
+        loss.series = std::mem::take(&mut self.footer.loss.series);
+        let lost_before = self.footer.loss.losses.total();
+        let lost = loss.losses.total().saturating_sub(lost_before).cast_signed();
+        match loss.series.last_mut() {
+            // A stretch without loss is one entry, however long.
+            Some(last) if lost == 0 && last[2] == 0 => last[1] = capture.end_us,
+            _ => loss.series.push([from, capture.end_us, lost]),
+        }
+        self.footer.loss = loss;
+        let (cpu, peak_memory) = host::own_cost(self.ring_bytes);
+        self.footer.cost.programs = self.kernel.statistics().cost();
+        self.footer.cost.cpu_s = cpu.as_secs_f64();
+        self.footer.cost.peak_memory = peak_memory;
+        self.footer.source.requests_without_operation =
+            rows.decoder.unpaired().requests_without_operation;
+        Ok(())
+    }
+
+    fn close(self) -> Written {
+        let bytes = self.sink.bytes();
+        let failure = self.sink.close().err();
+        Written { footer: self.footer, bytes, failure }
+    }
+
+    /// The file could not be written. What was committed stays; what came after
+    /// is counted, in the file too if there is room for that.
+    fn close_failed(
+        mut self,
+        mut rows: Rows,
+        batches: &Receiver<RawBatch>,
+        failure: anyhow::Error,
+    ) -> Written {
+        // Until the probes are off and the ring is empty: the count is of all.
+        for batch in batches {
+            batch.records().for_each(|record| rows.decode(record));
+            rows.gathered.batch = Batch::new(0);
+        }
+        rows.finish();
+        let written = self.sink.committed_rows();
+        let write_failed = rows.gathered.decoded - written;
+        self.footer.capture.ended = Some(self.reason());
+        let amended = self
+            .describe(&rows, written, write_failed, self.final_state())
+            .and_then(|()| self.sink.amend(&self.footer));
+        let bytes = self.sink.bytes();
+        let failure = match amended.and(self.sink.close()) {
+            Ok(()) => failure,
+            Err(also) => anyhow!("{failure:#}; its footer could not be completed either: {also:#}"),
+        };
+        Written { footer: self.footer, bytes, failure: Some(failure) }
+    }
+
+    fn reason(&self) -> String {
+        self.ending.reason.get().cloned().unwrap_or_else(|| "recorder failed".to_owned())
+    }
+
+    fn final_state(&self) -> State {
+        match self.ending.abandoned.get() {
+            None => State::Drained,
+            Some(()) => State::Abandoned,
+        }
+    }
+
+    fn tell(&self, rows: &Rows) {
+        let Gathered { decoded, hits, misses, .. } = rows.gathered;
+        self.live.operations.store(decoded, Ordering::Relaxed);
+        self.live.hits.store(hits, Ordering::Relaxed);
+        self.live.misses.store(misses, Ordering::Relaxed);
+        self.live.bytes.store(self.sink.bytes(), Ordering::Relaxed);
+    }
+}
+
+/// Wall-clock time, µs since the epoch, of a monotonic time, ns.
+pub(crate) fn wall_us(monotonic_ns: u64, clock_offset_ns: i64) -> i64 {
+    (monotonic_ns.cast_signed() + clock_offset_ns).div_euclid(1000)
+}
+
+/// Records on their way to becoming rows.
+struct Rows {
+    decoder: UsdtDecoder,
+    malformed: u64,
+    gathered: Gathered,
+}
+
+/// Operations that were decoded.
+struct Gathered {
+    batch: Batch,
+    max_events: u64,
+    beyond_limit: u64,
+    decoded: u64,
+    hits: u64,
+    misses: u64,
+}
+
+impl Rows {
+    fn new(clock_offset: i64, max_events: Option<u64>) -> Self {
+        let gathered = Gathered {
+            batch: Batch::new(clock_offset),
+            max_events: max_events.unwrap_or(u64::MAX),
+            beyond_limit: 0,
+            decoded: 0,
+            hits: 0,
+            misses: 0,
+        };
+        Self { decoder: UsdtDecoder::default(), malformed: 0, gathered }
+    }
+
+    fn decode(&mut self, record: &[u8]) {
+        let decoded = self.decoder.decode(record, &mut |operation| self.gathered.take(&operation));
+        self.malformed += u64::from(decoded.is_err());
+    }
+
+    fn finish(&mut self) {
+        self.decoder.finish(&mut |operation| self.gathered.take(&operation));
+    }
+}
+
+impl Gathered {
+    fn take(&mut self, operation: &Operation<'_>) {
+        if self.limit_reached() {
+            self.beyond_limit += 1;
+            return;
+        }
+        self.decoded += 1;
+        self.hits += u64::from(operation.status == Status::Hit);
+        self.misses += u64::from(operation.status == Status::Miss);
+        self.batch.push(operation);
+    }
+
+    fn limit_reached(&self) -> bool {
+        self.decoded >= self.max_events
+    }
+}
+
+/// When to commit.
+struct Commits {
+    every: Duration,
+    /// In force now.
+    interval: Duration,
+    last: Instant,
+    footer_bytes: u64,
+}
+
+impl Commits {
+    /// Footers may take one byte of this many that are written,
+    const FOOTER_SHARE: u64 = 50;
+    /// or this many in all: a slow recording has small files and small footers.
+    const FOOTERS_FREE: u64 = 8 << 20;
+    /// However slow the recording, this is the most that a crash may cost.
+    const LONGEST: Duration = Duration::from_mins(1);
+
+    fn new(every: Duration) -> Self {
+        Self { every, interval: every, last: Instant::now(), footer_bytes: 0 }
+    }
+
+    fn due_in(&self) -> Duration {
+        self.interval.saturating_sub(self.last.elapsed())
+    }
+
+    /// A commit wrote a footer, and the file now has `file_bytes`. Each footer
+    /// holds all row groups so far, so on a long recording they would come to
+    /// be most of what is written: then commits are spaced.
+    fn done(&mut self, footer_bytes: u64, file_bytes: u64) {
+        self.last = Instant::now();
+        self.footer_bytes += footer_bytes;
+        let allowed = (file_bytes / Self::FOOTER_SHARE).max(Self::FOOTERS_FREE);
+        self.interval = if self.footer_bytes + footer_bytes <= allowed {
+            (self.interval / 2).max(self.every)
+        } else {
+            (self.interval * 2).min(Self::LONGEST).max(self.every)
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Commits;
+
+    /// The interval after each of `commits` commits that leave footers of
+    /// `footer` and row groups of `group` bytes.
+    fn interval(commits: u64, footer: u64, group: u64) -> Duration {
+        let mut clock = Commits::new(Duration::from_secs(5));
+        for number in 1..=commits {
+            clock.done(footer * number, group * number);
+        }
+        clock.interval
+    }
+
+    #[test]
+    fn commits_are_spaced_when_footers_would_outgrow_the_data() {
+        // Two minutes of a slow recording: as asked.
+        assert_eq!(interval(24, 2_500, 1_000), Duration::from_secs(5));
+        // Hours of one: a minute at most.
+        assert_eq!(interval(1_000, 2_500, 1_000), Duration::from_mins(1));
+        // Much data: as asked, however many commits there were.
+        assert_eq!(interval(90, 2_500, 6 << 20), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn an_interval_longer_than_the_longest_is_kept() {
+        let mut clock = Commits::new(Duration::from_mins(5));
+        clock.done(1 << 40, 0);
+        assert_eq!(clock.interval, Duration::from_mins(5));
+    }
+}

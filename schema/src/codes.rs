@@ -1,0 +1,86 @@
+//! The words that stand in the columns `op`, `status` and `protocol`.
+
+/// Defines an enum whose variants are the words of a column, in the order in
+/// which the recorder numbers them inside a file.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$word_doc])* #[doc = concat!("`", $word, "`")] $variant,)*
+        }
+
+        impl $name {
+            /// Every word, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The word as it stands in the column.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+    };
+}
+
+words! {
+    /// What was asked of the server (column `op`).
+    Op {
+        Get = "get",
+        Gets = "gets",
+        Gat = "gat",
+        Gats = "gats",
+        Touch = "touch",
+        Set = "set",
+        Add = "add",
+        Replace = "replace",
+        Append = "append",
+        Prepend = "prepend",
+        Cas = "cas",
+        Incr = "incr",
+        Decr = "decr",
+        Delete = "delete",
+        FlushAll = "flush_all",
+        Stats = "stats",
+        Version = "version",
+        Noop = "noop",
+        Debug = "debug",
+        Quit = "quit",
+        Auth = "auth",
+        Watch = "watch",
+        Other = "other",
+        /// A connection began; not a request.
+        Connect = "connect",
+        /// A connection ended; not a request.
+        Disconnect = "disconnect",
+    }
+}
+
+words! {
+    /// What became of it (column `status`).
+    Status {
+        Hit = "hit",
+        Miss = "miss",
+        Stored = "stored",
+        NotStored = "not_stored",
+        Exists = "exists",
+        NotFound = "not_found",
+        Deleted = "deleted",
+        Touched = "touched",
+        Ok = "ok",
+        Error = "error",
+        ClientError = "client_error",
+        ServerError = "server_error",
+        NoReply = "no_reply",
+        /// The source cannot tell. Never a guess.
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// How it was asked (column `protocol`).
+    Protocol {
+        Text = "text",
+        Meta = "meta",
+        Binary = "binary",
+    }
+}

@@ -1,0 +1,365 @@
+//! The key-value metadata in the Parquet footer: what a capture says of itself.
+//!
+//! Each part is one entry, its value JSON. A reader ignores fields it does not
+//! know, so that fields can be added without a new version.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::FORMAT_VERSION;
+
+/// Key of [`Format`].
+pub const FORMAT: &str = "mcrec.format";
+/// Key of [`Capture`].
+pub const CAPTURE: &str = "mcrec.capture";
+/// Key of [`Target`].
+pub const TARGET: &str = "mcrec.target";
+/// Key of [`Source`].
+pub const SOURCE: &str = "mcrec.source";
+/// Key of [`Loss`].
+pub const LOSS: &str = "mcrec.loss";
+/// Key of [`Cost`].
+pub const COST: &str = "mcrec.cost";
+/// Key of [`Privacy`].
+pub const PRIVACY: &str = "mcrec.privacy";
+
+/// The version of the format.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Format {
+    /// Readers refuse a version newer than their own.
+    pub version: u32,
+}
+
+/// When, where and by what the capture was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Capture {
+    /// A UUID.
+    pub id: String,
+    /// Version of mcrec.
+    pub mcrec_version: String,
+    /// The recorder's command line.
+    pub command_line: Vec<String>,
+    /// Host name.
+    pub host: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Start of recording, µs since the epoch, UTC.
+    pub start_us: i64,
+    /// End of recording, or the time of this commit; µs since the epoch, UTC.
+    pub end_us: i64,
+    /// Start of recording, `CLOCK_MONOTONIC`, ns.
+    pub start_monotonic_ns: u64,
+    /// End of recording, or the time of this commit; `CLOCK_MONOTONIC`, ns.
+    pub end_monotonic_ns: u64,
+    /// Wall clock minus monotonic clock at the start, ns. Every `ts` is
+    /// monotonic time plus this, so a clock step does not disturb the order.
+    pub clock_offset_ns: i64,
+    /// Why it ended (`interrupted`, `terminated`, `duration`, `max-events`,
+    /// `target exited`, …); null while recording, and so in a file whose
+    /// recorder was killed.
+    pub ended: Option<String>,
+    /// Seconds between commits that were in force at this one.
+    pub commit_interval_s: f64,
+}
+
+/// The memcached that was recorded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// Process id.
+    pub pid: i32,
+    /// Path of the executable as the process sees it.
+    pub executable: String,
+    /// ELF build id, hexadecimal.
+    pub build_id: Option<String>,
+    /// memcached's version, as the executable states it.
+    pub version: Option<String>,
+    /// memcached's command line.
+    pub command_line: Vec<String>,
+    /// Addresses it listens on (`127.0.0.1:11211`, `unix:/run/memcached.sock`).
+    pub listening: Vec<String>,
+    /// Number of worker threads.
+    pub worker_threads: usize,
+}
+
+/// How the operations were seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// `usdt`.
+    pub name: String,
+    /// What it attached to.
+    pub attached: Vec<Attached>,
+    /// The definition of `latency_ns`.
+    pub latency: String,
+    /// What it sees: groups of commands.
+    pub sees: Vec<String>,
+    /// What it cannot see, and why.
+    pub cannot_see: Vec<Blind>,
+    /// Columns that this source leaves null (or, for `quiet`, false).
+    pub columns_unknown: Vec<String>,
+    /// Requests that were seen to begin and end without showing an operation:
+    /// each was one of those that cannot be seen.
+    pub requests_without_operation: u64,
+}
+
+/// A probe that was attached to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attached {
+    /// Name of the probe.
+    pub probe: String,
+    /// Number of its call sites in the executable.
+    pub sites: usize,
+}
+
+/// A group of commands that the source cannot see.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Blind {
+    /// Which commands.
+    pub what: String,
+    /// The reason.
+    pub why: String,
+}
+
+/// What was lost. `seen = written + losses.total()`, always.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Loss {
+    /// Operations that the source saw.
+    pub seen: u64,
+    /// Rows in the capture.
+    pub written: u64,
+    /// Operations that are not in the capture, by reason.
+    pub losses: Losses,
+    /// What is in the capture but incomplete.
+    pub incomplete: Incomplete,
+    /// `[from, to, lost]` for each commit: µs since the epoch, UTC, and operations.
+    pub series: Vec<[i64; 3]>,
+}
+
+macro_rules! reasons {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: u64,)*
+        }
+
+        impl $name {
+            /// Each reason with its count, zeros too.
+            pub fn by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($field), self.$field),)*].into_iter()
+            }
+
+            /// The sum over all reasons.
+            pub fn total(&self) -> u64 {
+                self.by_reason().map(|(_, count)| count).sum()
+            }
+        }
+
+        impl std::ops::Add for $name {
+            type Output = Self;
+
+            fn add(self, other: Self) -> Self {
+                Self { $($field: self.$field + other.$field,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Operations that were seen but are not in the capture, by reason.
+    Losses {
+        /// No room on the kernel's ring: the recorder did not keep up.
+        ring_full,
+        /// The probe's connection or key length could not be read.
+        argument_unreadable,
+        /// The connection's descriptor lies beyond the connection table.
+        connection_untracked,
+        /// The kernel skipped the program because another was running there.
+        probe_missed,
+        /// A record from the ring that does not have the shape of one.
+        record_malformed,
+        /// The file could not be written any more.
+        write_failed,
+        /// Not drained, because a second signal asked to stop at once.
+        abandoned,
+        /// Seen by the kernel's count and found nowhere: a fault of mcrec.
+        unaccounted,
+    }
+}
+
+reasons! {
+    /// What is in the capture but incomplete.
+    Incomplete {
+        /// Records of the start or end of a request, or of a connection, that
+        /// were lost: operations beside them have a null latency.
+        context_lost,
+        /// Operations whose key's memory could not be read: `key` is null.
+        key_unreadable,
+    }
+}
+
+/// What recording cost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// By BPF program, from the kernel's own statistics.
+    pub programs: Vec<ProgramCost>,
+    /// CPU time of mcrec, user and system, seconds.
+    pub cpu_s: f64,
+    /// Peak resident memory of mcrec, bytes.
+    pub peak_memory: u64,
+}
+
+impl Cost {
+    /// Run time of all programs together, ns.
+    pub fn run_time_ns(&self) -> u64 {
+        self.programs.iter().map(|program| program.run_time_ns).sum()
+    }
+
+    /// Runs of all programs together.
+    pub fn run_count(&self) -> u64 {
+        self.programs.iter().map(|program| program.run_count).sum()
+    }
+}
+
+/// What one BPF program cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProgramCost {
+    /// Name of the program.
+    pub name: String,
+    /// How often it ran.
+    pub run_count: u64,
+    /// For how long, ns, in all.
+    pub run_time_ns: u64,
+}
+
+/// What was done to the keys.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Privacy {
+    /// How keys were hashed; null when they are as the clients sent them.
+    pub keys_hashed: Option<String>,
+}
+
+/// The whole footer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Footer {
+    /// When, where and by what.
+    pub capture: Capture,
+    /// Of which memcached.
+    pub target: Target,
+    /// How it was seen.
+    pub source: Source,
+    /// What was lost.
+    pub loss: Loss,
+    /// What it cost.
+    pub cost: Cost,
+    /// What was done to the keys.
+    pub privacy: Privacy,
+}
+
+/// Why a file's metadata is not that of a capture this version reads.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FooterError {
+    /// There is no `mcrec.format` entry: not a capture.
+    NotACapture,
+    /// The format is newer than this program.
+    Newer(u32),
+    /// The named entry is missing.
+    Missing(&'static str),
+    /// The named entry does not hold what it should.
+    Malformed(&'static str, String),
+}
+
+impl std::fmt::Display for FooterError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotACapture => {
+                write!(f, "it is not a capture of mcrec (no {FORMAT} in its footer)")
+            }
+            Self::Newer(version) => write!(
+                f,
+                "it has format version {version}, and this program reads up to version \
+                 {FORMAT_VERSION}: use a newer mcanalyze"
+            ),
+            Self::Missing(entry) => write!(f, "its footer has no {entry}: the file is damaged"),
+            Self::Malformed(entry, error) => write!(f, "its {entry} is damaged: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for FooterError {}
+
+impl Footer {
+    /// The footer as entries of Parquet key-value metadata.
+    pub fn to_entries(&self) -> Vec<(&'static str, String)> {
+        vec![
+            (FORMAT, json(&Format { version: FORMAT_VERSION })),
+            (CAPTURE, json(&self.capture)),
+            (TARGET, json(&self.target)),
+            (SOURCE, json(&self.source)),
+            (LOSS, json(&self.loss)),
+            (COST, json(&self.cost)),
+            (PRIVACY, json(&self.privacy)),
+        ]
+    }
+
+    /// Reads the footer from Parquet key-value metadata, where `entry` looks up
+    /// the value of a key.
+    ///
+    /// # Errors
+    ///
+    /// When it is no capture, newer than this version, or damaged.
+    pub fn from_entries<'a>(entry: impl Fn(&str) -> Option<&'a str>) -> Result<Self, FooterError> {
+        let format = entry(FORMAT).ok_or(FooterError::NotACapture)?;
+        let format: Format = parse(FORMAT, format)?;
+        if format.version > FORMAT_VERSION {
+            return Err(FooterError::Newer(format.version));
+        }
+        Ok(Self {
+            capture: required(&entry, CAPTURE)?,
+            target: required(&entry, TARGET)?,
+            source: required(&entry, SOURCE)?,
+            loss: required(&entry, LOSS)?,
+            cost: required(&entry, COST)?,
+            privacy: required(&entry, PRIVACY)?,
+        })
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("structs of strings and numbers are always JSON")
+}
+
+fn required<'a, T: DeserializeOwned>(
+    entry: impl Fn(&str) -> Option<&'a str>,
+    name: &'static str,
+) -> Result<T, FooterError> {
+    parse(name, entry(name).ok_or(FooterError::Missing(name))?)
+}
+
+fn parse<T: DeserializeOwned>(name: &'static str, text: &str) -> Result<T, FooterError> {
+    serde_json::from_str(text).map_err(|error| FooterError::Malformed(name, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Footer, FooterError, Losses};
+
+    #[test]
+    fn a_file_of_someone_else_is_told_from_a_newer_capture() {
+        assert_eq!(Footer::from_entries(|_| None), Err(FooterError::NotACapture));
+        assert_eq!(
+            Footer::from_entries(|_| Some(r#"{"version": 2, "more": []}"#)),
+            Err(FooterError::Newer(2))
+        );
+        assert!(matches!(
+            Footer::from_entries(|_| Some("{")),
+            Err(FooterError::Malformed("mcrec.format", _))
+        ));
+    }
+
+    #[test]
+    fn reasons_unknown_to_this_version_and_missing_ones_are_read() {
+        let losses: Losses = serde_json::from_str(r#"{"ring_full": 3, "later": 1}"#).unwrap();
+        assert_eq!(losses, Losses { ring_full: 3, ..Losses::default() });
+        assert_eq!(losses.total(), 3);
+    }
+}
