@@ -1,0 +1,50 @@
+# Cargo alone builds everything, once the Debian packages are there; this adds
+# the packages, the memcached to test with, and the checks.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+# Where cargo puts what it builds; everything else that is built goes there too.
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+MEMCACHED := $(TARGET)/memcached
+PYTHON := $(TARGET)/python/bin/python
+
+.PHONY: help
+help: ## list these
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: ## record a real memcached under load for ten seconds, and analyse the capture
+	sh tests/packages.sh tests
+	cargo build --release --bin mcrec --bin mcanalyze --example load
+	sh mcrec/examples/demo.sh "$(TARGET)"
+
+.PHONY: test
+test: packages lint memcached python ## everything; the tests that record need root
+	MCREC_MEMCACHED="$(MEMCACHED)" MCREC_PYTHON="$(PYTHON)" cargo test --workspace
+
+.PHONY: lint
+lint: ## format, clippy, the BPF programs and the fences of the design
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	sh tests/fences.sh
+
+.PHONY: packages
+packages: # what build and tests need from Debian
+	sh tests/packages.sh tests
+
+.PHONY: memcached
+memcached: # the releases to test with
+	sh tests/memcached-with-probes.sh 1.6.18 "$(MEMCACHED)"
+	sh tests/memcached-with-probes.sh 1.6.38 "$(MEMCACHED)"
+
+.PHONY: python
+python: $(TARGET)/python/ready # the engines to compare with
+
+$(TARGET)/python/ready: tests/requirements.txt
+	python3 -m venv "$(TARGET)/python"
+	"$(TARGET)/python/bin/pip" install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch "$@"
+
+.PHONY: clean
+clean: ## remove what was built
+	cargo clean

@@ -1,0 +1,58 @@
+#!/bin/sh
+# Records a real memcached under load for ten seconds and analyses the capture.
+# Run by `make demo`; the argument is cargo's target folder, with what was built.
+set -eu
+
+target=$1
+here=$(cd "$(dirname "$0")/../.." && pwd)
+mcrec=$target/release/mcrec
+mcanalyze=$target/release/mcanalyze
+seconds=10
+
+analyse() {
+	printf '\n$ mcanalyze %s --top 20\n\n' "$1"
+	"$mcanalyze" "$1" --top 20
+}
+
+# Whatever happens, what was started is ended and what was made is removed,
+# all but the capture.
+work=$(mktemp -d)
+started=
+clean() {
+	for pid in $started; do kill "$pid" 2>/dev/null || true; done
+	for pid in $started; do wait "$pid" 2>/dev/null || true; done
+	rm -rf "$work"
+}
+trap clean EXIT
+trap 'exit 130' INT TERM HUP
+
+sh "$here/tests/memcached-with-probes.sh" 1.6.18 "$target/memcached"
+
+user=
+[ "$(id -u)" != 0 ] || user="-u root"
+# shellcheck disable=SC2086 # two words or none
+MEMCACHED_PORT_FILENAME=$work/port \
+	"$target/memcached/memcached-1.6.18" $user -l 127.0.0.1 -p -1 -t 4 -m 256 &
+memcached=$!
+started=$memcached
+for _ in $(seq 100); do
+	[ ! -s "$work/port" ] || break
+	kill -0 "$memcached" 2>/dev/null || break
+	sleep 0.1
+done
+port=$(sed -n 's/^TCP INET: //p' "$work/port")
+
+if ! "$mcrec" -p "$memcached" --check >"$work/check" 2>"$work/error"; then
+	echo "demo: cannot record here, so here is a capture that was made elsewhere:" >&2
+	cat "$work/error" >&2
+	analyse "$here/sample-data/zipf.parquet"
+	exit
+fi
+
+capture=demo-$(date -u +%Y%m%dT%H%M%SZ).parquet
+"$target/release/examples/load" "127.0.0.1:$port" $((seconds + 3)) &
+started="$started $!"
+printf '$ mcrec -p %s -o %s --duration %ss\n\n' "$memcached" "$capture" "$seconds"
+"$mcrec" -p "$memcached" -o "$capture" --duration "${seconds}s" || [ $? = 1 ]
+analyse "$capture"
+printf '\nthe capture stays: %s\n' "$capture"

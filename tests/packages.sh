@@ -1,0 +1,32 @@
+#!/bin/sh
+# Installs the Debian packages that the build (and with "tests", the tests and
+# the demo) need, if they are not there. Needs root only if one is missing.
+set -eu
+
+build="clang gcc libc6-dev make pkg-config libelf-dev zlib1g-dev"
+# memcached is built from Debian's source; the engines that the captures are
+# compared with are Python's.
+tests="dpkg-dev libevent-dev systemtap-sdt-dev ca-certificates binutils util-linux python3 python3-venv"
+
+wanted=$build
+[ "${1:-}" != tests ] || wanted="$build $tests"
+
+if ! command -v dpkg-query >/dev/null; then
+	echo "packages.sh: this is not Debian; what is needed is what Debian calls: $wanted" >&2
+	exit 0
+fi
+missing=
+for package in $wanted; do
+	state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+	[ "$state" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" != 0 ]; then
+	echo "packages.sh: as root, run: apt-get install$missing" >&2
+	exit 1
+fi
+echo "installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q >/dev/null
+# shellcheck disable=SC2086 # a list of words
+apt-get install -q -y --no-install-recommends $missing >/dev/null

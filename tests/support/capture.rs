@@ -1,0 +1,72 @@
+//! Reads captures as any Parquet reader would.
+
+use std::{fs::File, path::Path};
+
+use arrow_array::{
+    Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray, cast::AsArray,
+};
+use mcrec_schema::{footer::Footer, key};
+use parquet::{
+    arrow::arrow_reader::ParquetRecordBatchReaderBuilder,
+    file::reader::{FileReader, SerializedFileReader},
+};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    pub ts: i64,
+    pub op: String,
+    /// Its bytes, unescaped.
+    pub key: Vec<u8>,
+    pub key_len: i64,
+    pub status: String,
+    pub value_size: Option<i64>,
+    pub latency: Option<i64>,
+    pub cas: Option<i64>,
+    pub request_id: i64,
+    pub key_index: i32,
+    pub conn_id: i64,
+    pub thread_id: i32,
+}
+
+/// All rows of the capture at `path`.
+pub fn rows(path: &Path) -> Vec<Row> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
+    let mut rows = Vec::new();
+    for batch in reader.build().unwrap() {
+        let batch = batch.unwrap();
+        let column = |name: &str| batch.column_by_name(name).unwrap();
+        let text = |name: &str| -> StringArray { column(name).as_string::<i32>().clone() };
+        let ints = |name: &str| -> Int64Array { column(name).as_primitive().clone() };
+        let shorts = |name: &str| -> Int32Array { column(name).as_primitive().clone() };
+        let ts: TimestampMicrosecondArray = column("ts").as_primitive().clone();
+        let (ops, keys, statuses) = (text("op"), text("key"), text("status"));
+        let (key_len, value_size, latency) =
+            (ints("key_len"), ints("value_size"), ints("latency_ns"));
+        let (cas, request_id, conn_id) = (ints("cas"), ints("request_id"), ints("conn_id"));
+        let (key_index, thread_id) = (shorts("key_index"), shorts("thread_id"));
+        let option = |ints: &Int64Array, row| ints.is_valid(row).then(|| ints.value(row));
+        rows.extend((0..batch.num_rows()).map(|row| Row {
+            ts: ts.value(row),
+            op: ops.value(row).to_owned(),
+            key: key::unescape(keys.value(row)).unwrap(),
+            key_len: key_len.value(row),
+            status: statuses.value(row).to_owned(),
+            value_size: option(&value_size, row),
+            latency: option(&latency, row),
+            cas: option(&cas, row),
+            request_id: request_id.value(row),
+            key_index: key_index.value(row),
+            conn_id: conn_id.value(row),
+            thread_id: thread_id.value(row),
+        }));
+    }
+    rows
+}
+
+/// What the capture says of itself; `None` if there is no whole capture.
+pub fn footer(path: &Path) -> Option<Footer> {
+    let reader = SerializedFileReader::new(File::open(path).ok()?).ok()?;
+    let entries = reader.metadata().file_metadata().key_value_metadata()?.clone();
+    let entry = |key: &str| entries.iter().find(|e| e.key == key).and_then(|e| e.value.as_deref());
+    Some(Footer::from_entries(entry).unwrap())
+}

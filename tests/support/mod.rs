@@ -1,0 +1,31 @@
+//! What the end-to-end tests share: a real memcached, a client that logs what
+//! it did and was told, the recorder under test, and a reader of captures.
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
+
+pub mod capture;
+pub mod client;
+pub mod probes;
+pub mod random;
+pub mod recorder;
+pub mod server;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Polls until `condition` gives something.
+///
+/// # Panics
+///
+/// When it does not within a generous while: tests run on busy machines.
+pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < end, "gave up waiting: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
