@@ -79,10 +79,10 @@ fn covered(mut spans: Vec<(i64, i64)>) -> i64 {
 ///
 /// When polars cannot, as on a damaged file.
 pub(crate) fn collect(query: LazyFrame) -> Result<DataFrame> {
-    query
+    let answer = query
         .collect_with_engine(Engine::Streaming)
-        .map(|result| result.unwrap_single())
-        .context("cannot read the capture; is the file damaged?")
+        .context("cannot read the capture; is the file damaged?")?;
+    Ok(answer.unwrap_single())
 }
 
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {

@@ -16,7 +16,6 @@ use mcrec_schema::footer::ProgramCost;
 use crate::{plan::Plan, target::Target};
 
 #[expect(
-    clippy::all,
     clippy::undocumented_unsafe_blocks,
     unreachable_pub,
     unused_qualifications,

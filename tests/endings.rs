@@ -1,0 +1,198 @@
+//! However a recording ends, a whole capture is left.
+
+mod support;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use rustix::process::Signal;
+use support::{
+    capture,
+    client::{Client, Protocol},
+    recorder::Recorder,
+    server::Server,
+    until,
+};
+
+/// A place for a capture in a folder that goes with the test.
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("capture.parquet");
+    (folder, path)
+}
+
+/// Gets and sets `operations` times.
+fn work(client: &mut Client, operations: usize) {
+    for number in 0..operations {
+        let key = format!("key:{}", number % 50).into_bytes();
+        if number % 2 == 0 {
+            client.store("set", &key, b"value", "");
+        } else {
+            client.get("get", &[key]);
+        }
+    }
+}
+
+/// Only the capture is in its folder: no journal, nothing temporary.
+fn assert_alone(path: &Path) {
+    let folder = path.parent().unwrap().read_dir().unwrap();
+    let names: Vec<_> = folder.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, [path.file_name().unwrap()]);
+}
+
+#[test]
+fn signals_end_a_recording_with_everything_in_it() {
+    for (signal, reason) in
+        [(Signal::INT, "interrupted"), (Signal::TERM, "terminated"), (Signal::HUP, "terminated")]
+    {
+        let server = Server::start("1.6.18", &[]);
+        let (_folder, path) = place();
+        let mut recorder = Recorder::start(server.pid(), &path, &[]);
+        let mut client = Client::connect(server.address, Protocol::Text);
+        work(&mut client, 5_000);
+        recorder.signal(signal);
+        let (status, said) = recorder.wait();
+        assert!(status.success(), "{said}");
+        assert_eq!(capture::rows(&path).len(), 5_000);
+        assert_eq!(capture::footer(&path).unwrap().capture.ended.as_deref(), Some(reason));
+        assert!(said.contains("5,000 operations"), "{said}");
+        assert_alone(&path);
+    }
+}
+
+#[test]
+fn a_recording_ends_by_itself_after_its_duration() {
+    let server = Server::start("1.6.18", &[]);
+    let (_folder, path) = place();
+    let mut recorder = Recorder::start(server.pid(), &path, &["--duration", "1500ms"]);
+    work(&mut Client::connect(server.address, Protocol::Text), 100);
+    let (status, said) = recorder.wait();
+    assert!(status.success(), "{said}");
+    let footer = capture::footer(&path).unwrap();
+    assert_eq!(footer.capture.ended.as_deref(), Some("duration"));
+    assert_eq!(capture::rows(&path).len(), 100);
+    let seconds =
+        Duration::from_nanos(footer.capture.end_monotonic_ns - footer.capture.start_monotonic_ns)
+            .as_secs_f64();
+    assert!(seconds >= 1.5, "{seconds}");
+}
+
+#[test]
+fn a_recording_ends_by_itself_after_so_many_operations() {
+    let server = Server::start("1.6.18", &[]);
+    let (_folder, path) = place();
+    let mut recorder = Recorder::start(server.pid(), &path, &["--max-events", "777"]);
+    let mut client = Client::connect(server.address, Protocol::Text);
+    while recorder.process.try_wait().unwrap().is_none() {
+        work(&mut client, 50);
+    }
+    let (status, said) = recorder.wait();
+    // What came after is not wanted, and so not lost.
+    assert!(status.success(), "{said}");
+    let footer = capture::footer(&path).unwrap();
+    assert_eq!(footer.capture.ended.as_deref(), Some("max-events"));
+    assert_eq!((footer.loss.seen, footer.loss.written), (777, 777));
+    let keys: Vec<_> = capture::rows(&path).into_iter().map(|row| row.key).collect();
+    let first: Vec<_> = client.log.iter().take(777).map(|logged| logged.key.clone()).collect();
+    assert_eq!(keys, first);
+}
+
+#[test]
+fn a_recording_ends_with_its_memcached() {
+    for signal in [Signal::TERM, Signal::KILL] {
+        let server = Server::start("1.6.38", &[]);
+        let (_folder, path) = place();
+        let mut recorder = Recorder::start(server.pid(), &path, &[]);
+        work(&mut Client::connect(server.address, Protocol::Text), 1_000);
+        let pid = rustix::process::Pid::from_child(&server.process);
+        rustix::process::kill_process(pid, signal).unwrap();
+        let (status, said) = recorder.wait();
+        assert!(status.success(), "{said}");
+        let footer = capture::footer(&path).unwrap();
+        assert_eq!(footer.capture.ended.as_deref(), Some("target exited"));
+        assert_eq!(capture::rows(&path).len(), 1_000);
+        assert_alone(&path);
+    }
+}
+
+#[test]
+fn a_second_interrupt_ends_at_once_with_a_valid_capture() {
+    let server = Server::start("1.6.18", &[]);
+    let (_folder, path) = place();
+    let mut recorder = Recorder::start(server.pid(), &path, &[]);
+    let going = AtomicBool::new(true);
+    let sent = AtomicU64::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = Client::connect(server.address, Protocol::Text);
+            while going.load(Ordering::Relaxed) {
+                work(&mut client, 10);
+                sent.fetch_add(10, Ordering::Relaxed);
+            }
+        });
+        // A recorder that stands still collects a full ring, and both signals.
+        recorder.signal(Signal::STOP);
+        until("operations on the ring", || (sent.load(Ordering::Relaxed) > 5_000).then_some(()));
+        recorder.signal(Signal::INT);
+        recorder.signal(Signal::TERM);
+        recorder.signal(Signal::CONT);
+        let (status, said) = recorder.wait();
+        going.store(false, Ordering::Relaxed);
+        let lost = capture::footer(&path).unwrap().loss.losses.total();
+        assert_eq!(status.code(), Some(i32::from(lost > 0)), "{said}");
+    });
+    let rows = capture::rows(&path);
+    let footer = capture::footer(&path).unwrap();
+    assert_eq!(footer.loss.written, rows.len() as u64);
+    assert_eq!(footer.loss.seen, footer.loss.written + footer.loss.losses.total());
+    assert!(footer.loss.seen <= sent.load(Ordering::Relaxed));
+    assert_eq!(footer.loss.losses.unaccounted, 0);
+    assert!(footer.capture.ended.is_some());
+    assert_alone(&path);
+}
+
+#[test]
+fn after_kill_9_everything_up_to_the_last_commit_is_there() {
+    let server = Server::start("1.6.18", &[]);
+    let (_folder, path) = place();
+    let mut recorder = Recorder::start(server.pid(), &path, &["--commit-every", "500ms"]);
+    let going = AtomicBool::new(true);
+    let sent = AtomicU64::new(0);
+    let killed = thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = Client::connect(server.address, Protocol::Text);
+            while going.load(Ordering::Relaxed) {
+                work(&mut client, 10);
+                sent.fetch_add(10, Ordering::Relaxed);
+            }
+        });
+        // While it records, the file on disk is complete again and again.
+        let mut commits = std::collections::BTreeSet::new();
+        until("five commits", || {
+            commits.extend(capture::footer(&path).map(|footer| footer.loss.written));
+            (commits.len() > 5).then_some(())
+        });
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
+        recorder.signal(Signal::KILL);
+        recorder.wait();
+        going.store(false, Ordering::Relaxed);
+        i64::try_from(now).unwrap()
+    });
+    let rows = capture::rows(&path);
+    let footer = capture::footer(&path).unwrap();
+    assert_eq!(footer.loss.written, rows.len() as u64);
+    assert!(rows.len() as u64 <= sent.load(Ordering::Relaxed));
+    assert_eq!(footer.capture.ended, None, "it did not end: it was killed");
+    // What is missing is at most the interval, and the time that the last
+    // commit took: much, on a busy machine.
+    let missing = Duration::from_micros((killed - rows.last().unwrap().ts).unsigned_abs());
+    assert!(missing < Duration::from_millis(500) + Duration::from_secs(5), "{missing:?}");
+    let order: Vec<_> = rows.iter().map(|row| row.key.clone()).collect();
+    for (at, key) in order.iter().enumerate() {
+        assert_eq!(*key, format!("key:{}", at % 10).into_bytes(), "row {at}");
+    }
+}

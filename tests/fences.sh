@@ -1,0 +1,83 @@
+#!/bin/sh
+# The fences of the house: which file may use what. Prints each breach.
+set -u
+cd "$(dirname "$0")/.."
+status=0
+
+breach() {
+	echo "fences: $1" >&2
+	status=1
+}
+
+# only PATTERN WHO FILE...: of the Rust files under the folders of WHO, only
+# those named may match PATTERN.
+only() {
+	pattern=$1 where=$2
+	shift 2
+	for file in $(grep -rlE --include='*.rs' "$pattern" $where 2>/dev/null); do
+		allowed=no
+		for one in "$@"; do
+			case $file in "$one"*) allowed=yes ;; esac
+		done
+		[ $allowed = yes ] || breach "$file may not use $(echo "$pattern" | tr -d '\\')"
+	done
+}
+
+r=mcrec/src a=mcanalyze/src
+only '\blibbpf_(rs|sys)\b' "$r $a schema/src" $r/probe.rs $r/drain.rs $r/loss.rs
+only '\b(arrow_array|parquet)::' "$r $a schema/src" $r/batch.rs $r/sink/
+only '\barrow_schema\b' "$r $a schema/src" $r/batch.rs $r/sink/ schema/src/columns.rs
+only '\bpolars::' "$r $a schema/src" $a/capture.rs $a/query/
+only '\bclap::' "$r $a schema/src" $r/cli.rs $r/main.rs $a/cli.rs $a/main.rs
+only '\bprocfs::' "$r $a schema/src" $r/target/ $r/host.rs
+
+# In mcrec a file uses only files to the left of it; main wires them all.
+order="cli host target plan probe drain decode batch sink loss writer report stop"
+left=
+for room in $order; do
+	files=$(find $r/$room.rs $r/$room -name '*.rs' 2>/dev/null)
+	[ -n "$files" ] || breach "$r has no $room any more; mend the order in tests/fences.sh"
+	for other in $order; do
+		case " $left $room " in *" $other "*) continue ;; esac
+		# A test may look anywhere; what is compiled into the program may not.
+		for file in $files; do
+			case $file in */tests.rs) continue ;; esac
+			uses=$(sed '/^#\[cfg(test)\]$/,$d' "$file" | tr '\n' ' ' |
+				grep -oE "crate::($other\b|\{[^;]*\b$other(::|,|\})[^;]*)" | head -1)
+			[ -z "$uses" ] || breach "$file uses $other, which lies to its right"
+		done
+	done
+	left="$left $room"
+done
+for file in $(find $r -maxdepth 1 -name '*.rs'); do
+	room=$(basename "$file" .rs)
+	case " main $order " in *" $room "*) ;; *) breach "$file has no place in the order" ;; esac
+done
+
+# The crates depend one way.
+grep -qE '^mcrec( |=|\.)' mcanalyze/Cargo.toml && breach "mcanalyze depends on mcrec"
+for file in $(grep -L 'forbid(unsafe_code)' schema/src/lib.rs $a/main.rs); do
+	breach "$file does not forbid unsafe code"
+done
+
+# Files that have grown too large to be one room.
+for file in $(git ls-files '*.rs' '*.c' '*.h' '*.sh' '*.py'); do
+	lines=$(wc -l <"$file")
+	[ "$lines" -le 600 ] || breach "$file has $lines lines"
+done
+
+# The BPF programs compile without a warning, for each architecture they know.
+headers=$(cargo metadata --format-version 1 --locked 2>/dev/null |
+	grep -o '"manifest_path":"[^"]*/libbpf-sys-[^"]*"' | head -1 |
+	sed 's/.*:"\(.*\)\/Cargo.toml"/\1/')
+include=$(mktemp -d)
+trap 'rm -rf "$include"' EXIT
+ln -s "$headers/libbpf/src" "$include/bpf"
+for architecture in x86 arm64; do
+	clang -target bpf -D__TARGET_ARCH_$architecture -O2 -g -Wall -Wextra -Werror \
+		-Wno-unused-parameter -isystem "$include" -Ibpf \
+		-idirafter "/usr/include/$(uname -m)-linux-gnu" \
+		-c bpf/usdt.bpf.c -o "$include/usdt.o" || breach "bpf/usdt.bpf.c for $architecture"
+done
+
+exit $status

@@ -1,0 +1,92 @@
+//! What is lost is counted exactly, stored and told.
+
+mod support;
+
+use rustix::process::Signal;
+use support::{
+    capture,
+    client::{Client, Protocol},
+    recorder::Recorder,
+    server::Server,
+    until,
+};
+
+/// The state of a process, as in /proc/PID/stat.
+fn state(pid: u32) -> char {
+    let pid = i32::try_from(pid).unwrap();
+    procfs::process::Process::new(pid).unwrap().stat().unwrap().state
+}
+
+#[test]
+fn a_full_ring_is_counted_to_the_operation() {
+    let server = Server::start("1.6.18", &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("capture.parquet");
+    let arguments = ["--buffer-size", "64KiB", "--commit-every", "1s"];
+    let mut recorder = Recorder::start(server.pid(), &path, &arguments);
+    let pid = recorder.process.id();
+    let mut clients: Vec<Client> =
+        (0..4).map(|_| Client::connect(server.address, Protocol::Text)).collect();
+    let mut work = |operations: usize| {
+        for number in 0..operations {
+            let client = &mut clients[number % 4];
+            let key = format!("key:{}", number % 100).into_bytes();
+            if number % 3 == 0 {
+                client.store("set", &key, b"value", "");
+            } else {
+                client.get("get", &[key]);
+            }
+        }
+    };
+
+    work(1_000);
+    // A recorder that does not drain: the ring fills, and memcached goes on.
+    recorder.signal(Signal::STOP);
+    until("mcrec to stop", || (state(pid) == 'T').then_some(()));
+    work(10_000);
+    recorder.signal(Signal::CONT);
+    until("mcrec to see the loss", || {
+        let footer = capture::footer(&path)?;
+        (footer.loss.losses.ring_full > 0).then_some(())
+    });
+    work(1_000);
+
+    let (status, said) = recorder.interrupt();
+    let sent: usize = clients.iter().map(|client| client.log.len()).sum();
+    let rows = capture::rows(&path);
+    let loss = capture::footer(&path).unwrap().loss;
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert_eq!(rows.len() as u64 + loss.losses.total(), sent as u64, "{loss:?}");
+    assert_eq!(loss.losses.ring_full, loss.losses.total(), "for this reason alone");
+    assert!(loss.losses.ring_full > 5_000, "most of what came while it did not drain");
+    assert_eq!((loss.seen, loss.written), (sent as u64, rows.len() as u64));
+    assert!(said.contains("ring full"), "{said}");
+    // The series tells when.
+    let by_time: i64 = loss.series.iter().map(|[_, _, lost]| lost).sum();
+    assert_eq!(by_time.cast_unsigned(), loss.losses.total());
+    assert!(loss.series.is_sorted_by(|one, other| one[1] <= other[0]), "{:?}", loss.series);
+
+    // No row has another's latency: where records are missing it is unknown.
+    assert!(loss.incomplete.context_lost > 0);
+    let known = rows.iter().filter_map(|row| row.latency);
+    assert!(known.max().unwrap() < 1_000_000_000, "a latency spans the gap");
+    assert!(rows.iter().any(|row| row.latency.is_some()));
+    // And within each connection, what is there is in the order it was sent.
+    for client in &clients {
+        let log: Vec<&[u8]> = client.log.iter().map(|logged| logged.key.as_slice()).collect();
+        let found = rows.iter().filter(|row| row.conn_id == conn_id(&rows, log[0])).fold(
+            log.iter(),
+            |mut rest, row| {
+                assert!(rest.any(|key| *key == row.key), "a row that was not sent, or not then");
+                rest
+            },
+        );
+        assert!(found.len() < log.len());
+    }
+}
+
+/// The connection whose first row has this key: the first four operations were
+/// on four keys, one a connection.
+fn conn_id(rows: &[capture::Row], key: &[u8]) -> i64 {
+    rows.iter().find(|row| row.key == key).unwrap().conn_id
+}
