@@ -67,7 +67,7 @@ fn a_full_ring_is_counted_to_the_operation() {
     assert!(loss.series.is_sorted_by(|one, other| one[1] <= other[0]), "{:?}", loss.series);
 
     // No row has another's latency: where records are missing it is unknown.
-    assert!(loss.incomplete.context_lost > 0);
+    assert!(loss.incomplete.request_boundaries_lost > 0);
     let known = rows.iter().filter_map(|row| row.latency);
     assert!(known.max().unwrap() < 1_000_000_000, "a latency spans the gap");
     assert!(rows.iter().any(|row| row.latency.is_some()));

@@ -17,6 +17,19 @@ pub(crate) struct Column {
     pub(crate) title: &'static str,
     /// What its numbers mean.
     pub(crate) unit: Unit,
+    /// How much people need it, where not everything can be shown.
+    pub(crate) need: Need,
+}
+
+/// Whether a column is shown to people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Always.
+    Always,
+    /// Where there is room.
+    Room,
+    /// Never: it can be derived from others, and programs get it.
+    Program,
 }
 
 /// What the values of a column mean, and so how people read them.

@@ -50,7 +50,7 @@ if ! "$mcrec" -p "$memcached" --check >"$work/check" 2>"$work/error"; then
 fi
 
 capture=demo-$(date -u +%Y%m%dT%H%M%SZ).parquet
-"$target/release/examples/load" "127.0.0.1:$port" $((seconds + 3)) &
+"$target/release/examples/load" "127.0.0.1:$port" $((seconds + 3)) 2>"$work/load" &
 started="$started $!"
 printf '$ mcrec -p %s -o %s --duration %ss\n\n' "$memcached" "$capture" "$seconds"
 "$mcrec" -p "$memcached" -o "$capture" --duration "${seconds}s" || [ $? = 1 ]

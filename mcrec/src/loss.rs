@@ -22,7 +22,7 @@ pub(crate) struct Seen {
     argument_unreadable: u64,
     connection_untracked: u64,
     probe_missed: u64,
-    context_lost: u64,
+    request_boundaries_lost: u64,
     key_unreadable: u64,
 }
 
@@ -73,8 +73,11 @@ impl KernelCounts {
             .context("cannot read the loss counters")?
             .context("the loss counters are gone")?;
         let (missed, context_missed) = self.statistics.missed();
-        let mut seen =
-            Seen { probe_missed: missed, context_lost: context_missed, ..Seen::default() };
+        let mut seen = Seen {
+            probe_missed: missed,
+            request_boundaries_lost: context_missed,
+            ..Seen::default()
+        };
         for bytes in &per_cpu {
             anyhow::ensure!(bytes.len() >= size_of::<mcrec_counters>(), "loss counters cut short");
             // SAFETY: the bytes are there, the read is unaligned, and
@@ -94,7 +97,7 @@ impl Seen {
         self.ring_full += counters.ring_full;
         self.argument_unreadable += counters.argument_unreadable;
         self.connection_untracked += counters.connection_untracked;
-        self.context_lost += counters.context_lost;
+        self.request_boundaries_lost += counters.context_lost;
         self.key_unreadable += counters.key_unreadable;
     }
 
@@ -130,7 +133,7 @@ impl Seen {
             written: taken.written,
             losses,
             incomplete: Incomplete {
-                context_lost: self.context_lost,
+                request_boundaries_lost: self.request_boundaries_lost,
                 key_unreadable: self.key_unreadable,
             },
             series: Vec::new(),

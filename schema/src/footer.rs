@@ -191,7 +191,7 @@ reasons! {
     Incomplete {
         /// Records of the start or end of a request, or of a connection, that
         /// were lost: operations beside them have a null latency.
-        context_lost,
+        request_boundaries_lost,
         /// Operations whose key's memory could not be read: `key` is null.
         key_unreadable,
     }

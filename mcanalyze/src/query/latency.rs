@@ -7,7 +7,7 @@ use polars::prelude::{DataFrame, DataType, Expr, Int64Chunked, SortMultipleOptio
 use super::{ints, latency_percentile, of_key, rows};
 use crate::{
     capture::{Capture, collect},
-    table::{Column, Table, Unit, Value},
+    table::{Column, Need, Table, Unit, Value},
 };
 
 /// How the latencies of all operations together are named, beside those of a command.
@@ -65,19 +65,23 @@ pub(crate) fn latency(capture: &Capture, key: Option<&str>) -> Result<Latency> {
 }
 
 const HISTOGRAM_COLUMNS: [Column; 4] = [
-    Column { name: "op", title: "command", unit: Unit::Word },
-    Column { name: "from_ns", title: "from", unit: Unit::Nanoseconds },
-    Column { name: "to_ns", title: "to", unit: Unit::Nanoseconds },
-    Column { name: "count", title: "operations", unit: Unit::Count },
+    Column { name: "op", title: "command", unit: Unit::Word, need: Need::Always },
+    Column { name: "from_ns", title: "from", unit: Unit::Nanoseconds, need: Need::Always },
+    Column { name: "to_ns", title: "to", unit: Unit::Nanoseconds, need: Need::Always },
+    Column { name: "count", title: "operations", unit: Unit::Count, need: Need::Always },
 ];
 
 fn percentile_columns() -> Vec<Column> {
     let first = [
-        Column { name: "op", title: "command", unit: Unit::Word },
-        Column { name: "count", title: "operations", unit: Unit::Count },
+        Column { name: "op", title: "command", unit: Unit::Word, need: Need::Always },
+        Column { name: "count", title: "operations", unit: Unit::Count, need: Need::Always },
     ];
-    let percentiles =
-        PERCENTILES.map(|(name, title, _)| Column { name, title, unit: Unit::Nanoseconds });
+    let percentiles = PERCENTILES.map(|(name, title, _)| Column {
+        name,
+        title,
+        unit: Unit::Nanoseconds,
+        need: Need::Always,
+    });
     first.into_iter().chain(percentiles).collect()
 }
 

@@ -8,7 +8,7 @@ use super::{count_of, ints, kbps, latency_percentile, of_key, per_second, ratio,
 use crate::{
     capture::{Capture, collect},
     cli::SortBy,
-    table::{Column, Table, Unit, Value},
+    table::{Column, Need, Table, Unit, Value},
 };
 
 /// What to look for.
@@ -27,19 +27,19 @@ pub(crate) struct Parameters<'a> {
 }
 
 const COLUMNS: [Column; 13] = [
-    Column { name: "key", title: "key", unit: Unit::Key },
-    Column { name: "calls", title: "calls", unit: Unit::Count },
-    Column { name: "share", title: "share", unit: Unit::Ratio },
-    Column { name: "hits", title: "hits", unit: Unit::Count },
-    Column { name: "misses", title: "misses", unit: Unit::Count },
-    Column { name: "hit_ratio", title: "hit ratio", unit: Unit::Ratio },
-    Column { name: "value_size", title: "size", unit: Unit::Bytes },
-    Column { name: "rate", title: "req/s", unit: Unit::Rate },
-    Column { name: "bandwidth_kbps", title: "kbps", unit: Unit::Kbps },
-    Column { name: "bytes", title: "bytes", unit: Unit::Bytes },
-    Column { name: "latency_p50_ns", title: "p50", unit: Unit::Nanoseconds },
-    Column { name: "latency_p99_ns", title: "p99", unit: Unit::Nanoseconds },
-    Column { name: "last", title: "last", unit: Unit::Time },
+    Column { name: "key", title: "key", unit: Unit::Key, need: Need::Always },
+    Column { name: "calls", title: "calls", unit: Unit::Count, need: Need::Always },
+    Column { name: "share", title: "share", unit: Unit::Ratio, need: Need::Room },
+    Column { name: "hits", title: "hits", unit: Unit::Count, need: Need::Program },
+    Column { name: "misses", title: "misses", unit: Unit::Count, need: Need::Program },
+    Column { name: "hit_ratio", title: "hit ratio", unit: Unit::Ratio, need: Need::Always },
+    Column { name: "value_size", title: "size", unit: Unit::Bytes, need: Need::Room },
+    Column { name: "rate", title: "req/s", unit: Unit::Rate, need: Need::Always },
+    Column { name: "bandwidth_kbps", title: "kbps", unit: Unit::Kbps, need: Need::Room },
+    Column { name: "bytes", title: "bytes", unit: Unit::Bytes, need: Need::Always },
+    Column { name: "latency_p50_ns", title: "p50", unit: Unit::Nanoseconds, need: Need::Always },
+    Column { name: "latency_p99_ns", title: "p99", unit: Unit::Nanoseconds, need: Need::Always },
+    Column { name: "last", title: "last", unit: Unit::Time, need: Need::Room },
 ];
 
 /// The top keys. Percentiles are the expensive part, so they are taken of the

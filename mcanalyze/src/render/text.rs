@@ -2,9 +2,7 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{
-    Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table as Grid, Width,
-};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table as Grid};
 use mcrec_schema::footer::Footer;
 
 use super::{rfc3339, system_time};
@@ -13,12 +11,12 @@ use crate::{
         latency::{ALL, Latency},
         summary::Summary,
     },
-    table::{Column, Table, Unit, Value},
+    table::{Column, Need, Table, Unit, Value},
 };
 
 /// Width of the longest bar of a histogram.
 const BAR: usize = 40;
-/// Longer keys are wrapped, where the width is known.
+/// Keys get at least this width, where the lines must not be too long.
 const KEY_MIN: u16 = 16;
 
 /// Writes the summary.
@@ -106,39 +104,64 @@ fn line(out: &mut impl Write, name: &str, text: &str) -> io::Result<()> {
     writeln!(out, "{name:<11}{}", inert(text))
 }
 
-/// Writes a table whose lines are at most `width` columns wide, if there is a width.
+/// Writes a table. Where a width is known, its lines are no wider: columns that
+/// are needed least give way, the last first, and then keys are wrapped.
 ///
 /// # Errors
 ///
 /// When `out` fails.
 pub(crate) fn table(table: &Table, width: Option<u16>, out: &mut impl Write) -> io::Result<()> {
-    // Hits and misses stand behind the hit ratio; programs get them all.
-    let shown =
-        |column: &Column| !matches!(column.name, "hits" | "misses") || table.columns.len() < 5;
-    let mut grid = Grid::new();
-    grid.load_style(comfy_table::presets::NOTHING);
-    let titles = table.columns.iter().filter(|column| shown(column));
-    grid.set_header(titles.map(|column| aligned(Cell::new(column.title), column.unit)));
-    for row in &table.rows {
-        let cells = table.columns.iter().zip(row).filter(|(column, _)| shown(column));
-        grid.add_row(
-            cells.map(|(column, value)| aligned(Cell::new(cell(column.unit, value)), column.unit)),
-        );
+    let mut shown: Vec<(Column, Vec<String>)> = table
+        .columns
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| column.need != Need::Program)
+        .map(|(at, column)| {
+            (*column, table.rows.iter().map(|row| cell(column.unit, &row[at])).collect())
+        })
+        .collect();
+    let fits = |shown: &[(Column, Vec<String>)]| {
+        let room = width.map_or(usize::MAX, usize::from);
+        shown.iter().map(|(column, cells)| needed(*column, cells)).sum::<usize>() <= room
+    };
+    while !fits(&shown) {
+        let Some(least) = shown.iter().rposition(|(column, _)| column.need == Need::Room) else {
+            break;
+        };
+        shown.remove(least);
     }
-    if let Some(width) = width {
-        grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-        let units: Vec<Unit> = table.columns.iter().filter(|c| shown(c)).map(|c| c.unit).collect();
-        for (column, unit) in grid.column_iter_mut().zip(units) {
-            column.set_constraint(match unit {
-                Unit::Key => ColumnConstraint::LowerBoundary(Width::Fixed(KEY_MIN)),
-                _ => ColumnConstraint::ContentWidth,
-            });
-        }
-    }
-    for text in grid.lines() {
+    for text in grid(&shown, table.rows.len(), width).lines() {
         writeln!(out, "{}", text.trim_end())?;
     }
     Ok(())
+}
+
+/// The width that a column needs, with the space around it.
+fn needed(column: Column, cells: &[String]) -> usize {
+    let longest = cells.iter().map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let longest = if column.unit == Unit::Key { longest.min(KEY_MIN.into()) } else { longest };
+    longest.max(column.title.len()) + 2
+}
+
+fn grid(shown: &[(Column, Vec<String>)], rows: usize, width: Option<u16>) -> Grid {
+    let mut grid = Grid::new();
+    grid.load_style(comfy_table::presets::NOTHING);
+    grid.set_header(shown.iter().map(|(column, _)| aligned(Cell::new(column.title), column.unit)));
+    for row in 0..rows {
+        let cells =
+            shown.iter().map(|(column, cells)| aligned(Cell::new(&cells[row]), column.unit));
+        grid.add_row(cells);
+    }
+    if let Some(width) = width {
+        grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    for (column, (shown, _)) in grid.column_iter_mut().zip(shown) {
+        column.set_padding((u16::from(shown.unit != Unit::Key), 1));
+        if shown.unit != Unit::Key {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+    grid
 }
 
 /// Writes percentiles, then a histogram for all commands together and for each.
