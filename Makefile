@@ -28,6 +28,11 @@ lint: ## format, clippy, the BPF programs and the fences of the design
 	cargo clippy --workspace --all-targets -- -D warnings
 	sh tests/fences.sh
 
+.PHONY: bench
+bench: packages memcached ## what recording costs the server, beside `watch`
+	cargo build --release --bin mcrec --example load
+	python3 bench/cost.py "$(TARGET)"
+
 .PHONY: packages
 packages: # what build and tests need from Debian
 	sh tests/packages.sh tests

@@ -4,7 +4,9 @@
 //! probes ─ring─▶ drain ─channel─▶ decode ▶ batch ▶ sink ─▶ capture
 //! ```
 //!
-//! This file wires the others, each of which uses only those named before it.
+//! This file wires the others, each of which uses only those to its left: cli,
+//! host, target, plan, probe, drain, decode, batch, sink, loss, writer, report,
+//! stop.
 
 mod batch;
 mod cli;
@@ -163,7 +165,7 @@ fn record(cli: &Cli, host: &Host, target: &Target, plan: &Plan, output: &Path) -
         ending: Arc::clone(&ending),
     };
     let (batches_in, batches) = mpsc::sync_channel(drain::CHANNEL_BATCHES);
-    let writer = spawn("writer", &events_in, Event::WriterEnded, {
+    let writer = spawn("writer", &events_in, {
         let events_in = events_in.clone();
         move || {
             writer.run(&batches, |notice| {
@@ -173,7 +175,7 @@ fn record(cli: &Cli, host: &Host, target: &Target, plan: &Plan, output: &Path) -
         }
     })?;
     let ring = probes.ring()?;
-    let drain = spawn("drain", &events_in, Event::DrainEnded, {
+    let drain = spawn("drain", &events_in, {
         let control = Arc::clone(&control);
         move || drain::run(&ring, &batches_in, &control)
     })?;
@@ -205,17 +207,16 @@ fn record(cli: &Cli, host: &Host, target: &Target, plan: &Plan, output: &Path) -
 fn spawn<T: Send + 'static>(
     name: &str,
     events: &Sender<Event>,
-    end: Event,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<thread::JoinHandle<T>> {
-    struct Told(Sender<Event>, Event);
+    struct Told(Sender<Event>);
     impl Drop for Told {
         fn drop(&mut self) {
             // Nobody listens when the recording is over already.
-            let _ = self.0.send(self.1);
+            let _ = self.0.send(Event::ThreadEnded);
         }
     }
-    let told = Told(events.clone(), end);
+    let told = Told(events.clone());
     thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || {

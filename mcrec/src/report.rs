@@ -40,7 +40,10 @@ impl Progress {
             How::Quiet
         } else if stderr().is_terminal() {
             let bar = ProgressBar::new_spinner();
-            bar.set_style(ProgressStyle::default_spinner());
+            // One line, cut off where the terminal ends.
+            if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
+                bar.set_style(style);
+            }
             How::Bar(bar)
         } else {
             How::Lines { last: now }

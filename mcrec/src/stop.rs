@@ -4,7 +4,7 @@ use std::{
     sync::{
         Arc,
         atomic::Ordering,
-        mpsc::{Receiver, RecvTimeoutError, Sender},
+        mpsc::{Receiver, Sender},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -37,10 +37,8 @@ pub(crate) enum Event {
     TargetExited,
     /// From the writer.
     Notice(Notice),
-    /// The drain ended on its own, which it does only on an error.
-    DrainEnded,
-    /// The writer has made its final commit.
-    WriterEnded,
+    /// A thread of the recording ended, which it does only when something failed.
+    ThreadEnded,
 }
 
 /// Reports signals and the end of process `pid` to `events` from now on.
@@ -85,7 +83,7 @@ pub(crate) fn reason(event: Event) -> &'static str {
         Event::TargetExited => "target exited",
         Event::Notice(Notice::LimitReached) => "max-events",
         Event::Notice(Notice::Failed) => "cannot write",
-        Event::DrainEnded | Event::WriterEnded => "recorder failed",
+        Event::ThreadEnded => "recorder failed",
     }
 }
 
@@ -112,15 +110,11 @@ pub(crate) fn stop(mut running: Running<'_>, reason: &str) -> Result<Written> {
     let _ = running.ending.at.set(host::monotonic_ns());
     running.probes.detach();
     running.control.end_when_empty.store(true, Ordering::Release);
-    loop {
-        match running.events.recv_timeout(Duration::from_secs(3600)) {
-            // Impatience: leave the ring as it is and make the final commit.
-            Ok(Event::Signal(_)) => {
-                let _ = running.ending.abandoned.set(());
-                running.control.end_now.store(true, Ordering::Release);
-            }
-            Ok(Event::WriterEnded) | Err(RecvTimeoutError::Disconnected) => break,
-            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+    while !running.writer.is_finished() {
+        // Impatience: leave the ring as it is and make the final commit.
+        if let Ok(Event::Signal(_)) = running.events.recv_timeout(Duration::from_millis(50)) {
+            let _ = running.ending.abandoned.set(());
+            running.control.end_now.store(true, Ordering::Release);
         }
     }
     let drained = running.drain.join().map_err(|_| anyhow!("the draining thread failed"))?;

@@ -1,4 +1,4 @@
-//! Thread 2: takes batches of raw records, decodes and writes them, and commits.
+//! Thread 2: takes batches of raw records, decodes and writes them, and schedule.
 
 use std::{
     sync::{
@@ -6,7 +6,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Result, anyhow};
@@ -18,7 +18,7 @@ use crate::{
     drain::RawBatch,
     host,
     loss::{KernelCounts, State, Taken},
-    sink::Sink,
+    sink::{Schedule, Sink},
 };
 
 /// Rows that are built before they are handed to the Parquet writer.
@@ -103,10 +103,10 @@ impl Writer {
         rows: &mut Rows,
         notice: &impl Fn(Notice),
     ) -> Result<()> {
-        let mut commits = Commits::new(self.commit_every);
+        let mut schedule = Schedule::new(self.commit_every);
         let mut limit_told = false;
         loop {
-            match batches.recv_timeout(commits.due_in()) {
+            match batches.recv_timeout(schedule.due_in()) {
                 Ok(batch) => self.take(&batch, rows)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -115,14 +115,14 @@ impl Writer {
                 limit_told = true;
                 notice(Notice::LimitReached);
             }
-            if commits.due_in().is_zero() || self.sink.pending_bytes() >= PENDING_BYTES {
-                self.commit(rows, State::Recording, &mut commits)?;
+            if schedule.due_in().is_zero() || self.sink.pending_bytes() >= PENDING_BYTES {
+                self.commit(rows, State::Recording, &mut schedule)?;
             }
             self.tell(rows);
         }
         rows.finish();
         self.footer.capture.ended = Some(self.reason());
-        self.commit(rows, self.final_state(), &mut commits)?;
+        self.commit(rows, self.final_state(), &mut schedule)?;
         self.tell(rows);
         Ok(())
     }
@@ -137,18 +137,18 @@ impl Writer {
         Ok(())
     }
 
-    fn commit(&mut self, rows: &mut Rows, state: State, commits: &mut Commits) -> Result<()> {
+    fn commit(&mut self, rows: &mut Rows, state: State, schedule: &mut Schedule) -> Result<()> {
         if rows.gathered.batch.rows() > 0 {
             self.sink.write(&rows.gathered.batch.take()?)?;
         }
-        self.footer.capture.commit_interval_s = commits.interval.as_secs_f64();
+        self.footer.capture.commit_interval_s = schedule.interval().as_secs_f64();
         let lost_before = self.footer.loss.losses.total();
         self.describe(rows, rows.gathered.decoded, 0, state)?;
         let idle = self.sink.uncommitted_rows() == 0
             && self.footer.loss.losses.total() == lost_before
             && state == State::Recording;
         let footer_bytes = if idle { 0 } else { self.sink.commit(&self.footer)? };
-        commits.done(footer_bytes as u64, self.sink.bytes());
+        schedule.done(footer_bytes as u64, self.sink.bytes());
         Ok(())
     }
 
@@ -302,79 +302,5 @@ impl Gathered {
 
     fn limit_reached(&self) -> bool {
         self.decoded >= self.max_events
-    }
-}
-
-/// When to commit.
-struct Commits {
-    every: Duration,
-    /// In force now.
-    interval: Duration,
-    last: Instant,
-    footer_bytes: u64,
-}
-
-impl Commits {
-    /// Footers may take one byte of this many that are written,
-    const FOOTER_SHARE: u64 = 50;
-    /// or this many in all: a slow recording has small files and small footers.
-    const FOOTERS_FREE: u64 = 8 << 20;
-    /// However slow the recording, this is the most that a crash may cost.
-    const LONGEST: Duration = Duration::from_mins(1);
-
-    fn new(every: Duration) -> Self {
-        Self { every, interval: every, last: Instant::now(), footer_bytes: 0 }
-    }
-
-    fn due_in(&self) -> Duration {
-        self.interval.saturating_sub(self.last.elapsed())
-    }
-
-    /// A commit wrote a footer, and the file now has `file_bytes`. Each footer
-    /// holds all row groups so far, so on a long recording they would come to
-    /// be most of what is written: then commits are spaced.
-    fn done(&mut self, footer_bytes: u64, file_bytes: u64) {
-        self.last = Instant::now();
-        self.footer_bytes += footer_bytes;
-        let allowed = (file_bytes / Self::FOOTER_SHARE).max(Self::FOOTERS_FREE);
-        self.interval = if self.footer_bytes + footer_bytes <= allowed {
-            (self.interval / 2).max(self.every)
-        } else {
-            (self.interval * 2).min(Self::LONGEST).max(self.every)
-        };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::Commits;
-
-    /// The interval after each of `commits` commits that leave footers of
-    /// `footer` and row groups of `group` bytes.
-    fn interval(commits: u64, footer: u64, group: u64) -> Duration {
-        let mut clock = Commits::new(Duration::from_secs(5));
-        for number in 1..=commits {
-            clock.done(footer * number, group * number);
-        }
-        clock.interval
-    }
-
-    #[test]
-    fn commits_are_spaced_when_footers_would_outgrow_the_data() {
-        // Two minutes of a slow recording: as asked.
-        assert_eq!(interval(24, 2_500, 1_000), Duration::from_secs(5));
-        // Hours of one: a minute at most.
-        assert_eq!(interval(1_000, 2_500, 1_000), Duration::from_mins(1));
-        // Much data: as asked, however many commits there were.
-        assert_eq!(interval(90, 2_500, 6 << 20), Duration::from_secs(5));
-    }
-
-    #[test]
-    fn an_interval_longer_than_the_longest_is_kept() {
-        let mut clock = Commits::new(Duration::from_mins(5));
-        clock.done(1 << 40, 0);
-        assert_eq!(clock.interval, Duration::from_mins(5));
     }
 }

@@ -1,6 +1,7 @@
 //! The Parquet file: row groups in, and a complete file on disk after every commit.
 
 mod file;
+mod schedule;
 
 use std::{
     fs,
@@ -28,6 +29,7 @@ use parquet::{
 };
 
 use file::{CommittedFile, journal_path};
+pub(crate) use schedule::Schedule;
 
 /// Rows to a row group, at most: with it the memory of what is not yet written
 /// is bounded. Half a million rows cost 4 % more bytes than a million, and half

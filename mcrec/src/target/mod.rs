@@ -87,8 +87,11 @@ impl Target {
                 return Err(error).with_context(|| format!("cannot look at process {pid}"));
             }
         };
-        if process.stat().is_ok_and(|stat| stat.pid != pid || stat.state == 'Z') {
+        if process.stat().is_ok_and(|stat| stat.state == 'Z') {
             bail!("process {pid} has exited");
+        }
+        if let Some(of) = process.status().ok().map(|status| status.tgid).filter(|of| *of != pid) {
+            bail!("{pid} is a thread of process {of}: name that with -p {of}");
         }
         let executable = read_executable(pid)?;
         let path = process.exe().unwrap_or_default();
