@@ -91,6 +91,9 @@ fn without_permission_it_says_which_capability() {
     let copy = folder.path().join("mcrec");
     fs::copy(env!("CARGO_BIN_EXE_mcrec"), &copy).unwrap();
     let pid = server.pid().to_string();
+    let output = folder.path().join("open/capture.parquet");
+    fs::create_dir(output.parent().unwrap()).unwrap();
+    fs::set_permissions(output.parent().unwrap(), fs::Permissions::from_mode(0o777)).unwrap();
     let as_nobody = |capabilities: &str| {
         Command::new("setpriv")
             .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
@@ -99,13 +102,20 @@ fn without_permission_it_says_which_capability() {
                 &format!("--ambient-caps={capabilities}"),
             ])
             .arg(&copy)
-            .args(["-p", &pid, "-o", "/tmp/never.parquet"])
+            .args(["-p", &pid, "--duration", "100ms", "-o"])
+            .arg(&output)
             .output()
             .unwrap()
     };
     assert_refused(&as_nobody("-all"), &[&pid, "CAP_SYS_PTRACE"]);
     assert_refused(&as_nobody("-all,+sys_ptrace"), &["CAP_BPF", "CAP_PERFMON", "run as root"]);
-    assert!(!Path::new("/tmp/never.parquet").exists());
+    assert!(!output.exists());
+
+    // And these three are enough.
+    let recorded = as_nobody("-all,+sys_ptrace,+bpf,+perfmon");
+    let said = String::from_utf8_lossy(&recorded.stderr);
+    assert!(recorded.status.success(), "{said}");
+    assert!(said.contains("in memcached unknown"), "{said}");
 }
 
 #[test]

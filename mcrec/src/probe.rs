@@ -40,7 +40,7 @@ pub(crate) struct Probes<'a> {
     skeleton: skeleton::UsdtSkel<'a>,
     links: Vec<Link>,
     /// Keeps the kernel's run-time statistics on.
-    _statistics: Option<OwnedFd>,
+    statistics: Option<OwnedFd>,
 }
 
 impl<'a> Probes<'a> {
@@ -80,7 +80,7 @@ impl<'a> Probes<'a> {
             .filter(|program| wanted(&program.name().to_string_lossy()))
             .map(|program| attach(&program, target))
             .collect::<Result<_>>()?;
-        Ok(Self { skeleton, links, _statistics: statistics })
+        Ok(Self { skeleton, links, statistics })
     }
 
     /// From now on every probe that fires is recorded.
@@ -138,7 +138,7 @@ impl<'a> Probes<'a> {
                 ))
             })
             .collect::<Result<_>>()?;
-        Ok(Statistics { programs })
+        Ok(Statistics { programs, timed: self.statistics.is_some() })
     }
 }
 
@@ -146,12 +146,15 @@ impl<'a> Probes<'a> {
 pub(crate) struct Statistics {
     /// Name and descriptor of each.
     programs: Vec<(String, OwnedFd)>,
+    /// The kernel counts runs and run time.
+    timed: bool,
 }
 
 impl Statistics {
-    /// What each program cost so far.
+    /// What each program cost so far; nothing where the kernel does not count that.
     pub(crate) fn cost(&self) -> Vec<ProgramCost> {
-        self.infos()
+        let timed = self.infos().filter(|_| self.timed);
+        timed
             .map(|(name, info)| ProgramCost {
                 name: name.to_owned(),
                 run_count: info.run_cnt,
@@ -192,7 +195,7 @@ fn attach(program: &ProgramMut<'_>, target: &Target) -> Result<Link> {
 }
 
 /// Run-time statistics cost about 100 ns a run and are what the printed cost
-/// comes from. Without them (no permission) the cost is zero runs, not a failure.
+/// comes from. They need `CAP_SYS_ADMIN`; without it the cost is not known.
 fn enable_statistics() -> Option<OwnedFd> {
     // SAFETY: a plain system call without pointers.
     let fd = unsafe { libbpf_sys::bpf_enable_stats(libbpf_sys::BPF_STATS_RUN_TIME) };

@@ -170,13 +170,15 @@ fn cost(footer: &Footer, duration: Duration) -> String {
     let cost = &footer.cost;
     let run_time = Duration::from_nanos(cost.run_time_ns());
     let mut text = String::new();
-    if cost.run_count() > 0 {
+    if cost.programs.is_empty() {
+        text.push_str("in memcached unknown (the kernel's statistics need CAP_SYS_ADMIN); ");
+    } else {
         write!(
             text,
             "in memcached {:.2} s of CPU in {} BPF runs ({} ns each, {} of one CPU); ",
             run_time.as_secs_f64(),
             HumanCount(cost.run_count()),
-            cost.run_time_ns() / cost.run_count(),
+            cost.run_time_ns().checked_div(cost.run_count()).unwrap_or(0),
             share(run_time, duration),
         )
         .expect("writing to a String cannot fail");

@@ -184,8 +184,7 @@ impl Writer {
         self.footer.cost.programs = self.kernel.statistics().cost();
         self.footer.cost.cpu_s = cpu.as_secs_f64();
         self.footer.cost.peak_memory = peak_memory;
-        self.footer.source.requests_without_operation =
-            rows.decoder.unpaired().requests_without_operation;
+        self.footer.source.requests_without_operation = rows.decoder.requests_without_operation();
         Ok(())
     }
 

@@ -200,7 +200,8 @@ reasons! {
 /// What recording cost.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
-    /// By BPF program, from the kernel's own statistics.
+    /// By BPF program, from the kernel's own statistics; empty where those may
+    /// not be had.
     pub programs: Vec<ProgramCost>,
     /// CPU time of mcrec, user and system, seconds.
     pub cpu_s: f64,

@@ -28,12 +28,8 @@ const FIXED: usize = std::mem::offset_of!(mcrec_operation, key);
 /// without a latency, so that one endless multi-get cannot take all memory.
 const KEYS_HELD: usize = 1 << 16;
 
-/// What pairing could not make an operation of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Unpaired {
-    /// Requests that began and ended without showing an operation.
-    pub(crate) requests_without_operation: u64,
-}
+/// Room for so many operations stays with a connection between its requests.
+const OPERATIONS_KEPT: usize = 128;
 
 /// Pairs the records of one recording.
 #[derive(Debug, Default)]
@@ -42,7 +38,7 @@ pub(crate) struct UsdtDecoder {
     connections: Vec<Option<Box<Connection>>>,
     last_conn_id: u64,
     last_request_id: u64,
-    unpaired: Unpaired,
+    requests_without_operation: u64,
 }
 
 #[derive(Debug)]
@@ -103,7 +99,8 @@ impl UsdtDecoder {
         }
         connection.next_sequence = head.sequence.wrapping_add(1);
         let result = self.apply(&mut connection, head, record, out);
-        self.connections[slot] = Some(connection);
+        let ended = u32::from(head.kind) == mcrec_kind::MCREC_DISCONNECT.0;
+        self.connections[slot] = (!ended).then_some(connection);
         result
     }
 
@@ -114,9 +111,9 @@ impl UsdtDecoder {
         }
     }
 
-    /// What could not be paired so far.
-    pub(crate) fn unpaired(&self) -> Unpaired {
-        self.unpaired
+    /// Requests so far that began and ended without showing an operation.
+    pub(crate) fn requests_without_operation(&self) -> u64 {
+        self.requests_without_operation
     }
 
     fn slot(&mut self, descriptor: u32) -> Result<usize, Malformed> {
@@ -194,7 +191,7 @@ impl UsdtDecoder {
         if request.operations.is_empty() && request.id.is_none() {
             // Without an end it was cut off, by the end of the recording, of the
             // connection, or by a loss: it may have shown an operation yet.
-            self.unpaired.requests_without_operation += u64::from(end.is_some());
+            self.requests_without_operation += u64::from(end.is_some());
             return;
         }
         let latency = end.zip(request.start).map(|(end, start)| end.saturating_sub(start));
@@ -232,6 +229,9 @@ impl UsdtDecoder {
             request.keys_before += 1;
         }
         request.keys.clear();
+        // What a large multi-get took is given back: there may be many connections.
+        request.operations.shrink_to(OPERATIONS_KEPT);
+        request.keys.shrink_to(OPERATIONS_KEPT * 32);
     }
 }
 

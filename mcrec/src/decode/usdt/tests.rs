@@ -2,7 +2,9 @@
 
 use mcrec_schema::codes::{Op, Status};
 
-use super::{FIXED, KEYS_HELD, Malformed, UsdtDecoder, mcrec_command, mcrec_head, mcrec_kind};
+use super::{
+    FIXED, KEYS_HELD, Malformed, Operation, UsdtDecoder, mcrec_command, mcrec_head, mcrec_kind,
+};
 
 const GET: u32 = mcrec_command::MCREC_GET.0;
 const SET: u32 = mcrec_command::MCREC_SET.0;
@@ -17,6 +19,20 @@ struct Row {
     request_id: u64,
     key_index: u32,
     conn_id: u64,
+}
+
+impl Row {
+    fn of(operation: Operation<'_>) -> Self {
+        Self {
+            key: String::from_utf8(operation.key.unwrap().to_vec()).unwrap(),
+            status: operation.status,
+            value_size: operation.value_size,
+            latency: operation.latency,
+            request_id: operation.request_id,
+            key_index: operation.key_index,
+            conn_id: operation.conn_id,
+        }
+    }
 }
 
 /// Plays the part of the BPF programs: numbers the records of each connection.
@@ -52,15 +68,7 @@ impl Server {
         decoder
             .decode(&record, &mut |operation| {
                 ops.push(operation.op);
-                rows.push(Row {
-                    key: String::from_utf8(operation.key.unwrap().to_vec()).unwrap(),
-                    status: operation.status,
-                    value_size: operation.value_size,
-                    latency: operation.latency,
-                    request_id: operation.request_id,
-                    key_index: operation.key_index,
-                    conn_id: operation.conn_id,
-                });
+                rows.push(Row::of(operation));
             })
             .unwrap();
     }
@@ -87,17 +95,7 @@ impl Server {
 
     fn finish(&mut self) {
         let Self { decoder, rows, .. } = self;
-        decoder.finish(&mut |operation| {
-            rows.push(Row {
-                key: String::from_utf8(operation.key.unwrap().to_vec()).unwrap(),
-                status: operation.status,
-                value_size: operation.value_size,
-                latency: operation.latency,
-                request_id: operation.request_id,
-                key_index: operation.key_index,
-                conn_id: operation.conn_id,
-            });
-        });
+        decoder.finish(&mut |operation| rows.push(Row::of(operation)));
     }
 
     /// Key and latency of each row.
@@ -226,7 +224,7 @@ fn a_gap_costs_latencies_but_no_operation() {
     server.end(1120, 30);
     assert_eq!(server.latencies(), [("a", None), ("b", None), ("c", Some(20))]);
     // The lost command was not taken for a request that has no probe.
-    assert_eq!(server.decoder.unpaired().requests_without_operation, 0);
+    assert_eq!(server.decoder.requests_without_operation(), 0);
 }
 
 #[test]
@@ -239,7 +237,7 @@ fn requests_without_a_probe_of_their_own_are_counted() {
     server.command(220, 30, GET, 2, "a");
     server.end(230, 30);
     assert_eq!(server.latencies(), [("a", Some(20))]);
-    assert_eq!(server.decoder.unpaired().requests_without_operation, 2);
+    assert_eq!(server.decoder.requests_without_operation(), 2);
 }
 
 #[test]
@@ -250,7 +248,7 @@ fn what_is_open_at_the_end_is_kept_without_latency() {
     server.start(100, 31);
     server.finish();
     assert_eq!(server.latencies(), [("a", None)]);
-    assert_eq!(server.decoder.unpaired().requests_without_operation, 0);
+    assert_eq!(server.decoder.requests_without_operation(), 0);
 }
 
 #[test]
