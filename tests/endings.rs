@@ -196,3 +196,51 @@ fn after_kill_9_everything_up_to_the_last_commit_is_there() {
         assert_eq!(*key, format!("key:{}", at % 10).into_bytes(), "row {at}");
     }
 }
+
+/// A file system of `size`, unmounted with the test.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(folder.path())
+            .status()
+            .unwrap();
+        assert!(mounted.success(), "cannot mount a file system to fill");
+        Self(folder)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_ends_the_recording_with_everything_that_was_committed() {
+    let server = Server::start("1.6.18", &[]);
+    let disk = SmallDisk::mount("256k");
+    let path = disk.0.path().join("capture.parquet");
+    let mut recorder = Recorder::start(server.pid(), &path, &["--commit-every", "200ms"]);
+    let mut client = Client::connect(server.address, Protocol::Text);
+    while recorder.process.try_wait().unwrap().is_none() {
+        work(&mut client, 100);
+    }
+    let (status, said) = recorder.wait();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("No space left on device") && said.contains("write failed"), "{said}");
+    // A whole capture that says what is not in it.
+    let rows = capture::rows(&path);
+    let footer = capture::footer(&path).unwrap();
+    assert!(!rows.is_empty());
+    assert_eq!(footer.loss.written, rows.len() as u64);
+    assert!(footer.loss.losses.write_failed > 0);
+    assert_eq!(footer.loss.seen, footer.loss.written + footer.loss.losses.write_failed);
+    assert_eq!(footer.capture.ended.as_deref(), Some("cannot write"));
+    let keys = rows.iter().map(|row| &row.key);
+    assert!(keys.eq(client.log.iter().take(rows.len()).map(|logged| &logged.key)), "a prefix");
+    assert_alone(&path);
+}
