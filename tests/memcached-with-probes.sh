@@ -43,18 +43,20 @@ apt() {
 		-o Dir::State::lists="$work/lists" -o Dir::Cache="$work" \
 		-o Dir::Cache::archives="$work/archives" -o APT::Sandbox::User=root "$@"
 }
-{
-	apt update
-	apt source --download-only "memcached=$release-*"
-	dpkg-source --no-check -x memcached_"$release"-*.dsc source
-	cd source
-	./configure --enable-dtrace
-	# Everything includes this header, and the Makefile does not say so.
-	make memcached_dtrace.h
-	make -j"$(nproc)" memcached
-} >"$folder/build-$release.log" 2>&1 || {
-	tail -20 "$folder/build-$release.log" >&2
-	echo "$0: could not build memcached $release; see $folder/build-$release.log" >&2
+build() {
+	apt update &&
+		apt source --download-only memcached &&
+		dpkg-source --no-check -x memcached_"$release"-*.dsc source &&
+		cd source &&
+		./configure --enable-dtrace &&
+		# Everything includes this header, and the Makefile does not say so.
+		make memcached_dtrace.h &&
+		make -j"$(nproc)" memcached
+}
+log=$folder/build-$release.log
+build >"$log" 2>&1 || {
+	tail -20 "$log" >&2
+	echo "$0: could not build memcached $release; all of what was tried is in $log" >&2
 	exit 1
 }
 strip -o "$program.new" "$work/source/memcached"
