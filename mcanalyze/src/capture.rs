@@ -17,6 +17,8 @@ pub(crate) struct Capture {
     rows: LazyFrame,
     /// What each file says of itself, in the order in which they are read.
     pub(crate) footers: Vec<Footer>,
+    /// Files that hold a recording that another file holds too: left out.
+    pub(crate) repeated: Vec<PathBuf>,
 }
 
 impl Capture {
@@ -27,15 +29,25 @@ impl Capture {
     /// When there is nothing there, or something that is not a capture.
     pub(crate) fn open(paths: &[PathBuf]) -> Result<Self> {
         let files = files(paths)?;
-        let mut footers = Vec::with_capacity(files.len());
+        let mut footers: Vec<Footer> = Vec::with_capacity(files.len());
         let mut frames = Vec::with_capacity(files.len());
-        for path in &files {
-            footers.push(read_footer(path)?);
-            frames.push(scan(path)?);
+        let mut repeated = Vec::new();
+        for path in files {
+            let footer = read_footer(&path)?;
+            let same = |other: &Footer| {
+                (&other.capture.id, other.capture.start_us)
+                    == (&footer.capture.id, footer.capture.start_us)
+            };
+            if footers.iter().any(same) {
+                repeated.push(path);
+                continue;
+            }
+            frames.push(scan(&path)?);
+            footers.push(footer);
         }
         let rows =
             concat(frames, UnionArgs::default()).context("cannot read the captures as one")?;
-        Ok(Self { rows, footers })
+        Ok(Self { rows, footers, repeated })
     }
 
     /// The rows, all columns.

@@ -20,8 +20,9 @@ use clap::{Parser, ValueEnum};
         req/s      calls / duration of the recording\n  \
         kbps       kilobits (1000 bits) of value a second, stored and returned\n  \
         bytes      of value in all, stored and returned\n  \
-        p50, p99   server-side latency: the smallest that 50 % or 99 % of its operations\n             \
-                   do not exceed (nearest rank; quantile_disc in SQL)\n  \
+        p50, p99   latency: the smallest that 50 % or 99 % of its operations do not exceed\n             \
+                   (nearest rank; quantile_disc in SQL). It is the server's, but for the\n             \
+                   wait for a value that the client sends late\n  \
         last       when it was last seen, UTC\n\
         Equal keys are in the order of their bytes.\n\n\
         Exit status: 0 done; 1 done, but the capture is incomplete (operations were lost, or its\n\
@@ -48,12 +49,14 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) latency: bool,
 
-    /// Look at this key only, written as captures write it (`\xNN` for unprintable bytes)
-    #[arg(long, value_name = "KEY")]
+    /// Look at this key only, written as it is printed: `\xNN` for a byte, `\u{NNNN}`
+    /// for a character that does not print
+    #[arg(long, value_name = "KEY", value_parser = as_captured)]
     pub(crate) key: Option<String>,
 
     /// How to print. json is one object; csv is one table: the top keys, or with
-    /// --latency the percentiles
+    /// --latency the percentiles, where keys that a spreadsheet would take for a
+    /// formula have an apostrophe before them
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
 }
@@ -88,9 +91,48 @@ pub(crate) enum Format {
     Csv,
 }
 
+/// A key as captures have it, from how it was printed or typed. A backslash of
+/// the key itself is `\x5c`, so that what is printed has one meaning.
+fn as_captured(text: &str) -> Result<String, String> {
+    let mut key = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        key.push_str(&rest[..at]);
+        let (escape, length) = escaped(&rest[at..])
+            .ok_or("a backslash begins \\xNN or \\u{NNNN}; a backslash itself is \\x5c")?;
+        key.push_str(&escape);
+        rest = &rest[at + length..];
+    }
+    key.push_str(rest);
+    Ok(key)
+}
+
+/// What the escape that `text` begins with stands for in a capture, and its length.
+fn escaped(text: &str) -> Option<(String, usize)> {
+    if let Some(digits) = text.strip_prefix("\\x") {
+        let digits = digits.get(..2).filter(|two| two.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        return Some((format!("\\x{}", digits.to_ascii_lowercase()), 4));
+    }
+    let (digits, _) = text.strip_prefix("\\u{")?.split_once('}')?;
+    let character = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
+    Some((character.to_string(), 4 + digits.len()))
+}
+
 #[cfg(test)]
 mod tests {
+    use super::as_captured;
     use clap::CommandFactory;
+
+    #[test]
+    fn a_key_is_found_as_it_was_printed() {
+        let is = |text: &str, key: &str| assert_eq!(as_captured(text).as_deref(), Ok(key));
+        is("user:1", "user:1");
+        is("a\\xFF\\x5cb", "a\\xff\\x5cb");
+        is("\\u{202e}evil", "\u{202e}evil");
+        for refused in ["\\", "a\\n", "\\x1", "\\u{110000}", "\\u{12"] {
+            assert!(as_captured(refused).is_err(), "{refused}");
+        }
+    }
 
     #[test]
     fn the_definition_is_consistent() {

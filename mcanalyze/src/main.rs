@@ -12,11 +12,14 @@ mod render;
 mod table;
 
 use std::{
-    io::{self, BufWriter, ErrorKind, IsTerminal, Write, stdout},
+    io::{self, BufWriter, ErrorKind, IsTerminal, Write, stderr, stdout},
+    panic::{self, AssertUnwindSafe},
+    path::PathBuf,
     process::ExitCode,
+    sync::OnceLock,
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Parser;
 
 use capture::Capture;
@@ -30,6 +33,7 @@ use table::Table;
 
 /// What was asked, answered.
 struct Answers {
+    repeated: Vec<PathBuf>,
     summary: Summary,
     top: Table,
     latency: Option<Latency>,
@@ -37,23 +41,46 @@ struct Answers {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let answers = match answer(&cli) {
+    let answers = match unless_damaged(|| answer(&cli)) {
         Ok(answers) => answers,
         Err(error) => {
-            eprintln!("mcanalyze: {}", render::text::inert(&format!("{error:#}")));
+            remark(&format!("{error:#}"));
             return ExitCode::from(2);
         }
     };
+    for path in &answers.repeated {
+        remark(&format!("{} holds a recording that was read already: left out", path.display()));
+    }
     match print(&cli, &answers) {
         Ok(()) => {}
         // The reader has seen enough, as in `mcanalyze … | head`.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
         Err(error) => {
-            eprintln!("mcanalyze: cannot write: {error}");
+            remark(&format!("cannot write: {error}"));
             return ExitCode::from(2);
         }
     }
     if answers.summary.is_complete() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+/// Says something on stderr, if anybody listens there.
+fn remark(text: &str) {
+    let _ = writeln!(stderr(), "mcanalyze: {}", render::text::inert(text));
+}
+
+/// Does `work`, and takes a panic for a damaged file: polars has some, on its
+/// own threads too, where a file is not what its metadata says.
+fn unless_damaged<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    static FIRST: OnceLock<String> = OnceLock::new();
+    panic::set_hook(Box::new(|panic| {
+        let _ = FIRST.set(panic.to_string().replace('\n', " "));
+    }));
+    let result = panic::catch_unwind(AssertUnwindSafe(work));
+    let _ = panic::take_hook();
+    result.unwrap_or_else(|_| {
+        let first = FIRST.get().map_or("", String::as_str);
+        bail!("cannot read the capture: it is damaged ({first})")
+    })
 }
 
 fn answer(cli: &Cli) -> Result<Answers> {
@@ -69,11 +96,11 @@ fn answer(cli: &Cli) -> Result<Answers> {
     };
     let top = top(&capture, &parameters)?;
     let latency = if cli.latency { Some(latency(&capture, key)?) } else { None };
-    Ok(Answers { summary, top, latency })
+    Ok(Answers { repeated: capture.repeated, summary, top, latency })
 }
 
 fn print(cli: &Cli, answers: &Answers) -> io::Result<()> {
-    let Answers { summary, top, latency } = answers;
+    let Answers { summary, top, latency, .. } = answers;
     let mut out = BufWriter::new(stdout().lock());
     match cli.format {
         Format::Text => print_text(cli, answers, &mut out)?,
@@ -82,9 +109,7 @@ fn print(cli: &Cli, answers: &Answers) -> io::Result<()> {
             let table = latency.as_ref().map_or(top, |latency| &latency.percentiles);
             render::csv::write(table, &mut out)?;
             if !summary.is_complete() {
-                eprintln!(
-                    "mcanalyze: the capture is incomplete; --format text says what is missing"
-                );
+                remark("the capture is incomplete; --format text says what is missing");
             }
         }
     }

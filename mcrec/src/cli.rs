@@ -40,10 +40,10 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_events: Option<u64>,
 
-    /// Seconds between commits: after each, the file on disk is a complete
-    /// capture of everything before. On long, slow recordings the interval
+    /// Time between commits, at least 10ms: after each, the file on disk is a
+    /// complete capture of everything before. On long, slow recordings the interval
     /// stretches (up to 60s) so that footers stay a small part of the file
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = commit_interval)]
     pub(crate) commit_every: Duration,
 
     /// Size of the ring between kernel and mcrec, 4KiB to 1GiB, rounded up to a
@@ -59,7 +59,7 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) force: bool,
 
-    /// No progress and no summary; warnings and errors only
+    /// No progress and no summary; losses and errors only
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }
@@ -81,12 +81,18 @@ fn positive_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn commit_interval(text: &str) -> Result<Duration, String> {
+    const MIN: Duration = Duration::from_millis(10);
+    let interval = positive_duration(text)?;
+    if interval < MIN { Err("must be at least 10ms".to_owned()) } else { Ok(interval) }
+}
+
 fn ring_size(text: &str) -> Result<u32, String> {
     const MIN: u64 = 4 << 10;
     const MAX: u64 = 1 << 30;
     let size = ByteSize::from_str(text)?.as_u64();
     if !(MIN..=MAX).contains(&size) {
-        return Err("must be between 4KiB and 1GiB".to_owned());
+        return Err("must be between 4KiB and 1GiB (KiB is 1024 bytes, kB 1000)".to_owned());
     }
     u32::try_from(size.next_power_of_two()).map_err(|error| error.to_string())
 }

@@ -37,7 +37,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
 use mcrec_schema::footer::{self, Footer};
 
@@ -46,7 +46,7 @@ use host::Host;
 use loss::KernelCounts;
 use plan::Plan;
 use probe::Probes;
-use report::Progress;
+use report::{Progress, say};
 use sink::Sink;
 use stop::{Event, Running};
 use target::Target;
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("mcrec: {error:#}");
+            say(&format!("mcrec: {error:#}"));
             ExitCode::from(2)
         }
     }
@@ -146,7 +146,13 @@ fn record(cli: &Cli, host: &Host, target: &Target, plan: &Plan, output: &Path) -
     let (events_in, events) = mpsc::channel();
     stop::watch(target.pid, &events_in)?;
     let mut storage = MaybeUninit::uninit();
-    let probes = Probes::attach(&mut storage, plan, target, cli.buffer_size)?;
+    let probes = Probes::attach(&mut storage, plan, target, cli.buffer_size).map_err(|error| {
+        if target.is_running() {
+            error
+        } else {
+            anyhow!("memcached (pid {}) exited while mcrec attached to it", target.pid)
+        }
+    })?;
     let footer = begin_footer(cli, host, target, plan);
     let sink = Sink::create(output, cli.force, &footer)?;
     let kernel = KernelCounts::new(probes.counters()?, probes.statistics()?);
@@ -179,17 +185,18 @@ fn record(cli: &Cli, host: &Host, target: &Target, plan: &Plan, output: &Path) -
         let control = Arc::clone(&control);
         move || drain::run(&ring, &batches_in, &control)
     })?;
-    let mut running = Running { probes, control, drain, ending, writer, events };
+    let statistics = probes.statistics()?;
+    let mut running = Running { probes, statistics, control, drain, ending, writer, events };
     running.probes.start();
     if !cli.quiet {
-        eprintln!(
+        say(&format!(
             "mcrec: recording {} through {} ({}) to {}; Ctrl-C ends",
             describe(target),
             plan.source.name,
             attached(&plan.source),
             output.display()
-        );
-        eprintln!("mcrec: {}", plan.blind_line());
+        ));
+        say(&format!("mcrec: {}", plan.blind_line()));
     }
     let mut progress = Progress::start(cli.quiet);
     let reason = wait(cli, &running.events, || {
@@ -284,13 +291,17 @@ fn begin_footer(cli: &Cli, host: &Host, target: &Target, plan: &Plan) -> Footer 
 fn conclude(cli: &Cli, written: &Written, output: &Path) -> ExitCode {
     let loss = &written.footer.loss;
     let complete = loss.losses.total() == 0 && loss.incomplete.total() == 0;
-    if !cli.quiet || !complete {
-        eprint!("{}", report::summary(&written.footer, output, written.bytes));
-    }
     if let Some(failure) = &written.failure {
-        eprintln!(
-            "mcrec: {failure:#}\nmcrec: the capture is complete up to the last commit and ends there"
-        );
+        say(&format!("mcrec: {failure:#}"));
+        if !output.exists() {
+            return ExitCode::from(2);
+        }
+        say("mcrec: the capture ends with the last commit before that");
+    }
+    if !cli.quiet {
+        say(&report::summary(&written.footer, output, written.bytes));
+    } else if !complete {
+        say(&format!("mcrec: lost {}", report::losses(&written.footer)));
     }
     if complete && written.failure.is_none() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }

@@ -4,6 +4,7 @@ use std::{
     mem::{MaybeUninit, size_of},
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
     sync::Mutex,
+    thread,
 };
 
 use anyhow::{Context, Result, anyhow};
@@ -94,8 +95,16 @@ impl<'a> Probes<'a> {
     }
 
     /// Detaches: when this returns, no program runs any more.
+    ///
+    /// For each link the kernel waits until no program can be running, which can
+    /// take seconds on a busy machine. All at once, they wait together.
     pub(crate) fn detach(&mut self) {
-        self.links.clear();
+        thread::scope(|scope| {
+            for link in self.links.drain(..) {
+                // Without a thread it is dropped here and now.
+                let _ = thread::Builder::new().spawn_scoped(scope, move || drop(link));
+            }
+        });
     }
 
     fn switch(&mut self, on: bool) {

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Write as _,
-    io::{IsTerminal, stderr},
+    io::{IsTerminal, Write as _, stderr},
     path::Path,
     sync::atomic::Ordering,
     time::{Duration, Instant},
@@ -13,6 +13,14 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use mcrec_schema::footer::Footer;
 
 use crate::writer::Live;
+
+/// Says something on stderr, in lines. A recording goes on where nobody listens
+/// any more, and what a process or a file is called does nothing to a terminal.
+pub(crate) fn say(text: &str) {
+    let inert = |c: char| if c.is_control() && c != '\n' { '?' } else { c };
+    let text: String = text.chars().map(inert).collect();
+    let _ = writeln!(stderr(), "{}", text.trim_end());
+}
 
 /// How often a line is printed where there is no terminal to redraw one on.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -81,7 +89,7 @@ impl Progress {
                 bar.tick();
             }
             How::Lines { last } if now - *last >= LINE_EVERY => {
-                eprintln!("{}", line());
+                say(&line());
                 *last = now;
             }
             How::Lines { .. } => {}
@@ -116,7 +124,7 @@ pub(crate) fn summary(footer: &Footer, path: &Path, bytes: u64) -> String {
         ),
     );
     line("file", file(path, bytes, loss.written));
-    line("lost", lost(footer));
+    line("lost", losses(footer));
     if footer.source.requests_without_operation > 0 {
         line(
             "not seen",
@@ -140,7 +148,8 @@ fn file(path: &Path, bytes: u64, rows: u64) -> String {
     text
 }
 
-fn lost(footer: &Footer) -> String {
+/// What was lost, and what is incomplete.
+pub(crate) fn losses(footer: &Footer) -> String {
     let loss = &footer.loss;
     let named = |reasons: &mut dyn Iterator<Item = (&'static str, u64)>| {
         let named: Vec<String> = reasons

@@ -24,8 +24,8 @@ use signal_hook::{
 use crate::{
     drain::Control,
     host,
-    probe::Probes,
-    writer::{Ending, Notice, Written},
+    probe::{Probes, Statistics},
+    writer::{Ending, Halt, Notice, Written},
 };
 
 /// What can end a recording, or hurry its end.
@@ -90,6 +90,7 @@ pub(crate) fn reason(event: Event) -> &'static str {
 /// The threads of a recording and what they share.
 pub(crate) struct Running<'a> {
     pub(crate) probes: Probes<'a>,
+    pub(crate) statistics: Statistics,
     pub(crate) control: Arc<Control>,
     pub(crate) drain: JoinHandle<Result<()>>,
     pub(crate) ending: Arc<Ending>,
@@ -107,7 +108,9 @@ pub(crate) fn stop(mut running: Running<'_>, reason: &str) -> Result<Written> {
     // The first reason counts; it is set before the writer can look at it.
     let _ = running.ending.reason.set(reason.to_owned());
     running.probes.pause();
-    let _ = running.ending.at.set(host::monotonic_ns());
+    let at = host::monotonic_ns();
+    let cost = running.statistics.cost();
+    let _ = running.ending.halt.set(Halt { at, cost });
     running.probes.detach();
     running.control.end_when_empty.store(true, Ordering::Release);
     while !running.writer.is_finished() {

@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
-use mcrec_schema::{codes::Status, footer::Footer};
+use mcrec_schema::{
+    codes::Status,
+    footer::{Footer, ProgramCost},
+};
 
 use crate::{
     batch::Batch,
@@ -44,10 +47,20 @@ pub(crate) struct Live {
 pub(crate) struct Ending {
     /// In words, for the capture.
     pub(crate) reason: OnceLock<String>,
-    /// When the probes were switched off, `CLOCK_MONOTONIC`, ns.
-    pub(crate) at: OnceLock<u64>,
+    /// How it stood when the probes were switched off.
+    pub(crate) halt: OnceLock<Halt>,
     /// Records were left on the ring.
     pub(crate) abandoned: OnceLock<()>,
+}
+
+/// The end of what was recorded. Detaching comes after it and can take a while,
+/// in which memcached still runs the programs, to no effect.
+#[derive(Debug)]
+pub(crate) struct Halt {
+    /// `CLOCK_MONOTONIC`, ns.
+    pub(crate) at: u64,
+    /// What the programs had cost.
+    pub(crate) cost: Vec<ProgramCost>,
 }
 
 /// How the writing went.
@@ -168,7 +181,8 @@ impl Writer {
         };
         let capture = &mut self.footer.capture;
         let from = capture.end_us;
-        capture.end_monotonic_ns = self.ending.at.get().copied().unwrap_or_else(host::monotonic_ns);
+        let halt = self.ending.halt.get();
+        capture.end_monotonic_ns = halt.map_or_else(host::monotonic_ns, |halt| halt.at);
         capture.end_us = wall_us(capture.end_monotonic_ns, capture.clock_offset_ns);
         let mut loss = self.kernel.read()?.loss(&taken, state);
         loss.series = std::mem::take(&mut self.footer.loss.series);
@@ -181,7 +195,8 @@ impl Writer {
         }
         self.footer.loss = loss;
         let (cpu, peak_memory) = host::own_cost(self.ring_bytes);
-        self.footer.cost.programs = self.kernel.statistics().cost();
+        self.footer.cost.programs =
+            halt.map_or_else(|| self.kernel.statistics().cost(), |halt| halt.cost.clone());
         self.footer.cost.cpu_s = cpu.as_secs_f64();
         self.footer.cost.peak_memory = peak_memory;
         self.footer.source.requests_without_operation = rows.decoder.requests_without_operation();

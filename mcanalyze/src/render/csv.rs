@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::rfc3339;
+use super::{rfc3339, text::inert};
 use crate::table::{Table, Unit, Value};
 
 /// Writes `table` with a header line.
@@ -16,7 +16,7 @@ pub(crate) fn write(table: &Table, out: &mut impl Write) -> io::Result<()> {
     for row in &table.rows {
         let fields = table.columns.iter().zip(row).map(|(column, value)| match value {
             Value::Null => String::new(),
-            Value::Text(text) => field(text),
+            Value::Text(text) => field(&inert(text)),
             Value::Int(time) if column.unit == Unit::Time => rfc3339(*time),
             Value::Int(number) => number.to_string(),
             Value::Float(number) => number.to_string(),

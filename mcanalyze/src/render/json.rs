@@ -1,11 +1,14 @@
 //! Answers as one JSON object.
 
-use std::io::{self, Write};
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
 
 use mcrec_schema::footer::Footer;
 use serde_json::{Map, Value as Json, json};
 
-use super::rfc3339;
+use super::{rfc3339, text::harmful};
 use crate::{
     query::{latency::Latency, summary::Summary},
     table::{Table, Unit, Value},
@@ -32,8 +35,24 @@ pub(crate) fn write(
         });
         object.insert("latency".to_owned(), parts);
     }
-    serde_json::to_writer_pretty(&mut *out, &Json::Object(object))?;
-    writeln!(out)
+    let text = serde_json::to_string_pretty(&Json::Object(object))?;
+    writeln!(out, "{}", escaped(&text))
+}
+
+/// The same JSON, with what could do something to a terminal in it as `\uNNNN`:
+/// such characters are only ever inside of strings.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && harmful(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(text, "\\u{unit:04x}").expect("writing to a String cannot fail");
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 fn capture(summary: &Summary) -> Json {

@@ -25,11 +25,18 @@ const KEY_MIN: u16 = 16;
 ///
 /// When `out` fails.
 pub(crate) fn summary(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
-    for footer in &summary.footers {
-        line(out, "memcached", &target(footer))?;
+    let mut targets: Vec<String> = summary.footers.iter().map(target).collect();
+    targets.dedup();
+    for target in targets {
+        line(out, "memcached", &target)?;
     }
     let until = format!("{} to {}", second(summary.start), second(summary.end));
-    line(out, "recorded", &format!("{until} UTC ({})", duration(summary.seconds)))?;
+    let files = match summary.footers.len() {
+        1 => String::new(),
+        files => format!(", in {files} files"),
+    };
+    let length = duration(summary.seconds);
+    line(out, "recorded", &format!("{until} UTC ({length}{files})"))?;
     let rate = summary.rate.map(|rate| format!(" ({}/s)", rate_text(rate))).unwrap_or_default();
     let keys = grouped(summary.distinct_keys);
     line(out, "operations", &format!("{}{rate}, {keys} keys", grouped(summary.operations)))?;
@@ -64,7 +71,8 @@ fn caveats(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
     }
     if summary.incomplete.total() > 0 {
         let text = counted(&mut summary.incomplete.by_reason());
-        line(out, "INCOMPLETE", &format!("{text}; some latencies or keys are unknown"))?;
+        let unknown = "some latencies or keys, and which keys of a multi-get belong together";
+        line(out, "INCOMPLETE", &format!("{text}; unknown: {unknown}"))?;
     }
     if summary.unended > 0 {
         let text = "its recorder was cut off, or is still at work: operations after the last \
@@ -198,7 +206,8 @@ fn bars(buckets: &[Vec<Value>], out: &mut impl Write) -> io::Result<()> {
             usize::try_from(i128::from(count) * BAR as i128 / i128::from(most)).unwrap_or(0);
         // What is there is seen, however little.
         let bar = "█".repeat(length.max(usize::from(count > 0)));
-        writeln!(out, "{from:>9} to {to:>9} {:>12} {bar}", grouped(count))?;
+        let text = format!("{from:>9} to {to:>9} {:>12} {bar}", grouped(count));
+        writeln!(out, "{}", text.trim_end())?;
     }
     Ok(())
 }
@@ -223,16 +232,9 @@ fn cell(unit: Unit, value: &Value) -> String {
     }
 }
 
-/// Text that cannot do anything to a terminal or mislead about its order:
-/// control characters (captures keep those beyond ASCII), and characters that
-/// are invisible or reverse the direction, in Rust's notation.
+/// Text that cannot do anything to a terminal or mislead about its order: what
+/// is [harmful] is in Rust's notation, which no key contains by itself.
 pub(crate) fn inert(text: &str) -> String {
-    let harmful = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-                | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-                | '\u{e0000}'..='\u{e0fff}')
-    };
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         if harmful(c) {
@@ -242,6 +244,15 @@ pub(crate) fn inert(text: &str) -> String {
         }
     }
     safe
+}
+
+/// Control characters (captures keep those beyond ASCII), and characters that
+/// are invisible or reverse the direction of text.
+pub(crate) fn harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// `1,234,567`.

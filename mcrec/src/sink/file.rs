@@ -8,8 +8,8 @@
 use std::{
     ffi::OsString,
     fs::{File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    io::{self, ErrorKind, Write},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -60,6 +60,10 @@ impl CommittedFile {
     ///
     /// When that fails, as on a full disk, the file is put back as it was.
     pub(super) fn commit(&mut self, row_group: &[u8], footer: Vec<u8>) -> io::Result<()> {
+        if self.file.metadata()?.nlink() == 0 {
+            let reason = "the file was removed while it was being recorded, and is lost";
+            return Err(io::Error::new(ErrorKind::NotFound, reason));
+        }
         self.write_journal()?;
         let written = self.file.write_all_at(&[row_group, &footer].concat(), self.data_end);
         let length = self.data_end + (row_group.len() + footer.len()) as u64;
@@ -80,7 +84,10 @@ impl CommittedFile {
     /// Waits until the file is on the disk, and removes the journal.
     pub(super) fn close(self) -> io::Result<()> {
         self.file.sync_all()?;
-        std::fs::remove_file(&self.journal_path)
+        match std::fs::remove_file(&self.journal_path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn write_journal(&mut self) -> io::Result<()> {

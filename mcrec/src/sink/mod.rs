@@ -67,6 +67,18 @@ pub(crate) fn check(path: &Path, force: bool) -> Result<()> {
         }
         _ => {}
     }
+    if path == Path::new("-") {
+        bail!("a capture cannot go to stdout: it is a file that is written in place");
+    }
+    let journal = journal_path(path);
+    if !force && fs::metadata(&journal).is_ok_and(|metadata| metadata.len() > 0) {
+        bail!(
+            "{} belongs to an interrupted recording to {}; move it away, or replace both with \
+             --force",
+            journal.display(),
+            path.display()
+        );
+    }
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

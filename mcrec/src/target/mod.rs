@@ -122,6 +122,12 @@ impl Target {
         executable_file(self.pid)
     }
 
+    /// Whether it still runs.
+    pub(crate) fn is_running(&self) -> bool {
+        let stat = Process::new(self.pid).and_then(|process| process.stat());
+        stat.is_ok_and(|stat| stat.state != 'Z')
+    }
+
     /// Its version for people.
     pub(crate) fn version(&self) -> &str {
         self.executable.version.as_ref().map_or("of unknown version", |version| &version.text)
@@ -137,8 +143,8 @@ fn read_executable(pid: i32) -> Result<Vec<u8>> {
     let size = match fs::metadata(&path) {
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => bail!(
-            "may not look at process {pid}: run as root, or with CAP_SYS_PTRACE, CAP_BPF and \
-             CAP_PERFMON"
+            "may not look at process {pid}: that needs root, or CAP_SYS_PTRACE, CAP_BPF and \
+             CAP_PERFMON, in the user namespace of that process"
         ),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             bail!("process {pid} has no program file: it is a kernel thread or has just exited")
