@@ -244,3 +244,40 @@ fn a_full_disk_ends_the_recording_with_everything_that_was_committed() {
     assert!(keys.eq(client.log.iter().take(rows.len()).map(|logged| &logged.key)), "a prefix");
     assert_alone(&path);
 }
+
+#[test]
+fn a_capture_that_is_removed_is_not_called_complete() {
+    let server = Server::start("1.6.18", &[]);
+    let (_folder, path) = place();
+    let mut recorder = Recorder::start(server.pid(), &path, &["--commit-every", "100ms"]);
+    let mut client = Client::connect(server.address, Protocol::Text);
+    work(&mut client, 100);
+    std::fs::remove_file(&path).unwrap();
+    // It ends by itself, at the next commit.
+    while recorder.process.try_wait().unwrap().is_none() {
+        work(&mut client, 100);
+    }
+    let (status, said) = recorder.wait();
+    assert_eq!(status.code(), Some(2), "{said}");
+    assert!(said.contains("was removed") && !said.contains("lost       nothing"), "{said}");
+}
+
+#[test]
+fn a_recording_goes_on_when_nobody_listens_to_what_it_says() {
+    let server = Server::start("1.6.18", &[]);
+    let (_folder, path) = place();
+    let deaf = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut recorder = support::recorder::mcrec()
+        .args(["-p", &server.pid().to_string(), "--max-events", "100", "-o"])
+        .arg(&path)
+        .stderr(deaf)
+        .spawn()
+        .unwrap();
+    let mut client = Client::connect(server.address, Protocol::Text);
+    while recorder.try_wait().unwrap().is_none() {
+        work(&mut client, 10);
+    }
+    assert!(recorder.wait().unwrap().success());
+    assert_eq!(capture::rows(&path).len(), 100);
+    assert_alone(&path);
+}

@@ -1,8 +1,9 @@
 //! The BPF programs: loaded, attached, switched on and off, and what they cost.
 
 use std::{
+    fs,
     mem::{MaybeUninit, size_of},
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     sync::Mutex,
     thread,
 };
@@ -96,13 +97,17 @@ impl<'a> Probes<'a> {
 
     /// Detaches: when this returns, no program runs any more.
     ///
-    /// For each link the kernel waits until no program can be running, which can
-    /// take seconds on a busy machine. All at once, they wait together.
+    /// When the last descriptor of a link is closed, the kernel waits until no
+    /// program can be running, which can take a second on a busy machine. So the
+    /// last ones are copies, closed all at once: libbpf closes its own one after
+    /// the other, and its links of USDT probes are not safe to drop on threads.
     pub(crate) fn detach(&mut self) {
+        let copies = copies_of_links();
+        self.links.clear();
         thread::scope(|scope| {
-            for link in self.links.drain(..) {
-                // Without a thread it is dropped here and now.
-                let _ = thread::Builder::new().spawn_scoped(scope, move || drop(link));
+            for copy in copies {
+                // Without a thread it is closed here and now.
+                let _ = thread::Builder::new().spawn_scoped(scope, move || drop(copy));
             }
         });
     }
@@ -201,6 +206,25 @@ fn attach(program: &ProgramMut<'_>, target: &Target) -> Result<Link> {
             refused(&error, &what)
         },
     )
+}
+
+/// A copy of each descriptor of this process that is a BPF link. None, and so no
+/// waiting together, on kernels before 6.6: there libbpf uses perf events.
+fn copies_of_links() -> Vec<OwnedFd> {
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter(|entry| {
+            fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().contains("bpf_link"))
+        })
+        .filter_map(|entry| {
+            let descriptor = entry.file_name().to_str()?.parse().ok()?;
+            // SAFETY: it was open when it was listed, and links are closed by
+            // nobody but the caller.
+            let link = unsafe { BorrowedFd::borrow_raw(descriptor) };
+            link.try_clone_to_owned().ok()
+        })
+        .collect()
 }
 
 /// Run-time statistics cost about 100 ns a run and are what the printed cost

@@ -65,6 +65,17 @@ impl CommittedFile {
             return Err(io::Error::new(ErrorKind::NotFound, reason));
         }
         self.write_journal()?;
+        self.replace_footer(row_group, footer)
+    }
+
+    /// Replaces the footer on a disk that is full: without a journal, whose
+    /// space a longer footer may need.
+    pub(super) fn amend(&mut self, footer: Vec<u8>) -> io::Result<()> {
+        self.journal.set_len(0)?;
+        self.replace_footer(&[], footer)
+    }
+
+    fn replace_footer(&mut self, row_group: &[u8], footer: Vec<u8>) -> io::Result<()> {
         let written = self.file.write_all_at(&[row_group, &footer].concat(), self.data_end);
         let length = self.data_end + (row_group.len() + footer.len()) as u64;
         if let Err(error) = written.and_then(|()| self.file.set_len(length)) {

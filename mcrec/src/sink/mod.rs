@@ -200,9 +200,7 @@ impl Sink {
             .take_while(|rows| *rows <= committed)
             .count();
         let footer = footer_bytes(&self.schema, &groups[..kept], footer)?;
-        self.file
-            .commit(&[], footer)
-            .with_context(|| format!("cannot write to {}", self.path.display()))
+        self.file.amend(footer).with_context(|| format!("cannot write to {}", self.path.display()))
     }
 
     /// Ends the capture after its last commit.
