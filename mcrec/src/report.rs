@@ -10,16 +10,72 @@ use std::{
 
 use bytesize::ByteSize;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-use mcrec_schema::footer::Footer;
+use mcrec_schema::footer::{Footer, Source};
 
-use crate::writer::Live;
+use crate::{host::Host, plan::Plan, target::Target, writer::Live};
 
 /// Says something on stderr, in lines. A recording goes on where nobody listens
-/// any more, and what a process or a file is called does nothing to a terminal.
+/// any more.
 pub(crate) fn say(text: &str) {
-    let inert = |c: char| if c.is_control() && c != '\n' { '?' } else { c };
-    let text: String = text.chars().map(inert).collect();
-    let _ = writeln!(stderr(), "{}", text.trim_end());
+    let _ = writeln!(stderr(), "{}", inert(text).trim_end());
+}
+
+/// What a process or a file is called does nothing to a terminal.
+fn inert(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
+}
+
+/// What is about to be recorded, on one line.
+pub(crate) fn beginning(target: &Target, source: &Source, output: &Path) -> String {
+    format!(
+        "mcrec: recording {} through {} ({}) to {}; Ctrl-C ends",
+        describe(target),
+        source.name,
+        attached(source),
+        output.display()
+    )
+}
+
+/// What `--check` finds; without `plan`, there is none.
+pub(crate) fn check(host: &Host, target: &Target, plan: Option<&Plan>) -> String {
+    let needs: Vec<String> = host.needs.iter().map(ToString::to_string).collect();
+    let workers = target.worker_threads;
+    let mut lines = vec![
+        ("target", describe(target)),
+        ("", format!("{} ({workers} workers)", target.path.display())),
+        ("machine", format!("kernel {}: {}", host.kernel, needs.join(", "))),
+    ];
+    if let Some(Plan { source }) = plan {
+        lines.push(("source", format!("{}: {}", source.name, attached(source))));
+        let sees = source.sees.iter().cloned();
+        lines.extend(named("sees", sees));
+        let blind = source.cannot_see.iter().map(|blind| format!("{}: {}", blind.what, blind.why));
+        lines.extend(named("blind to", blind));
+        lines.push(("unknown", format!("columns {}", source.columns_unknown.join(", "))));
+    }
+    lines.iter().map(|(name, text)| format!("{name:<9}{}\n", inert(text))).collect()
+}
+
+/// The name stands before the first of several lines.
+fn named(
+    name: &'static str,
+    lines: impl Iterator<Item = String>,
+) -> impl Iterator<Item = (&'static str, String)> {
+    lines.enumerate().map(move |(at, line)| (if at == 0 { name } else { "" }, line))
+}
+
+fn describe(target: &Target) -> String {
+    let mut text = format!("memcached {}, pid {}", target.version(), target.pid);
+    if !target.listening.is_empty() {
+        text.push_str(", on ");
+        text.push_str(&target.listening.join(" "));
+    }
+    text
+}
+
+fn attached(source: &Source) -> String {
+    let sites: usize = source.attached.iter().map(|attached| attached.sites).sum();
+    format!("{} probes at {sites} sites", source.attached.len())
 }
 
 /// How often a line is printed where there is no terminal to redraw one on.
