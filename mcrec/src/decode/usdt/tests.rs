@@ -321,3 +321,48 @@ fn bytes_that_are_no_record_are_refused() {
         assert_eq!(result, Err(Malformed), "{record:?}");
     }
 }
+
+/// Whatever comes and whatever is lost: each operation that arrives becomes one
+/// row, and those of a connection stay in their order.
+#[test]
+fn no_sequence_of_records_loses_or_invents_an_operation() {
+    let mut bits = 1_u64;
+    let mut random = |end: u64| {
+        // xorshift64 (Marsaglia, 2003).
+        bits ^= bits << 13;
+        bits ^= bits >> 7;
+        bits ^= bits << 17;
+        bits % end
+    };
+    for _ in 0..200 {
+        let mut server = Server::default();
+        let mut sent: Vec<String> = Vec::new();
+        for ts in 0..300 {
+            let fd = 30 + u32::try_from(random(4)).unwrap();
+            match random(12) {
+                0..=2 => server.start(ts, fd),
+                3..=6 => {
+                    let key = format!("{fd}:{ts}");
+                    server.command(ts, fd, GET, 2, &key);
+                    sent.push(key);
+                }
+                7..=8 => server.end(ts, fd),
+                9 => server.lose(fd),
+                10 => server.release(fd),
+                _ => server.connect(fd),
+            }
+        }
+        server.finish();
+        let rows: Vec<&str> = server.rows.iter().map(|row| row.key.as_str()).collect();
+        let of = |keys: &mut dyn Iterator<Item = &str>, fd: u32| -> Vec<String> {
+            let prefix = format!("{fd}:");
+            keys.filter(|key| key.starts_with(&prefix)).map(str::to_owned).collect()
+        };
+        for fd in 30..34 {
+            let expected = of(&mut sent.iter().map(String::as_str), fd);
+            assert_eq!(of(&mut rows.iter().copied(), fd), expected);
+        }
+        assert_eq!(rows.len(), sent.len());
+        assert!(server.rows.iter().all(|row| row.latency.is_none_or(|latency| latency < 300)));
+    }
+}
