@@ -7,8 +7,8 @@
 
 use std::{
     ffi::OsString,
-    fs::{File, OpenOptions},
-    io::{self, ErrorKind, Write},
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind},
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -49,8 +49,8 @@ impl CommittedFile {
             }
             Err(error) => {
                 // The failure that matters is the one that is reported.
-                let _ = std::fs::remove_file(&journal_path);
-                let _ = std::fs::remove_file(path);
+                let _ = fs::remove_file(&journal_path);
+                let _ = fs::remove_file(path);
                 Err(error)
             }
         }
@@ -68,10 +68,10 @@ impl CommittedFile {
         self.replace_footer(row_group, footer)
     }
 
-    /// Replaces the footer on a disk that is full: without a journal, whose
-    /// space a longer footer may need.
+    /// Replaces the footer after a commit that failed, as on a full disk: without
+    /// writing a journal, whose space a longer footer may need. One that is still
+    /// there, because the file could not be put back, stays.
     pub(super) fn amend(&mut self, footer: Vec<u8>) -> io::Result<()> {
-        self.journal.set_len(0)?;
         self.replace_footer(&[], footer)
     }
 
@@ -92,21 +92,21 @@ impl CommittedFile {
         self.data_end + self.footer.len() as u64
     }
 
-    /// Waits until the file is on the disk, and removes the journal.
+    /// Waits until the file is on the disk, and removes the journal, unless that
+    /// holds what the file is missing.
     pub(super) fn close(self) -> io::Result<()> {
         self.file.sync_all()?;
-        match std::fs::remove_file(&self.journal_path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        if self.journal.metadata()?.len() > 0 {
+            return Ok(());
         }
+        remove_if_there(&self.journal_path)
     }
 
     fn write_journal(&mut self) -> io::Result<()> {
         self.journal.set_len(0)?;
         let entry =
             [JOURNAL_BEGIN, &self.data_end.to_le_bytes()[..], &self.footer, JOURNAL_END].concat();
-        self.journal.write_all_at(&entry, 0)?;
-        self.journal.flush()
+        self.journal.write_all_at(&entry, 0)
     }
 
     fn restore(&mut self) -> io::Result<()> {
@@ -121,6 +121,14 @@ pub(super) fn journal_path(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(".journal");
     name.into()
+}
+
+/// Removes a file, if there is one.
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Readable by its owner only, and never through a symbolic link.
@@ -162,6 +170,9 @@ mod tests {
         file.write_journal().unwrap();
         let journal = fs::read(journal_path(&path)).unwrap();
         assert_eq!(journal, b"mcrecj01\x04\0\0\0\0\0\0\0old10jcercm");
+        // As long as it may be needed, the end of the recording leaves it.
+        file.close().unwrap();
+        assert_eq!(fs::read(journal_path(&path)).unwrap(), journal);
     }
 
     #[test]

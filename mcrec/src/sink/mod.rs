@@ -28,7 +28,7 @@ use parquet::{
     schema::types::{ColumnPath, SchemaDescPtr},
 };
 
-use file::{CommittedFile, journal_path};
+use file::{CommittedFile, journal_path, remove_if_there};
 pub(crate) use schedule::Schedule;
 
 /// Rows to a row group, at most: with it the memory of what is not yet written
@@ -214,18 +214,10 @@ impl Sink {
     }
 }
 
-fn remove_if_there(path: &Path) -> std::io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 /// The format's guarantee 4: 11 to 14 bytes a row on a Zipf workload.
 fn properties() -> WriterProperties {
     let column = |name: &str| ColumnPath::from(name);
     let mut properties = WriterProperties::builder()
-        .set_created_by(format!("mcrec {}", env!("CARGO_PKG_VERSION")))
         // Level 3 was measured to be slower and no smaller.
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
         // Whole row groups can be skipped by time; page statistics cost 10 %.
