@@ -3,10 +3,12 @@
 mod support;
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
+    process::Child,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rustix::process::Signal;
@@ -35,6 +37,25 @@ fn work(client: &mut Client, operations: usize) {
             client.get("get", &[key]);
         }
     }
+}
+
+/// Gets and sets as long as it is `going`, but not for ever: a test that failed
+/// has no one to stop it.
+fn work_while(going: &AtomicBool, sent: &AtomicU64, address: SocketAddr) {
+    let mut client = Client::connect(address, Protocol::Text);
+    let end = Instant::now() + Duration::from_secs(120);
+    while going.load(Ordering::Relaxed) && Instant::now() < end {
+        work(&mut client, 10);
+        sent.fetch_add(10, Ordering::Relaxed);
+    }
+}
+
+/// Gets and sets until a recorder has ended by itself.
+fn work_until_ended(client: &mut Client, recorder: &mut Child) {
+    until("mcrec to end", || {
+        work(client, 200);
+        recorder.try_wait().unwrap()
+    });
 }
 
 /// Only the capture is in its folder: no journal, nothing temporary.
@@ -87,9 +108,7 @@ fn a_recording_ends_by_itself_after_so_many_operations() {
     let (_folder, path) = place();
     let mut recorder = Recorder::start(server.pid(), &path, &["--max-events", "777"]);
     let mut client = Client::connect(server.address, Protocol::Text);
-    while recorder.process.try_wait().unwrap().is_none() {
-        work(&mut client, 50);
-    }
+    work_until_ended(&mut client, &mut recorder.process);
     let (status, said) = recorder.wait();
     // What came after is not wanted, and so not lost.
     assert!(status.success(), "{said}");
@@ -127,13 +146,7 @@ fn a_second_interrupt_ends_at_once_with_a_valid_capture() {
     let going = AtomicBool::new(true);
     let sent = AtomicU64::new(0);
     thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut client = Client::connect(server.address, Protocol::Text);
-            while going.load(Ordering::Relaxed) {
-                work(&mut client, 10);
-                sent.fetch_add(10, Ordering::Relaxed);
-            }
-        });
+        scope.spawn(|| work_while(&going, &sent, server.address));
         // A recorder that stands still collects a full ring, and both signals.
         recorder.signal(Signal::STOP);
         until("operations on the ring", || (sent.load(Ordering::Relaxed) > 5_000).then_some(()));
@@ -163,13 +176,7 @@ fn after_kill_9_everything_up_to_the_last_commit_is_there() {
     let going = AtomicBool::new(true);
     let sent = AtomicU64::new(0);
     let killed = thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut client = Client::connect(server.address, Protocol::Text);
-            while going.load(Ordering::Relaxed) {
-                work(&mut client, 10);
-                sent.fetch_add(10, Ordering::Relaxed);
-            }
-        });
+        scope.spawn(|| work_while(&going, &sent, server.address));
         // While it records, the file on disk is complete again and again.
         let mut commits = std::collections::BTreeSet::new();
         until("five commits", || {
@@ -226,9 +233,7 @@ fn a_full_disk_ends_the_recording_with_everything_that_was_committed() {
     let path = disk.0.path().join("capture.parquet");
     let mut recorder = Recorder::start(server.pid(), &path, &["--commit-every", "200ms"]);
     let mut client = Client::connect(server.address, Protocol::Text);
-    while recorder.process.try_wait().unwrap().is_none() {
-        work(&mut client, 100);
-    }
+    work_until_ended(&mut client, &mut recorder.process);
     let (status, said) = recorder.wait();
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains("No space left on device") && said.contains("write failed"), "{said}");
@@ -254,9 +259,7 @@ fn a_capture_that_is_removed_is_not_called_complete() {
     work(&mut client, 100);
     std::fs::remove_file(&path).unwrap();
     // It ends by itself, at the next commit.
-    while recorder.process.try_wait().unwrap().is_none() {
-        work(&mut client, 100);
-    }
+    work_until_ended(&mut client, &mut recorder.process);
     let (status, said) = recorder.wait();
     assert_eq!(status.code(), Some(2), "{said}");
     assert!(said.contains("was removed") && !said.contains("lost       nothing"), "{said}");
@@ -274,9 +277,7 @@ fn a_recording_goes_on_when_nobody_listens_to_what_it_says() {
         .spawn()
         .unwrap();
     let mut client = Client::connect(server.address, Protocol::Text);
-    while recorder.try_wait().unwrap().is_none() {
-        work(&mut client, 10);
-    }
+    work_until_ended(&mut client, &mut recorder);
     assert!(recorder.wait().unwrap().success());
     assert_eq!(capture::rows(&path).len(), 100);
     assert_alone(&path);

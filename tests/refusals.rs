@@ -231,12 +231,11 @@ fn a_memcached_in_a_container_is_found_through_its_process() {
     });
     fs::remove_file(format!("{inside}/memcached")).unwrap();
     let capture = folder.path().join("capture.parquet");
-    let recorder =
+    let mut recorder =
         support::recorder::Recorder::start(container.0.id(), &capture, &["--max-events", "1"]);
     let mut stream =
         std::os::unix::net::UnixStream::connect(format!("{inside}/run/socket")).unwrap();
     std::io::Write::write_all(&mut stream, b"get key\r\n").unwrap();
-    let mut recorder = recorder;
     let (status, said) = recorder.wait();
     assert!(status.success(), "{said}");
     let rows = support::capture::rows(&capture);

@@ -6,10 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use mcrec_schema::{columns, footer::Footer};
+use mcrec_schema::{codes::Op, columns, footer::Footer};
 use polars::prelude::{
-    DataFrame, Engine, Expr, LazyFrame, ParquetReader, PlRefPath, ScanArgsParquet, SerReader,
-    UnionArgs, col, concat, lit,
+    DataFrame, Engine, LazyFrame, ParquetReader, PlRefPath, ScanArgsParquet, SerReader, UnionArgs,
+    col, concat, lit,
 };
 
 /// One capture, of one file or several.
@@ -50,17 +50,10 @@ impl Capture {
         Ok(Self { rows, footers, repeated })
     }
 
-    /// The rows, all columns.
-    pub(crate) fn rows(&self) -> LazyFrame {
-        self.rows.clone()
-    }
-
     /// The operations: all rows but those of connections coming and going.
     pub(crate) fn operations(&self) -> LazyFrame {
-        let events = [lit("connect"), lit("disconnect")];
-        self.rows().filter(
-            events.into_iter().map(|op| col(columns::OP).neq(op)).fold(lit(true), Expr::and),
-        )
+        let is_not = |op: Op| col(columns::OP).neq(lit(op.as_str()));
+        self.rows.clone().filter(is_not(Op::Connect).and(is_not(Op::Disconnect)))
     }
 
     /// For how long was recorded, in seconds: the time that is covered by any of

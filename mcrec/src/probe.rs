@@ -167,8 +167,8 @@ pub(crate) struct Statistics {
 impl Statistics {
     /// What each program cost so far; nothing where the kernel does not count that.
     pub(crate) fn cost(&self) -> Vec<ProgramCost> {
-        let timed = self.infos().filter(|_| self.timed);
-        timed
+        self.infos()
+            .filter(|_| self.timed)
             .map(|(name, info)| ProgramCost {
                 name: name.to_owned(),
                 run_count: info.run_cnt,

@@ -58,10 +58,11 @@ pub(crate) fn record(
     })?;
     let footer = begin_footer(cli, host, target, plan);
     let sink = Sink::create(output, cli.force, &footer)?;
+    let kernel = Arc::new(KernelCounts::new(probes.counters()?, probes.statistics()?));
     let live = Arc::new(Live::default());
     let writer = Writer {
         sink,
-        kernel: KernelCounts::new(probes.counters()?, probes.statistics()?),
+        kernel: Arc::clone(&kernel),
         footer,
         commit_every: cli.commit_every,
         max_events: cli.max_events,
@@ -69,7 +70,6 @@ pub(crate) fn record(
         live: Arc::clone(&live),
         ending: Arc::new(Ending::default()),
     };
-    let kernel = KernelCounts::new(probes.counters()?, probes.statistics()?);
     let mut running = launch(probes, writer, events_in, events)?;
     running.probes.start();
     if !cli.quiet {
@@ -97,7 +97,7 @@ fn launch<'a>(
 ) -> Result<Running<'a>> {
     let (batches_in, batches) = mpsc::sync_channel(drain::CHANNEL_BATCHES);
     let control = Arc::new(drain::Control::default());
-    let ending = Arc::clone(&writer.ending);
+    let (kernel, ending) = (Arc::clone(&writer.kernel), Arc::clone(&writer.ending));
     let writer = spawn("writer", &events_in, {
         let events_in = events_in.clone();
         move || {
@@ -112,8 +112,7 @@ fn launch<'a>(
         let control = Arc::clone(&control);
         move || drain::run(&ring, &batches_in, &control)
     })?;
-    let statistics = probes.statistics()?;
-    Ok(Running { probes, statistics, control, drain, ending, writer, events })
+    Ok(Running { probes, kernel, control, drain, ending, writer, events })
 }
 
 /// Starts a thread that reports its own end, however it ends.

@@ -24,7 +24,8 @@ use signal_hook::{
 use crate::{
     drain::Control,
     host,
-    probe::{Probes, Statistics},
+    loss::KernelCounts,
+    probe::Probes,
     writer::{Ending, Halt, Notice, Written},
 };
 
@@ -90,7 +91,7 @@ pub(crate) fn reason(event: Event) -> &'static str {
 /// The threads of a recording and what they share.
 pub(crate) struct Running<'a> {
     pub(crate) probes: Probes<'a>,
-    pub(crate) statistics: Statistics,
+    pub(crate) kernel: Arc<KernelCounts>,
     pub(crate) control: Arc<Control>,
     pub(crate) drain: JoinHandle<Result<()>>,
     pub(crate) ending: Arc<Ending>,
@@ -109,7 +110,7 @@ pub(crate) fn stop(mut running: Running<'_>, reason: &str) -> Result<Written> {
     let _ = running.ending.reason.set(reason.to_owned());
     running.probes.pause();
     let at = host::monotonic_ns();
-    let cost = running.statistics.cost();
+    let cost = running.kernel.statistics().cost();
     let _ = running.ending.halt.set(Halt { at, cost });
     running.probes.detach();
     running.control.end_when_empty.store(true, Ordering::Release);

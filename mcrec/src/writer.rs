@@ -1,4 +1,4 @@
-//! Thread 2: takes batches of raw records, decodes and writes them, and schedule.
+//! Thread 2: takes batches of raw records, decodes and writes them, and commits.
 
 use std::{
     sync::{
@@ -77,7 +77,7 @@ pub(crate) struct Written {
 /// Everything the thread owns.
 pub(crate) struct Writer {
     pub(crate) sink: Sink,
-    pub(crate) kernel: KernelCounts,
+    pub(crate) kernel: Arc<KernelCounts>,
     /// The footer so far: the fixed parts filled in, the others kept up.
     pub(crate) footer: Footer,
     pub(crate) commit_every: Duration,
@@ -155,24 +155,22 @@ impl Writer {
             self.sink.write(&rows.gathered.batch.take()?)?;
         }
         self.footer.capture.commit_interval_s = schedule.interval().as_secs_f64();
-        let lost_before = self.footer.loss.losses.total();
-        self.describe(rows, rows.gathered.decoded, 0, state)?;
-        let idle = self.sink.uncommitted_rows() == 0
-            && self.footer.loss.losses.total() == lost_before
-            && state == State::Recording;
+        let lost = self.describe(rows, rows.gathered.decoded, 0, state)?;
+        let idle = self.sink.uncommitted_rows() == 0 && lost == 0 && state == State::Recording;
         let footer_bytes = if idle { 0 } else { self.sink.commit(&self.footer)? };
         schedule.done(footer_bytes as u64, self.sink.bytes());
         Ok(())
     }
 
-    /// Brings the parts of the footer that change up to date.
+    /// Brings the parts of the footer that change up to date, and returns how many
+    /// operations were lost since it last was.
     fn describe(
         &mut self,
         rows: &Rows,
         written: u64,
         write_failed: u64,
         state: State,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let taken = Taken {
             written,
             write_failed,
@@ -187,11 +185,11 @@ impl Writer {
         let mut loss = self.kernel.read()?.loss(&taken, state);
         loss.series = std::mem::take(&mut self.footer.loss.series);
         let lost_before = self.footer.loss.losses.total();
-        let lost = loss.losses.total().saturating_sub(lost_before).cast_signed();
+        let lost = loss.losses.total().saturating_sub(lost_before);
         match loss.series.last_mut() {
             // A stretch without loss is one entry, however long.
             Some(last) if lost == 0 && last[2] == 0 => last[1] = capture.end_us,
-            _ => loss.series.push([from, capture.end_us, lost]),
+            _ => loss.series.push([from, capture.end_us, lost.cast_signed()]),
         }
         self.footer.loss = loss;
         let (cpu, peak_memory) = host::own_cost(self.ring_bytes);
@@ -200,7 +198,7 @@ impl Writer {
         self.footer.cost.cpu_s = cpu.as_secs_f64();
         self.footer.cost.peak_memory = peak_memory;
         self.footer.source.requests_without_operation = rows.decoder.requests_without_operation();
-        Ok(())
+        Ok(lost)
     }
 
     fn close(self) -> Written {
@@ -228,7 +226,7 @@ impl Writer {
         self.footer.capture.ended = Some(self.reason());
         let amended = self
             .describe(&rows, written, write_failed, self.final_state())
-            .and_then(|()| self.sink.amend(&self.footer));
+            .and_then(|_| self.sink.amend(&self.footer));
         let bytes = self.sink.bytes();
         let failure = match amended.and(self.sink.close()) {
             Ok(()) => failure,

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result};
 use mcrec_schema::columns;
-use polars::prelude::{DataFrame, DataType, Expr, Int64Chunked, SortMultipleOptions, col, lit};
+use polars::prelude::{DataFrame, DataType, Expr, Int64Chunked, col, lit};
 
-use super::{ints, latency_percentile, of_key, rows};
+use super::{ints, latency_percentile, of_key, order, rows};
 use crate::{
     capture::{Capture, collect},
     table::{Column, Need, Table, Unit, Value},
@@ -44,14 +44,11 @@ pub(crate) struct Latency {
 pub(crate) fn latency(capture: &Capture, key: Option<&str>) -> Result<Latency> {
     let known = of_key(capture.operations(), key).filter(col(columns::LATENCY_NS).is_not_null());
     let all = collect(known.clone().select(aggregates()))?;
-    let order = SortMultipleOptions::default()
-        .with_order_descending_multi([true, false])
-        .with_nulls_last(true);
     let by_op = collect(
         known
             .group_by([col(columns::OP)])
             .agg(aggregates())
-            .sort_by_exprs([col("count"), col(columns::OP)], order),
+            .sort_by_exprs([col("count"), col(columns::OP)], order(false)),
     )?;
     let mut latency = Latency {
         percentiles: Table { columns: percentile_columns(), rows: Vec::new() },

@@ -7,7 +7,8 @@ pub(crate) mod top;
 use anyhow::{Context, Result};
 use mcrec_schema::{codes::Status, columns};
 use polars::prelude::{
-    DataFrame, DataType, Expr, Int64Chunked, LazyFrame, QuantileMethod, col, len, lit,
+    DataFrame, DataType, Expr, Int64Chunked, LazyFrame, QuantileMethod, SortMultipleOptions, col,
+    len, lit,
 };
 
 /// Restricts operations to one key, if one is named.
@@ -32,6 +33,14 @@ fn rows() -> Expr {
 /// least this part does not exceed, so always one that was observed.
 fn latency_percentile(q: f64) -> Expr {
     col(columns::LATENCY_NS).quantile(lit(q), QuantileMethod::Equiprobable).cast(DataType::Int64)
+}
+
+/// The order of answers: by one column, largest first unless `reverse`, and what
+/// is equal in that by another, smallest first. What is not known comes last.
+fn order(reverse: bool) -> SortMultipleOptions {
+    SortMultipleOptions::default()
+        .with_order_descending_multi([!reverse, false])
+        .with_nulls_last(true)
 }
 
 /// A column of integers.

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result};
 use mcrec_schema::{codes::Status, columns};
-use polars::prelude::{DataFrame, Int64Chunked, LazyFrame, SortMultipleOptions, col, lit};
+use polars::prelude::{DataFrame, Int64Chunked, LazyFrame, col, lit};
 
-use super::{count_of, ints, kbps, latency_percentile, of_key, per_second, ratio, rows};
+use super::{count_of, ints, kbps, latency_percentile, of_key, order, per_second, ratio, rows};
 use crate::{
     capture::{Capture, collect},
     cli::SortBy,
@@ -62,9 +62,6 @@ pub(crate) fn top(capture: &Capture, parameters: &Parameters<'_>) -> Result<Tabl
     if parameters.sort == SortBy::Latency {
         aggregates.push(latency_percentile(0.99).alias("latency_p99_ns"));
     }
-    let order = SortMultipleOptions::default()
-        .with_order_descending_multi([!parameters.reverse, false])
-        .with_nulls_last(true);
     let by = match parameters.sort {
         SortBy::Calls | SortBy::Rate => "calls",
         SortBy::Bytes => "bytes",
@@ -77,7 +74,7 @@ pub(crate) fn top(capture: &Capture, parameters: &Parameters<'_>) -> Result<Tabl
         .clone()
         .group_by([col(columns::KEY)])
         .agg(aggregates)
-        .sort_by_exprs([col(by), col(columns::KEY)], order)
+        .sort_by_exprs([col(by), col(columns::KEY)], order(parameters.reverse))
         .limit(parameters.top);
     let top = collect(top)?;
     let latencies = latencies(keyed, &top)?;
