@@ -1,0 +1,260 @@
+//! Requests that wait for their replies, in the order of the connection.
+
+use std::ops::Range;
+
+use crate::{
+    operation::{Command, Observer, Operation, Outcome, Protocol},
+    reply::{Kinds, Reply},
+};
+
+/// A request that was read and not answered yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) protocol: Protocol,
+    pub(crate) command: Command,
+    pub(crate) quiet: bool,
+    /// What it means if there is no reply; `None` if there always is one.
+    pub(crate) silence: Option<Outcome>,
+    /// The kinds of replies it can have.
+    pub(crate) accepts: Kinds,
+    /// Its reply is a list that ends with a line of its own.
+    pub(crate) lists: bool,
+    /// Meta: the reply names the key.
+    pub(crate) returns_key: bool,
+    /// Binary only.
+    pub(crate) opcode: u8,
+    pub(crate) opaque: u32,
+    pub(crate) ttl: Option<i64>,
+    pub(crate) received_at: u64,
+    /// All of it was read.
+    pub(crate) whole: bool,
+    /// Meta: the opaque token, among the queue's bytes.
+    token: Option<Range<usize>>,
+    /// Its keys, among the queue's entries; one without a key for a request without.
+    entries: Range<usize>,
+}
+
+impl Request {
+    pub(crate) fn new(protocol: Protocol, command: Command, accepts: Kinds) -> Self {
+        Self {
+            protocol,
+            command,
+            quiet: false,
+            silence: None,
+            accepts,
+            lists: false,
+            returns_key: false,
+            opcode: 0,
+            opaque: 0,
+            ttl: None,
+            received_at: 0,
+            whole: true,
+            token: None,
+            entries: 0..0,
+        }
+    }
+}
+
+/// One key of a request and what became of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Entry {
+    /// Among the queue's bytes.
+    key: Option<Range<usize>>,
+    pub(crate) key_length: Option<u64>,
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) value_size: Option<u64>,
+    pub(crate) client_flags: Option<u64>,
+    pub(crate) cas: Option<u64>,
+    pub(crate) request_bytes: u64,
+    pub(crate) response_bytes: u64,
+}
+
+/// The requests of one connection that are open. They lie in three lists that
+/// are emptied together when the last one is answered, so that an operation
+/// costs no allocation.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    requests: Vec<Request>,
+    /// The first that is not answered.
+    front: usize,
+    entries: Vec<Entry>,
+    bytes: Vec<u8>,
+}
+
+/// Lists that have grown beyond these are given back when they are empty.
+const KEPT: (usize, usize) = (256, 16 << 10);
+/// A key longer than this is none (`KEY_MAX_LENGTH`).
+pub(crate) const KEY_MAX: usize = 250;
+
+impl Queue {
+    /// Adds a request, its keys with the bytes each has on the wire (none for a
+    /// request without a key, then `bytes` are all), and its opaque token.
+    pub(crate) fn push<'a>(
+        &mut self,
+        mut request: Request,
+        keys: impl Iterator<Item = (&'a [u8], u64)>,
+        token: Option<&[u8]>,
+    ) -> &mut Request {
+        let first = self.entries.len();
+        for (key, request_bytes) in keys {
+            let range = (key.len() <= KEY_MAX).then(|| {
+                let start = self.bytes.len();
+                self.bytes.extend_from_slice(key);
+                start..self.bytes.len()
+            });
+            let key_length = Some(key.len() as u64);
+            self.entries.push(Entry { key: range, key_length, request_bytes, ..Entry::default() });
+        }
+        if self.entries.len() == first {
+            self.entries.push(Entry::default());
+        }
+        request.entries = first..self.entries.len();
+        request.token = token.map(|token| {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(token);
+            start..self.bytes.len()
+        });
+        self.requests.push(request);
+        self.requests.last_mut().expect("was just pushed")
+    }
+
+    /// The open requests.
+    pub(crate) fn open(&self) -> &[Request] {
+        &self.requests[self.front..]
+    }
+
+    /// The first open request.
+    pub(crate) fn front(&self) -> Option<&Request> {
+        self.requests.get(self.front)
+    }
+
+    /// The request that was read last, if it is open.
+    pub(crate) fn last_mut(&mut self) -> Option<&mut Request> {
+        if self.front == self.requests.len() { None } else { self.requests.last_mut() }
+    }
+
+    /// The entries of the open request `at`, counted from the front.
+    pub(crate) fn entries_mut(&mut self, at: usize) -> &mut [Entry] {
+        let range = self.requests[self.front + at].entries.clone();
+        &mut self.entries[range]
+    }
+
+    /// The first entry of the request that was read last.
+    pub(crate) fn last_entry_mut(&mut self) -> Option<&mut Entry> {
+        self.entries.last_mut()
+    }
+
+    pub(crate) fn entries(&self, at: usize) -> &[Entry] {
+        &self.entries[self.requests[self.front + at].entries.clone()]
+    }
+
+    pub(crate) fn key(&self, entry: &Entry) -> Option<&[u8]> {
+        entry.key.clone().map(|range| &self.bytes[range])
+    }
+
+    /// Whether `reply`, whose names lie in `bytes`, can be that of `request`.
+    pub(crate) fn accepts(&self, request: &Request, reply: &Reply, bytes: &[u8]) -> bool {
+        if !request.accepts.meet(reply.kind) {
+            return false;
+        }
+        if reply.kind == Kinds::PACKET
+            && (request.opcode != reply.opcode || request.opaque != reply.opaque)
+        {
+            return false;
+        }
+        if reply.has_flags() {
+            let asked = request.token.clone().map(|range| &self.bytes[range]);
+            if asked != reply.token.clone().map(|range| &bytes[range]) {
+                return false;
+            }
+            if request.returns_key != reply.key.is_some() {
+                return false;
+            }
+        }
+        let names = reply.kind == Kinds::PACKET || reply.has_flags();
+        match &reply.key {
+            Some(range) if names => self.is_key(request, &bytes[range.clone()], reply.key_base64),
+            _ => true,
+        }
+    }
+
+    fn is_key(&self, request: &Request, named: &[u8], base64: bool) -> bool {
+        let entry = &self.entries[request.entries.start];
+        let Some(key) = self.key(entry) else { return true };
+        if base64 {
+            let mut decoded = [0; KEY_MAX];
+            return crate::meta::decode_key(named, &mut decoded).is_some_and(|named| named == key);
+        }
+        named == key
+    }
+
+    /// Completes the first open request with `outcome` where its entries have none.
+    pub(crate) fn finish(
+        &mut self,
+        outcome: Outcome,
+        answered_at: Option<u64>,
+        observer: &mut impl Observer,
+    ) {
+        let Some(request) = self.requests.get(self.front) else { return };
+        for (index, entry) in self.entries[request.entries.clone()].iter().enumerate() {
+            observer.operation(&Operation {
+                protocol: request.protocol,
+                command: request.command,
+                key: self.key(entry),
+                key_length: entry.key_length,
+                key_index: u32::try_from(index).unwrap_or(u32::MAX),
+                outcome: entry.outcome.unwrap_or(outcome),
+                value_size: entry.value_size,
+                ttl: request.ttl,
+                client_flags: entry.client_flags,
+                cas: entry.cas,
+                request_bytes: entry.request_bytes,
+                response_bytes: entry.response_bytes,
+                quiet: request.quiet,
+                received_at: request.received_at,
+                answered_at,
+            });
+        }
+        self.front += 1;
+        if self.front == self.requests.len() {
+            self.clear();
+        }
+    }
+
+    /// Writes what `reply` says into the request `at` from the front.
+    pub(crate) fn apply(&mut self, at: usize, reply: &Reply) {
+        let request = &self.requests[self.front + at];
+        let (command, entries) = (request.command, request.entries.clone());
+        let outcome = reply.outcome(command);
+        let counts = matches!(command, Command::Incr | Command::Decr);
+        let last = entries.end - 1;
+        for (index, entry) in self.entries[entries].iter_mut().enumerate() {
+            let _ = index;
+            entry.outcome = Some(outcome);
+            if outcome == Outcome::Hit && !counts {
+                entry.value_size = reply.value_size;
+            }
+            entry.client_flags = reply.client_flags.or(entry.client_flags);
+            entry.cas = reply.cas.or(entry.cas);
+        }
+        self.entries[last].response_bytes += reply.bytes;
+    }
+
+    fn clear(&mut self) {
+        self.requests.clear();
+        self.entries.clear();
+        self.bytes.clear();
+        self.front = 0;
+        // What a large multi-get took is given back: there may be many connections.
+        self.requests.shrink_to(KEPT.0);
+        self.entries.shrink_to(KEPT.0);
+        self.bytes.shrink_to(KEPT.1);
+    }
+
+    /// Bytes of memory that the open requests take.
+    pub(crate) fn held(&self) -> usize {
+        self.requests.capacity() * size_of::<Request>()
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.bytes.capacity()
+    }
+}

@@ -1,0 +1,182 @@
+//! Which of the requests that may be answered with silence were answered.
+//!
+//! Replies come in the order of the requests, but a quiet request has none when
+//! all went as usual. So replies are held until the next one that can be no quiet
+//! request's, or until the server reads on; then they are assigned. Where more
+//! than one assignment is possible, what differs between them is not known.
+
+use crate::{
+    operation::{Observer, Outcome},
+    pending::{Queue, Request},
+    reply::Reply,
+};
+
+/// Beyond this many pairs of request and reply, what is ambiguous is not sought out.
+const PAIRS_MAX: usize = 1 << 16;
+
+/// Replies whose requests are not known yet.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    replies: Vec<Reply>,
+    /// What they name.
+    bytes: Vec<u8>,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Answered(usize),
+    Silent,
+    Unknown,
+}
+
+impl Held {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.replies.is_empty()
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn size(&self) -> usize {
+        self.replies.capacity() * size_of::<Reply>() + self.bytes.capacity()
+    }
+
+    /// Keeps `reply`, whose names lie in `bytes`.
+    pub(crate) fn hold(&mut self, mut reply: Reply, bytes: &[u8]) {
+        for range in [&mut reply.token, &mut reply.key].into_iter().flatten() {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(&bytes[range.clone()]);
+            *range = start..self.bytes.len();
+        }
+        self.replies.push(reply);
+    }
+
+    /// The reply that was held last has come to its end.
+    pub(crate) fn complete_last(&mut self, complete: &Reply) {
+        if let Some(last) = self.replies.last_mut() {
+            last.bytes = complete.bytes;
+            last.answered_at = complete.answered_at;
+        }
+    }
+
+    /// Whether one of the replies can be that of `request`.
+    pub(crate) fn any_for(&self, request: &Request, queue: &Queue) -> bool {
+        self.replies.iter().any(|reply| queue.accepts(request, reply, &self.bytes))
+    }
+
+    /// Completes the first `count` open requests with the replies held. Returns
+    /// whether there was a way to do so in which each that must be answered is.
+    pub(crate) fn settle(
+        &mut self,
+        count: usize,
+        queue: &mut Queue,
+        observer: &mut impl Observer,
+    ) -> bool {
+        if count == 0 {
+            return self.replies.is_empty();
+        }
+        let fates = self.fates(&queue.open()[..count], queue);
+        let mut sound = true;
+        for fate in fates {
+            let silence = queue.front().and_then(|request| request.silence);
+            let (outcome, answered_at) = match fate {
+                Fate::Answered(at) => {
+                    let reply = &self.replies[at];
+                    queue.apply(0, reply);
+                    (Outcome::Unknown, Some(reply.answered_at))
+                }
+                Fate::Silent => (silence.unwrap_or(Outcome::Unknown), None),
+                Fate::Unknown => {
+                    sound &= silence.is_some();
+                    (Outcome::Unknown, None)
+                }
+            };
+            queue.finish(outcome, answered_at, observer);
+        }
+        self.replies.clear();
+        self.bytes.clear();
+        sound
+    }
+
+    fn fates(&self, requests: &[Request], queue: &Queue) -> Vec<Fate> {
+        let accepts =
+            |i: usize, j: usize| queue.accepts(&requests[i], &self.replies[j], &self.bytes);
+        let silent = |i: usize| match requests[i].silence {
+            Some(_) => Fate::Silent,
+            None => Fate::Unknown,
+        };
+        let mut fates: Vec<Fate> = (0..requests.len()).map(silent).collect();
+        if self.replies.is_empty() {
+            return fates;
+        }
+        let (n, k) = (requests.len(), self.replies.len());
+        let left = in_order(0..k, 0..n, |j, i| accepts(i, j));
+        let right = in_order((0..k).rev(), (0..n).rev(), |j, i| accepts(i, j));
+        let (Some(left), Some(mut right)) = (left, right) else {
+            // A reply that is nobody's: then nothing is sure.
+            fates.fill(Fate::Unknown);
+            return fates;
+        };
+        right.reverse();
+        if left == right {
+            for (j, &i) in left.iter().enumerate() {
+                fates[i] = Fate::Answered(j);
+            }
+            return fates;
+        }
+        if n * k > PAIRS_MAX {
+            for (j, (&from, &to)) in left.iter().zip(&right).enumerate() {
+                fates[from..=to].fill(if from == to { Fate::Answered(j) } else { Fate::Unknown });
+            }
+            return fates;
+        }
+        every_way(requests, k, accepts)
+    }
+}
+
+/// Assigns each of `replies` the next of `requests` that fits it.
+fn in_order(
+    replies: impl Iterator<Item = usize>,
+    mut requests: impl Iterator<Item = usize>,
+    fits: impl Fn(usize, usize) -> bool,
+) -> Option<Vec<usize>> {
+    replies.map(|j| requests.find(|&i| fits(j, i))).collect()
+}
+
+/// Looks at all assignments at once: `before[i][j]` says that the first i
+/// requests can have had the first j replies, `after[i][j]` that the others can
+/// have had the others.
+fn every_way(requests: &[Request], k: usize, accepts: impl Fn(usize, usize) -> bool) -> Vec<Fate> {
+    let n = requests.len();
+    let at = |i: usize, j: usize| i * (k + 1) + j;
+    let fits: Vec<bool> = (0..n * k).map(|pair| accepts(pair / k, pair % k)).collect();
+    let (mut before, mut after) = (vec![false; (n + 1) * (k + 1)], vec![false; (n + 1) * (k + 1)]);
+    before[at(0, 0)] = true;
+    for i in 0..n {
+        for j in 0..=k {
+            let silent = requests[i].silence.is_some() && before[at(i, j)];
+            let answered = j > 0 && fits[i * k + j - 1] && before[at(i, j - 1)];
+            before[at(i + 1, j)] = silent || answered;
+        }
+    }
+    after[at(n, k)] = true;
+    for i in (0..n).rev() {
+        for j in 0..=k {
+            let silent = requests[i].silence.is_some() && after[at(i + 1, j)];
+            let answered = j < k && fits[i * k + j] && after[at(i + 1, j + 1)];
+            after[at(i, j)] = silent || answered;
+        }
+    }
+    (0..n)
+        .map(|i| {
+            let silent = requests[i].silence.is_some()
+                && (0..=k).any(|j| before[at(i, j)] && after[at(i + 1, j)]);
+            let mut replies =
+                (0..k).filter(|&j| fits[i * k + j] && before[at(i, j)] && after[at(i + 1, j + 1)]);
+            match (silent, replies.next(), replies.next()) {
+                (true, None, _) => Fate::Silent,
+                (false, Some(j), None) => Fate::Answered(j),
+                _ => Fate::Unknown,
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,435 @@
+//! The direction from server to client: bytes into replies, and those to their
+//! requests.
+
+use crate::{
+    binary::{self, Header},
+    connection::Exchange,
+    operation::{Observer, Outcome, Reason},
+    pending::Queue,
+    reply::{self, Kinds, Reply},
+};
+
+/// A line of a reply longer than this is none. A multi-get's lines are below 400
+/// bytes; the longest are those of `me` and of errors.
+const LINE_MAX: usize = 4096;
+
+/// How far the sending is.
+#[derive(Debug, Default)]
+pub(crate) struct Replies {
+    state: State,
+    /// The beginning of a line or packet whose end was not sent yet.
+    carry: Vec<u8>,
+    /// Bytes of the reply at hand so far.
+    bytes: u64,
+    /// The next key of a multi-get that a value can be of.
+    next_key: usize,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// A reply begins, or goes on in the carry.
+    #[default]
+    Head,
+    /// So many bytes of a value are to come.
+    Value(u64, Then),
+    /// Lines, up to one that ends the list; the beginning of the current one.
+    Lines(Start),
+}
+
+/// The first bytes of a line, as far as they tell its kind.
+#[derive(Clone, Copy, Debug, Default)]
+struct Start {
+    bytes: [u8; 16],
+    length: usize,
+    /// Some are missing.
+    broken: bool,
+}
+
+/// What comes after a value.
+#[derive(Debug)]
+enum Then {
+    /// It was that of a key of the first open request.
+    Key(usize),
+    /// The reply to the first open request is complete.
+    Finish(Reply),
+    /// A reply is complete, and whose it is is not known yet.
+    Hold(Reply),
+    /// More packets of the same list.
+    More,
+}
+
+impl Replies {
+    /// No reply is half sent.
+    pub(crate) fn at_rest(&self) -> bool {
+        self.carry.is_empty() && !matches!(self.state, State::Value(..))
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.carry.capacity()
+    }
+
+    /// Takes bytes that were sent.
+    pub(crate) fn bytes(
+        &mut self,
+        mut data: &[u8],
+        binary: bool,
+        at: u64,
+        exchange: &mut Exchange,
+        observer: &mut impl Observer,
+    ) -> Result<(), Reason> {
+        while !data.is_empty() && !exchange.watching {
+            match &mut self.state {
+                State::Value(left, _) => {
+                    let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(data.len());
+                    data = &data[taken..];
+                    self.pass(taken as u64, at, exchange, observer);
+                }
+                State::Lines(start) => {
+                    let end = memchr::memchr(b'\n', data);
+                    let line = &data[..end.unwrap_or(data.len())];
+                    start.push(line);
+                    let taken = end.map_or(data.len(), |end| end + 1);
+                    self.bytes += taken as u64;
+                    data = &data[taken..];
+                    if end.is_some() {
+                        self.listed(at, exchange, observer);
+                    }
+                }
+                State::Head if binary => self.packet(&mut data, at, exchange, observer)?,
+                State::Head => self.line(&mut data, at, exchange, observer)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes over bytes that were sent and not copied.
+    pub(crate) fn hole(
+        &mut self,
+        length: u64,
+        at: u64,
+        exchange: &mut Exchange,
+        observer: &mut impl Observer,
+    ) -> Result<(), Reason> {
+        match &mut self.state {
+            State::Value(left, _) if *left >= length => {
+                self.pass(length, at, exchange, observer);
+                Ok(())
+            }
+            State::Lines(start) => {
+                start.broken = true;
+                self.bytes += length;
+                Ok(())
+            }
+            _ if exchange.watching => Ok(()),
+            _ => Err(Reason::Hole),
+        }
+    }
+
+    fn pass(&mut self, bytes: u64, at: u64, exchange: &mut Exchange, observer: &mut impl Observer) {
+        self.bytes += bytes;
+        let State::Value(left, _) = &mut self.state else { return };
+        *left -= bytes;
+        if *left > 0 {
+            return;
+        }
+        let State::Value(_, then) = std::mem::take(&mut self.state) else { return };
+        match then {
+            Then::Key(index) => {
+                exchange.queue.entries_mut(0)[index].response_bytes =
+                    std::mem::take(&mut self.bytes);
+            }
+            Then::Finish(reply) => self.finish(reply, at, exchange, observer),
+            Then::Hold(mut reply) => {
+                // What it names was already moved to where it is held.
+                reply.bytes = std::mem::take(&mut self.bytes);
+                reply.answered_at = at;
+                exchange.held.complete_last(&reply);
+            }
+            Then::More => {}
+        }
+    }
+
+    fn line(
+        &mut self,
+        data: &mut &[u8],
+        at: u64,
+        exchange: &mut Exchange,
+        observer: &mut impl Observer,
+    ) -> Result<(), Reason> {
+        let Some(end) = memchr::memchr(b'\n', data) else {
+            self.carry.extend_from_slice(data);
+            *data = &[];
+            return if self.carry.len() > LINE_MAX { Err(Reason::Reply) } else { Ok(()) };
+        };
+        let (line, rest) = data.split_at(end + 1);
+        *data = rest;
+        if self.carry.is_empty() {
+            return self.whole_line(line, at, exchange, observer);
+        }
+        let mut carry = std::mem::take(&mut self.carry);
+        carry.extend_from_slice(line);
+        let result = self.whole_line(&carry, at, exchange, observer);
+        carry.clear();
+        self.carry = carry;
+        result
+    }
+
+    fn whole_line(
+        &mut self,
+        line: &[u8],
+        at: u64,
+        exchange: &mut Exchange,
+        observer: &mut impl Observer,
+    ) -> Result<(), Reason> {
+        self.bytes += line.len() as u64;
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let reply = reply::line(line);
+        if !self.place(&reply, line, exchange, observer)? {
+            exchange.held.hold(reply.clone(), line);
+            return self.follow(
+                reply.body.map(|body| body + 2),
+                Then::Hold(reply),
+                at,
+                exchange,
+                observer,
+            );
+        }
+        let Some(front) = exchange.queue.front() else { return Err(Reason::Reply) };
+        let begins_list = matches!(reply.kind, Kinds::LINE | Kinds::END | Kinds::EN);
+        if front.lists && begins_list {
+            let mut start = Start::default();
+            start.push(line);
+            self.state = State::Lines(start);
+            self.listed(at, exchange, observer);
+            return Ok(());
+        }
+        match reply.kind {
+            Kinds::VALUE => {
+                let index = self.key_of(&reply, line, &mut exchange.queue).ok_or(Reason::Reply)?;
+                self.follow(
+                    reply.body.map(|body| body + 2),
+                    Then::Key(index),
+                    at,
+                    exchange,
+                    observer,
+                )
+            }
+            Kinds::END => {
+                self.end_of_values(at, exchange, observer);
+                Ok(())
+            }
+            _ => self.follow(
+                reply.body.map(|body| body + 2),
+                Then::Finish(reply),
+                at,
+                exchange,
+                observer,
+            ),
+        }
+    }
+
+    fn packet(
+        &mut self,
+        data: &mut &[u8],
+        at: u64,
+        exchange: &mut Exchange,
+        observer: &mut impl Observer,
+    ) -> Result<(), Reason> {
+        loop {
+            let wanted = Header::read(&self.carry).map_or(binary::HEADER, |header| header.front());
+            let missing = wanted.saturating_sub(self.carry.len());
+            if missing == 0 {
+                break;
+            }
+            let taken = missing.min(data.len());
+            self.carry.extend_from_slice(&data[..taken]);
+            *data = &data[taken..];
+            if taken < missing {
+                return Ok(());
+            }
+        }
+        let mut packet = std::mem::take(&mut self.carry);
+        let result = self.whole_packet(&packet, at, exchange, observer);
+        packet.clear();
+        packet.shrink_to(LINE_MAX);
+        self.carry = packet;
+        result
+    }
+
+    fn whole_packet(
+        &mut self,
+        packet: &[u8],
+        at: u64,
+        exchange: &mut Exchange,
+        observer: &mut impl Observer,
+    ) -> Result<(), Reason> {
+        let header = Header::read(packet).ok_or(Reason::Reply)?;
+        let reply = binary::reply(header, packet).ok_or(Reason::Reply)?;
+        self.bytes += packet.len() as u64;
+        if !self.place(&reply, packet, exchange, observer)? {
+            exchange.held.hold(reply.clone(), packet);
+            return self.follow(reply.body, Then::Hold(reply), at, exchange, observer);
+        }
+        let lists = exchange.queue.front().is_some_and(|front| front.lists);
+        let then = if lists && binary::continues(&header) {
+            Then::More
+        } else {
+            Then::Finish(reply.clone())
+        };
+        self.follow(reply.body, then, at, exchange, observer)
+    }
+
+    /// A value of `body` bytes is to come, or none.
+    fn follow(
+        &mut self,
+        body: Option<u64>,
+        then: Then,
+        at: u64,
+        exchange: &mut Exchange,
+        observer: &mut impl Observer,
+    ) -> Result<(), Reason> {
+        self.state = State::Value(body.unwrap_or(0), then);
+        if body.unwrap_or(0) == 0 {
+            self.pass(0, at, exchange, observer);
+        }
+        Ok(())
+    }
+
+    /// Finds whose `reply` is: the first open request's (true, after completing
+    /// those before it), or one's that is not known yet (false).
+    fn place(
+        &mut self,
+        reply: &Reply,
+        bytes: &[u8],
+        exchange: &mut Exchange,
+        observer: &mut impl Observer,
+    ) -> Result<bool, Reason> {
+        let queue = &exchange.queue;
+        let open = queue.open();
+        let Some(first) = open.first() else { return Err(Reason::Reply) };
+        if first.silence.is_none() && exchange.held.is_empty() {
+            return if queue.accepts(first, reply, bytes) { Ok(true) } else { Err(Reason::Reply) };
+        }
+        // The first that must be answered, unless one before it can have this.
+        let sure = open.iter().position(|request| request.silence.is_none());
+        if let Some(sure) = sure
+            && queue.accepts(&open[sure], reply, bytes)
+            && !open[..sure].iter().any(|request| queue.accepts(request, reply, bytes))
+            && !exchange.held.any_for(&open[sure], queue)
+        {
+            exchange.held.settle(sure, &mut exchange.queue, observer);
+            self.next_key = 0;
+            return Ok(true);
+        }
+        let anybodys = open.iter().any(|request| queue.accepts(request, reply, bytes));
+        // A list, or values of several keys, cannot be held.
+        if !anybodys || reply.kind == Kinds::VALUE || reply.kind == Kinds::LINE {
+            return Err(Reason::Reply);
+        }
+        Ok(false)
+    }
+
+    /// The entry of the first open request that a `VALUE` line is of: values come
+    /// in the order of the keys, and those between were missed.
+    fn key_of(&mut self, reply: &Reply, line: &[u8], queue: &mut Queue) -> Option<usize> {
+        let named = &line[reply.key.clone()?];
+        let entries = queue.entries(0);
+        let found = (self.next_key..entries.len())
+            .find(|&index| queue.key(&entries[index]) == Some(named))?;
+        self.next_key = found + 1;
+        let entry = &mut queue.entries_mut(0)[found];
+        entry.outcome = Some(Outcome::Hit);
+        entry.value_size = reply.value_size;
+        entry.client_flags = reply.client_flags;
+        entry.cas = reply.cas;
+        Some(found)
+    }
+
+    fn end_of_values(&mut self, at: u64, exchange: &mut Exchange, observer: &mut impl Observer) {
+        self.next_key = 0;
+        unsure_of_repeated_keys(&mut exchange.queue);
+        if let Some(last) = exchange.queue.entries_mut(0).last_mut() {
+            last.response_bytes += std::mem::take(&mut self.bytes);
+        }
+        exchange.queue.finish(Outcome::Miss, Some(at), observer);
+        exchange.advance(observer);
+    }
+
+    fn finish(
+        &mut self,
+        mut reply: Reply,
+        at: u64,
+        exchange: &mut Exchange,
+        observer: &mut impl Observer,
+    ) {
+        reply.bytes = std::mem::take(&mut self.bytes);
+        self.next_key = 0;
+        if let Some(front) = exchange.queue.front() {
+            exchange.note(reply.outcome(front.command));
+        }
+        exchange.queue.apply(0, &reply);
+        exchange.queue.finish(Outcome::Unknown, Some(at), observer);
+        exchange.advance(observer);
+    }
+
+    /// A line of a list is over.
+    fn listed(&mut self, at: u64, exchange: &mut Exchange, observer: &mut impl Observer) {
+        let State::Lines(start) = &mut self.state else { return };
+        let line = std::mem::take(start);
+        if line.ends_list() {
+            self.state = State::Head;
+            let reply = Reply { kind: Kinds::OK, ..Reply::default() };
+            self.finish(reply, at, exchange, observer);
+        }
+    }
+}
+
+impl Start {
+    fn push(&mut self, bytes: &[u8]) {
+        let room = self.bytes.len() - self.length;
+        let taken = room.min(bytes.len());
+        self.bytes[self.length..self.length + taken].copy_from_slice(&bytes[..taken]);
+        self.length += taken;
+        self.broken |= taken < bytes.len();
+    }
+
+    fn ends_list(&self) -> bool {
+        let line = &self.bytes[..self.length];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // A refusal is no list at all.
+        let refused =
+            [&b"BUSY "[..], b"BADCLASS ", b"LOCKED "].iter().any(|start| line.starts_with(start));
+        refused || (!self.broken && matches!(line, b"END" | b"EN"))
+    }
+}
+
+/// Where the same key was asked for more than once, and not all of them were hits,
+/// the values can be of the one or the other.
+fn unsure_of_repeated_keys(queue: &mut Queue) {
+    let entries = queue.entries(0);
+    let hit = |at: &usize| entries[*at].outcome.is_some();
+    let hits: Vec<usize> = match entries.len() {
+        0 | 1 => return,
+        count => (0..count).filter(hit).collect(),
+    };
+    if hits.is_empty() || hits.len() == entries.len() {
+        return;
+    }
+    let mut unsure = Vec::new();
+    let mut end = entries.len();
+    for &first in hits.iter().rev() {
+        let key = queue.key(&entries[first]);
+        let last = (first..end).rev().find(|&at| queue.key(&entries[at]) == key).unwrap_or(first);
+        end = last;
+        if last != first {
+            unsure.extend((first..=last).filter(|&at| queue.key(&entries[at]) == key));
+        }
+    }
+    for at in unsure {
+        let entry = &mut queue.entries_mut(0)[at];
+        entry.outcome = Some(Outcome::Unknown);
+        (entry.value_size, entry.client_flags, entry.cas) = (None, None, None);
+    }
+}

@@ -1,0 +1,232 @@
+//! The direction from client to server: bytes into requests.
+
+use crate::{
+    binary::{self, Header},
+    connection::{Dialect, Exchange, Read},
+    operation::{Observer, Protocol, Reason},
+    text::{self, Next},
+};
+
+/// A line longer than this is not followed: memcached itself keeps only those of
+/// multi-gets beyond 2 KiB, and this one would have a hundred thousand keys.
+const LINE_MAX: usize = 4 << 20;
+/// Room for so much of an unfinished line stays with a connection.
+const CARRY_KEPT: usize = 4096;
+
+/// How far the reading is.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    state: State,
+    /// The beginning of a line or packet whose end was not read yet.
+    carry: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// A request begins, or goes on in the carry.
+    #[default]
+    Request,
+    /// So many bytes of a value are to come.
+    Value(u64),
+    /// So many bytes of credentials are.
+    Credentials(u64),
+    /// The server reads nothing more.
+    Over,
+}
+
+impl Requests {
+    /// The server reads a value straight into its place.
+    pub(crate) fn in_value(&self) -> bool {
+        matches!(self.state, State::Value(_))
+    }
+
+    pub(crate) fn in_credentials(&self) -> bool {
+        matches!(self.state, State::Credentials(_))
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    /// A read that asks for so many bytes is not one of the value at hand.
+    pub(crate) fn value_ends_before(&self, asked: u64) -> bool {
+        matches!(self.state, State::Value(left) if asked > left)
+    }
+
+    /// Bytes of a request that were read and wait for the rest of it.
+    pub(crate) fn carried(&self) -> usize {
+        self.carry.len()
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn held(&self) -> usize {
+        self.carry.capacity()
+    }
+
+    /// A request may begin with `data`.
+    pub(crate) fn can_begin(&self, data: &[u8], protocol: Option<Protocol>) -> bool {
+        match Header::read(data) {
+            Some(header) if header.begins() => protocol.is_none_or(|p| p == Protocol::Binary),
+            _ => protocol != Some(Protocol::Binary) && text::begins(data),
+        }
+    }
+
+    /// A line without an end is answered with an error, and then closed.
+    pub(crate) fn explains_stray_reply(&self) -> bool {
+        self.carry.len() > 1024 || self.state == State::Over
+    }
+
+    /// Takes what a read returned.
+    pub(crate) fn take(
+        &mut self,
+        read: Read<'_>,
+        at: u64,
+        binary: bool,
+        dialect: Dialect,
+        exchange: &mut Exchange,
+        observer: &mut impl Observer,
+    ) -> Result<(), Reason> {
+        let mut data = read.data;
+        let mut hole = read.length.saturating_sub(data.len() as u64);
+        loop {
+            match self.state {
+                State::Over => return Ok(()),
+                State::Value(left) | State::Credentials(left) => {
+                    let left = pass(left, &mut data, &mut hole);
+                    if left > 0 {
+                        self.state = match self.state {
+                            State::Value(_) => State::Value(left),
+                            _ => State::Credentials(left),
+                        };
+                        return Ok(());
+                    }
+                    self.state = State::Request;
+                    complete(at, exchange, observer);
+                }
+                State::Request if data.is_empty() && hole == 0 => return Ok(()),
+                State::Request if data.is_empty() => return Err(Reason::Hole),
+                State::Request => {
+                    let next = if binary {
+                        self.packet(&mut data, exchange)
+                    } else {
+                        self.line(&mut data, dialect, exchange)
+                    };
+                    let Some(next) = next else {
+                        return if self.carry.len() > LINE_MAX {
+                            Err(Reason::TooMuch)
+                        } else {
+                            Ok(())
+                        };
+                    };
+                    if let Some(request) = exchange.queue.last_mut() {
+                        request.received_at = at;
+                    }
+                    self.state = match next {
+                        Next::Request => State::Request,
+                        Next::Body(bytes) => State::Value(bytes),
+                        Next::Credentials(bytes) => State::Credentials(bytes),
+                        Next::Nothing => State::Over,
+                    };
+                    exchange.advance(observer);
+                }
+            }
+        }
+    }
+
+    /// Reads a line, if there is a whole one.
+    fn line(
+        &mut self,
+        data: &mut &[u8],
+        dialect: Dialect,
+        exchange: &mut Exchange,
+    ) -> Option<Next> {
+        let Some(end) = memchr::memchr(b'\n', data) else {
+            self.carry.extend_from_slice(data);
+            *data = &[];
+            return None;
+        };
+        let (line, rest) = data.split_at(end + 1);
+        *data = rest;
+        if self.carry.is_empty() {
+            return Some(parse_line(line, dialect, exchange));
+        }
+        self.carry.extend_from_slice(line);
+        let next = parse_line(&self.carry, dialect, exchange);
+        self.clear();
+        Some(next)
+    }
+
+    /// Reads a packet's header, extras and key, if they are whole.
+    fn packet(&mut self, data: &mut &[u8], exchange: &mut Exchange) -> Option<Next> {
+        if self.carry.is_empty()
+            && let Some(header) = Header::read(data)
+            && data.len() >= header.front()
+        {
+            let (packet, rest) = data.split_at(header.front());
+            *data = rest;
+            return Some(parse_packet(header, packet, exchange));
+        }
+        // First the header is completed, then what it says.
+        loop {
+            let wanted = Header::read(&self.carry).map_or(binary::HEADER, |header| header.front());
+            let missing = wanted.saturating_sub(self.carry.len());
+            if missing == 0 {
+                break;
+            }
+            let taken = missing.min(data.len());
+            self.carry.extend_from_slice(&data[..taken]);
+            *data = &data[taken..];
+            if taken < missing {
+                return None;
+            }
+        }
+        let header = Header::read(&self.carry)?;
+        let next = parse_packet(header, &self.carry, exchange);
+        self.clear();
+        Some(next)
+    }
+
+    fn clear(&mut self) {
+        self.carry.clear();
+        self.carry.shrink_to(CARRY_KEPT);
+    }
+}
+
+/// Passes over bytes of a value; returns how many are still to come.
+fn pass(left: u64, data: &mut &[u8], hole: &mut u64) -> u64 {
+    let here = usize::try_from(left).unwrap_or(usize::MAX).min(data.len());
+    *data = &data[here..];
+    let left = left - here as u64;
+    let missing = left.min(*hole);
+    *hole -= missing;
+    left - missing
+}
+
+/// The value of the request that was read last has come.
+fn complete(at: u64, exchange: &mut Exchange, observer: &mut impl Observer) {
+    if let Some(request) = exchange.queue.last_mut() {
+        request.whole = true;
+        request.received_at = at;
+    }
+    exchange.advance(observer);
+}
+
+fn parse_line(line: &[u8], dialect: Dialect, exchange: &mut Exchange) -> Next {
+    let wire = line.len() as u64;
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if exchange.authenticated {
+        text::request(line, wire, dialect, &mut exchange.queue)
+    } else {
+        text::authentication(line, wire, dialect, &mut exchange.queue)
+    }
+}
+
+fn parse_packet(header: Header, packet: &[u8], exchange: &mut Exchange) -> Next {
+    if header.magic == binary::REQUEST {
+        binary::request(header, packet, &mut exchange.queue)
+    } else {
+        // The server hangs up.
+        Next::Nothing
+    }
+}

@@ -1,0 +1,260 @@
+//! Request lines of the classic text protocol.
+
+use crate::{
+    connection::Dialect,
+    operation::{Command, Outcome, Protocol},
+    pending::{KEY_MAX, Queue, Request},
+    reply::Kinds,
+    token::{number, tokens, value_length},
+};
+
+/// What follows a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Another request.
+    Request,
+    /// So many bytes of a value first.
+    Body(u64),
+    /// So many bytes of credentials first, which the server reads as it does lines.
+    Credentials(u64),
+    /// Nothing: the server closes the connection.
+    Nothing,
+}
+
+/// The verbs by which a request is known to begin, to get into step.
+const VERBS: [&[u8]; 27] = [
+    b"get",
+    b"gets",
+    b"gat",
+    b"gats",
+    b"set",
+    b"add",
+    b"replace",
+    b"append",
+    b"prepend",
+    b"cas",
+    b"incr",
+    b"decr",
+    b"delete",
+    b"touch",
+    b"mg",
+    b"ms",
+    b"md",
+    b"ma",
+    b"me",
+    b"mn",
+    b"stats",
+    b"version",
+    b"flush_all",
+    b"verbosity",
+    b"quit",
+    b"watch",
+    b"lru_crawler",
+];
+
+/// Whether `data` begins with a request line of a known verb.
+pub(crate) fn begins(data: &[u8]) -> bool {
+    let end = data.iter().position(|byte| matches!(byte, b' ' | b'\r' | b'\n'));
+    end.is_some_and(|end| VERBS.contains(&&data[..end]))
+}
+
+/// Reads the request `line` (without its end), of `wire` bytes with it.
+pub(crate) fn request(line: &[u8], wire: u64, dialect: Dialect, queue: &mut Queue) -> Next {
+    // Until 1.6.39 lines were C strings, and blanks before them were skipped.
+    let line = match line.iter().position(|&byte| byte == 0) {
+        Some(end) if dialect.before_1_6_40 => &line[..end],
+        _ => line,
+    };
+    let verb = match tokens(line).next() {
+        Some(verb) if dialect.before_1_6_40 || line.first() != Some(&b' ') => verb,
+        _ => b"",
+    };
+    if let [b'm', letter] = verb {
+        return crate::meta::request(*letter, line, wire, dialect, queue);
+    }
+    match verb {
+        b"get" => fetch(Command::Get, line, wire, queue),
+        b"gets" => fetch(Command::Gets, line, wire, queue),
+        b"gat" => fetch(Command::Gat, line, wire, queue),
+        b"gats" => fetch(Command::Gats, line, wire, queue),
+        b"bget" if dialect.before_1_6_40 => fetch(Command::Get, line, wire, queue),
+        b"set" => store(Command::Set, line, wire, dialect, queue),
+        b"add" => store(Command::Add, line, wire, dialect, queue),
+        b"replace" => store(Command::Replace, line, wire, dialect, queue),
+        b"append" => store(Command::Append, line, wire, dialect, queue),
+        b"prepend" => store(Command::Prepend, line, wire, dialect, queue),
+        b"cas" => store(Command::Cas, line, wire, dialect, queue),
+        b"incr" => on_key(Command::Incr, Kinds::NUMBER.or(Kinds::NOT_FOUND), line, wire, queue),
+        b"decr" => on_key(Command::Decr, Kinds::NUMBER.or(Kinds::NOT_FOUND), line, wire, queue),
+        b"touch" => on_key(Command::Touch, Kinds::TOUCHED.or(Kinds::NOT_FOUND), line, wire, queue),
+        b"delete" => {
+            on_key(Command::Delete, Kinds::DELETED.or(Kinds::NOT_FOUND), line, wire, queue)
+        }
+        _ => without_key(verb, line, wire, queue),
+    }
+}
+
+fn text(command: Command, kinds: Kinds) -> Request {
+    Request::new(Protocol::Text, command, kinds.or(Kinds::ERRORS))
+}
+
+/// `get <key>*`, `gat <exptime> <key>*`.
+fn fetch(command: Command, line: &[u8], wire: u64, queue: &mut Queue) -> Next {
+    let touches = matches!(command, Command::Gat | Command::Gats);
+    let words = if touches { 2 } else { 1 };
+    let mut request = text(command, Kinds::VALUE.or(Kinds::END));
+    if touches {
+        request.ttl = tokens(line).nth(1).and_then(number);
+    }
+    // Each key has its blank; the rest of the line goes to the first.
+    let keys: u64 = tokens(line).skip(words).map(|key| key.len() as u64 + 1).sum();
+    let mut rest = wire.saturating_sub(keys);
+    let with_bytes =
+        tokens(line).skip(words).map(|key| (key, key.len() as u64 + 1 + std::mem::take(&mut rest)));
+    queue.push(request, with_bytes, None);
+    if keys == 0 {
+        only_entry(queue, wire);
+    }
+    Next::Request
+}
+
+fn only_entry(queue: &mut Queue, wire: u64) {
+    if let Some(entry) = queue.last_entry_mut() {
+        entry.request_bytes = wire;
+    }
+}
+
+fn is_noreply(line: &[u8]) -> bool {
+    line.rsplit(|&byte| byte == b' ').find(|word| !word.is_empty()) == Some(b"noreply")
+}
+
+/// `noreply`: surely silent when the line is well-formed; else an error may come.
+fn silence(request: &mut Request, quiet: bool, well_formed: bool) {
+    if quiet {
+        request.quiet = true;
+        request.silence = Some(Outcome::NoReply);
+        request.accepts = if well_formed { Kinds::NONE } else { Kinds::ERRORS };
+    }
+}
+
+/// `set <key> <flags> <exptime> <bytes> [<cas>] [noreply]`, and the value.
+fn store(command: Command, line: &[u8], wire: u64, dialect: Dialect, queue: &mut Queue) -> Next {
+    let mut words = tokens(line).skip(1);
+    let key = words.next();
+    let flags: Option<u64> = words.next().and_then(number);
+    let ttl: Option<i32> = words.next().and_then(number);
+    let length = words.next().and_then(value_length);
+    let with_cas = command == Command::Cas;
+    let cas: Option<u64> = if with_cas { words.next().and_then(number) } else { None };
+    let more = words.count();
+    let numbers = flags.is_some() && ttl.is_some() && length.is_some() && cas.is_some() == with_cas;
+    let fits = key.is_some_and(|key| key.len() <= KEY_MAX);
+    // Until 1.6.39 a line that is wrong in any way has no value after it; since
+    // then, one that states its length does, and too short a line states none.
+    let body = match length {
+        Some(_) if dialect.before_1_6_40 && !(numbers && fits && more <= 1) => None,
+        length => length.map(|length| length + 2),
+    };
+    let kinds = Kinds::STORED.or(Kinds::NOT_STORED).or(Kinds::EXISTS).or(Kinds::NOT_FOUND);
+    let mut request = text(command, kinds);
+    silence(&mut request, is_noreply(line), numbers && more <= 1);
+    request.ttl = ttl.map(i64::from);
+    request.whole = body.is_none();
+    queue.push(request, key.map(|key| (key, wire + body.unwrap_or(0))).into_iter(), None);
+    if let Some(entry) = queue.last_entry_mut() {
+        entry.request_bytes = wire + body.unwrap_or(0);
+        entry.value_size = body.and(length);
+        entry.client_flags = flags;
+        entry.cas = cas;
+    }
+    body.map_or(Next::Request, Next::Body)
+}
+
+/// `delete <key>`, `touch <key> <exptime>`, `incr <key> <delta>`.
+fn on_key(command: Command, kinds: Kinds, line: &[u8], wire: u64, queue: &mut Queue) -> Next {
+    let key = tokens(line).nth(1);
+    let argument = tokens(line).nth(2);
+    let words = tokens(line).count();
+    let quiet = is_noreply(line);
+    let well_formed = match command {
+        Command::Delete => words == 3 || (words == 4 && argument == Some(b"0")),
+        _ => words == 4,
+    };
+    let mut request = text(command, kinds);
+    silence(&mut request, quiet, well_formed);
+    if command == Command::Touch {
+        request.ttl = argument.and_then(number);
+    }
+    queue.push(request, key.map(|key| (key, wire)).into_iter(), None);
+    only_entry(queue, wire);
+    Next::Request
+}
+
+fn without_key(verb: &[u8], line: &[u8], wire: u64, queue: &mut Queue) -> Next {
+    let (command, kinds) = match verb {
+        b"flush_all" => (Command::FlushAll, Kinds::OK),
+        b"version" => (Command::Version, Kinds::VERSION),
+        b"stats" => (Command::Stats, Kinds::LINE.or(Kinds::END).or(Kinds::OK)),
+        b"watch" => (Command::Watch, Kinds::OK),
+        b"quit" => (Command::Quit, Kinds::ERRORS),
+        // What memcached does not know may be answered by a release that does.
+        _ => (Command::Other, Kinds::ANY_LINE),
+    };
+    let mut request = text(command, kinds);
+    let listing = tokens(line).nth(1).is_some_and(|word| matches!(word, b"metadump" | b"mgdump"));
+    request.lists = command == Command::Stats || (verb == b"lru_crawler" && listing);
+    let mut next = Next::Request;
+    match verb {
+        b"quit" | b"shutdown" => {
+            request.silence = Some(Outcome::NoReply);
+            next = if verb == b"quit" { Next::Nothing } else { Next::Request };
+        }
+        b"flush_all" | b"verbosity" => silence(&mut request, is_noreply(line), true),
+        // Some answer all the same.
+        _ if command == Command::Other && is_noreply(line) => {
+            request.quiet = true;
+            request.silence = Some(Outcome::NoReply);
+        }
+        _ => {}
+    }
+    if command == Command::FlushAll {
+        request.ttl = tokens(line).nth(1).and_then(number);
+    }
+    // A web browser, or worse: the server hangs up without a word.
+    let last = line.rsplit(|&byte| byte == b' ').next().unwrap_or_default();
+    if command == Command::Other && last.starts_with(b"HTTP/") && tokens(line).count() > 1 {
+        request.silence = Some(Outcome::Error);
+        next = Next::Nothing;
+    }
+    queue.push(request, std::iter::empty(), None);
+    only_entry(queue, wire);
+    next
+}
+
+/// With `-Y`, the first request must be `set <any> <any> <any> <bytes>` with
+/// credentials for a value. Of it nothing is kept but that it was there.
+pub(crate) fn authentication(line: &[u8], wire: u64, dialect: Dialect, queue: &mut Queue) -> Next {
+    let mut words = tokens(line);
+    let is_set = words.next() == Some(b"set");
+    let length = words.nth(3).and_then(number::<u32>).map(|length| u64::from(length) + 2);
+    match length {
+        Some(length) if is_set => {
+            let mut request = text(Command::Auth, Kinds::STORED);
+            request.whole = false;
+            queue.push(request, std::iter::empty(), None);
+            only_entry(queue, wire + length);
+            Next::Credentials(length)
+        }
+        _ => {
+            // Refused, whatever it is, and no value is read after it.
+            request(line, wire, dialect, queue);
+            if let Some(refused) = queue.last_mut() {
+                refused.whole = true;
+                refused.silence = None;
+                refused.accepts = Kinds::ERRORS;
+                refused.lists = false;
+            }
+            Next::Request
+        }
+    }
+}
