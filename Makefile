@@ -6,6 +6,7 @@ SHELL := /bin/sh
 # Where cargo puts what it builds; everything else that is built goes there too.
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 MEMCACHED := $(TARGET)/memcached
+SERVERS := 1.6.18 1.6.38 debian-1.6.18 plain-1.6.38 plain-1.6.45 full-1.6.38
 PYTHON := $(TARGET)/python/bin/python
 
 .PHONY: help
@@ -38,9 +39,8 @@ packages: # what build and tests need from Debian
 	sh tests/packages.sh tests
 
 .PHONY: memcached
-memcached: # the releases to test with
-	sh tests/memcached-with-probes.sh 1.6.18 "$(MEMCACHED)"
-	sh tests/memcached-with-probes.sh 1.6.38 "$(MEMCACHED)"
+memcached: # the servers to test with
+	set -e; for name in $(SERVERS); do sh tests/memcached.sh $$name "$(MEMCACHED)"; done
 
 .PHONY: python
 python: $(TARGET)/python/ready # the engines to compare with

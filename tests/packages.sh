@@ -4,9 +4,11 @@
 set -eu
 
 build="clang gcc libc6-dev make pkg-config libelf-dev zlib1g-dev"
-# memcached is built from Debian's source; the engines that the captures are
-# compared with are Python's.
-tests="dpkg-dev libevent-dev systemtap-sdt-dev ca-certificates binutils util-linux python3 python3-venv"
+# memcached is built from Debian's source, and its own tests are Perl; the engines
+# that the captures are compared with are Python's. The -dev packages bring the
+# libraries too, which the memcached from Debian's package needs.
+tests="dpkg-dev libevent-dev libssl-dev libsasl2-dev systemtap-sdt-dev ca-certificates binutils"
+tests="$tests util-linux perl python3 python3-venv"
 
 wanted=$build
 [ "${1:-}" != tests ] || wanted="$build $tests"

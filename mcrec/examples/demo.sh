@@ -27,13 +27,18 @@ clean() {
 trap clean EXIT
 trap 'exit 130' INT TERM HUP
 
-sh "$here/tests/memcached-with-probes.sh" 1.6.18 "$target/memcached"
+# Debian's own memcached: the one that is installed, or the one in its package.
+program=$(command -v memcached || true)
+if [ -z "$program" ]; then
+	sh "$here/tests/memcached.sh" debian-1.6.18 "$target/memcached"
+	program=$target/memcached/memcached-debian-1.6.18
+fi
 
 user=
 [ "$(id -u)" != 0 ] || user="-u root"
 # shellcheck disable=SC2086 # two words or none
 MEMCACHED_PORT_FILENAME=$work/port \
-	"$target/memcached/memcached-1.6.18" $user -l 127.0.0.1 -p -1 -t 4 -m 256 &
+	"$program" $user -l 127.0.0.1 -p -1 -t 4 -m 256 &
 memcached=$!
 started=$memcached
 for _ in $(seq 100); do
