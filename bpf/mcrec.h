@@ -17,8 +17,11 @@ enum mcrec_kind {
 	MCREC_START = 1,	/* process__command__start: a request begins */
 	MCREC_COMMAND = 2,	/* command__*: one operation on one key */
 	MCREC_END = 3,		/* process__command__end: replies are ready to be sent */
-	MCREC_CONNECT = 4,	/* conn__allocate */
-	MCREC_DISCONNECT = 5,	/* conn__release */
+	MCREC_CONNECT = 4,	/* conn__allocate; of the syscalls source a struct mcrec_connect */
+	MCREC_DISCONNECT = 5,	/* conn__release; close */
+	MCREC_READ = 6,		/* read */
+	MCREC_DATAGRAM = 7,	/* recvfrom */
+	MCREC_SEND = 8,		/* sendmsg, write */
 };
 
 enum mcrec_command {
@@ -35,11 +38,16 @@ enum mcrec_command {
 	MCREC_DELETE,
 };
 
-/* Every record begins with this; those other than MCREC_COMMAND are only this. */
+/*
+ * Every record begins with this; those of the usdt source other than
+ * MCREC_COMMAND, and MCREC_DISCONNECT, are only this. The syscalls source
+ * leaves zero what follows kind.
+ */
 struct mcrec_head {
 	__u64 ts;		/* CLOCK_MONOTONIC, ns */
 	__u32 connection;	/* the file descriptor, memcached's connid */
-	__u32 generation;	/* how often this descriptor was allocated since attaching */
+	__u32 generation;	/* usdt: how often this descriptor was allocated since attaching;
+				   syscalls: the socket's inode number */
 	__u32 sequence;		/* number of this record on its connection; a gap is a lost record */
 	__u32 thread;		/* kernel thread id of the worker */
 	__u8 kind;		/* enum mcrec_kind */
@@ -56,13 +64,82 @@ struct mcrec_operation {
 	__u8 key[256];		/* MCREC_KEY_MAX, rounded up so that the verifier can bound it by a mask */
 };
 
-_Static_assert(sizeof(struct mcrec_head) == 32, "layout of mcrec_head");
-_Static_assert(sizeof(struct mcrec_operation) == 32 + 8 + 256, "layout of mcrec_operation");
+/*
+ * The syscalls source: what a system call on a client's descriptor moved. All
+ * records of one call have the same ts and thread.
+ */
+
+struct mcrec_address {
+	__u16 family;	/* AF_*; 0 where there is no address */
+	__u16 port;	/* host order */
+	__u8 ip[16];	/* of IPv4 the first 4; of a unix socket none */
+};
+
+/* Before the first other record of a connection. */
+struct mcrec_connect {
+	struct mcrec_head head;
+	struct mcrec_address client;	/* without port and ip for a socket that is not connected: UDP */
+	__u16 local_port;
+	__u8 accepted;			/* 0: it was there before the recording */
+	__u8 stream;			/* 1: SOCK_STREAM, 0: datagrams */
+};
+
+/* Most bytes that one MCREC_READ or MCREC_DATAGRAM copies, and records to a call. */
+#define MCREC_CHUNK 16384
+#define MCREC_CHUNKS_MAX 64
 
 /*
- * One per CPU, summed by the recorder. operations counts every command probe
- * that fired while recording; each of those is either on the ring or in one of
- * the loss counters that follow it.
+ * What a read returned; copied bytes follow, of MCREC_DATAGRAM after a struct
+ * mcrec_address: where it came from. A call has a record for each MCREC_CHUNK
+ * bytes that are copied and at least one. The body of a long value is not copied.
+ */
+struct mcrec_read {
+	struct mcrec_head head;
+	__u32 length;	/* bytes that the call returned */
+	__u32 asked;	/* bytes that it was asked for */
+	__u32 offset;	/* of this record's bytes within those returned */
+	__u32 copied;	/* bytes that follow */
+};
+
+/* What a send took; as many struct mcrec_segment follow as segments says. */
+struct mcrec_send {
+	struct mcrec_head head;
+	__u32 accepted;	/* bytes that the call returned */
+	__u32 first;	/* number of this record within the call: 0 is the first */
+	__u32 segments;
+	__u32 last;	/* 1: the last record of the call */
+};
+
+/* A buffer of MCREC_SEND longer than this is not copied whole. */
+#define MCREC_SEGMENT_WHOLE 512
+#define MCREC_SEGMENT_END 64
+
+/* One buffer of a send; its first and last bytes follow without padding. */
+struct mcrec_segment {
+	__u32 length;	/* of the buffer, of which less may have been accepted */
+	__u16 head;	/* how many of its first bytes follow: all, MCREC_SEGMENT_END or none */
+	__u16 tail;	/* how many of its last bytes follow those */
+};
+
+_Static_assert(sizeof(struct mcrec_head) == 32, "layout of mcrec_head");
+_Static_assert(sizeof(struct mcrec_operation) == 32 + 8 + 256, "layout of mcrec_operation");
+_Static_assert(sizeof(struct mcrec_address) == 20, "layout of mcrec_address");
+_Static_assert(sizeof(struct mcrec_connect) == 32 + 20 + 4, "layout of mcrec_connect");
+_Static_assert(sizeof(struct mcrec_read) == 32 + 16, "layout of mcrec_read");
+_Static_assert(sizeof(struct mcrec_send) == 32 + 16, "layout of mcrec_send");
+_Static_assert(sizeof(struct mcrec_segment) == 8, "layout of mcrec_segment");
+
+/*
+ * One per CPU, summed by the recorder.
+ *
+ * usdt: operations counts every command probe that fired while recording; each
+ * of those is either on the ring or in one of the loss counters that follow it.
+ *
+ * syscalls: operations counts every read and recvfrom that returned bytes of a
+ * client; ring_full those whose (first) record found no room, and
+ * connection_untracked those beyond the connection table. argument_unreadable
+ * counts user memory that could not be read: the record is on the ring without
+ * it. context_lost counts all other records that were lost.
  */
 struct mcrec_counters {
 	__u64 operations;

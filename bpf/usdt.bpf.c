@@ -15,18 +15,9 @@
 #include <bpf/bpf_tracing.h>
 #include <bpf/usdt.bpf.h>
 #include "mcrec.h"
+#include "shared.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
-
-/* Off while attaching and from the moment of stopping, so that a recording
- * begins and ends for all probes at once. */
-volatile bool recording = false;
-
-/* Sized by --buffer-size before loading. */
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 64 * 1024 * 1024);
-} ring SEC(".maps");
 
 struct connection {
 	__u32 generation;
@@ -42,31 +33,15 @@ struct {
 	__type(value, struct connection);
 } connections SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct mcrec_counters);
-} counters SEC(".maps");
-
-/* Never used: an instance makes the skeleton define the type. */
+/* Never used: an instance makes the skeleton define the type. Those of the other
+ * source are here too, so that the recorder has one definition of each. */
 struct mcrec_operation layout_operation = {};
+struct mcrec_connect layout_connect = {};
+struct mcrec_read layout_read = {};
+struct mcrec_send layout_send = {};
+struct mcrec_segment layout_segment = {};
 enum mcrec_kind layout_kind = 0;
 enum mcrec_command layout_command = 0;
-
-static __always_inline struct mcrec_counters *counters_here(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&counters, &zero);
-}
-
-#define COUNT(field)                                                           \
-	do {                                                                   \
-		struct mcrec_counters *here = counters_here();                 \
-		if (here)                                                      \
-			__sync_fetch_and_add(&here->field, 1);                 \
-	} while (0)
 
 static __always_inline struct connection *connection_of(long connid)
 {

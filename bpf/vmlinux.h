@@ -19,6 +19,7 @@ typedef unsigned int __u32;
 typedef long long __s64;
 typedef unsigned long long __u64;
 typedef __s64 s64;
+typedef __s32 s32;
 typedef __u64 u64;
 typedef __u32 u32;
 typedef __u16 u16;
@@ -44,6 +45,32 @@ enum { BPF_F_NO_PREALLOC = 1 };
 enum { BPF_RB_NO_WAKEUP = 1 };
 enum { BPF_F_CURRENT_CPU = 0xffffffffULL };
 
+struct bpf_raw_tracepoint_args {
+	__u64 args[0];
+};
+
+struct bpf_pidns_info {
+	__u32 pid;
+	__u32 tgid;
+};
+
+/* Of user space, and so ABI. */
+struct iovec {
+	__u64 iov_base;
+	__u64 iov_len;
+};
+
+struct user_msghdr {
+	__u64 msg_name;
+	__u64 msg_namelen;	/* an int and padding */
+	__u64 msg_iov;
+	__u64 msg_iovlen;
+};
+
+enum { SOCK_STREAM = 1 };
+enum { AF_UNIX = 1, AF_INET = 2, AF_INET6 = 10 };
+enum { S_IFMT = 0170000, S_IFSOCK = 0140000 };
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 #if defined(__TARGET_ARCH_x86)
@@ -68,10 +95,65 @@ struct pt_regs {
 			u64 pstate;
 		};
 	};
+	s32 syscallno;
 };
 #else
 #error "no registers known for this architecture"
 #endif
+
+struct inode {
+	unsigned short i_mode;
+	unsigned long i_ino;
+};
+
+struct file {
+	struct inode *f_inode;
+	void *private_data;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct task_struct {
+	struct files_struct *files;
+};
+
+struct in6_addr {
+	union {
+		__u8 u6_addr8[16];
+	} in6_u;
+};
+
+struct sock_common {
+	__be32 skc_daddr;
+	__be16 skc_dport;
+	__u16 skc_num;
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	struct in6_addr skc_v6_daddr;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+};
+
+struct unix_address;
+
+struct unix_sock {
+	struct sock sk;
+	struct unix_address *addr;
+};
+
+struct socket {
+	short type;
+	struct sock *sk;
+};
 
 #pragma clang attribute pop
 

@@ -1,4 +1,4 @@
-//! Compiles the BPF programs and generates their skeleton into `OUT_DIR`.
+//! Compiles the BPF programs and generates their skeletons into `OUT_DIR`.
 
 use std::{env, path::PathBuf};
 
@@ -15,9 +15,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // folder of the architecture that clang does not search when it targets bpf.
     let multiarch = format!("-idirafter/usr/include/{architecture}-linux-gnu");
     let flags = CLANG_FLAGS.iter().map(ToString::to_string).chain([multiarch]);
-    SkeletonBuilder::new()
-        .source("../bpf/usdt.bpf.c")
-        .clang_args(flags)
-        .build_and_generate(out.join("usdt.skel.rs"))?;
+    let flags: Vec<String> = flags.collect();
+    for source in ["usdt", "syscalls"] {
+        SkeletonBuilder::new()
+            .source(format!("../bpf/{source}.bpf.c"))
+            .clang_args(&flags)
+            .build_and_generate(out.join(format!("{source}.skel.rs")))?;
+    }
     Ok(())
 }

@@ -24,7 +24,7 @@ only() {
 }
 
 r=mcrec/src a=mcanalyze/src
-only '\blibbpf_(rs|sys)\b' "$r $a schema/src" $r/probe.rs $r/drain.rs $r/loss.rs
+only '\blibbpf_(rs|sys)\b' "$r $a schema/src" $r/probe/ $r/drain.rs $r/loss.rs
 only '\b(arrow_array|parquet)::' "$r $a schema/src" $r/batch.rs $r/sink/
 only '\barrow_schema\b' "$r $a schema/src" $r/batch.rs $r/sink/ schema/src/columns.rs
 only '\bpolars::' "$r $a schema/src" $a/capture.rs $a/query/
@@ -74,10 +74,12 @@ include=$(mktemp -d)
 trap 'rm -rf "$include"' EXIT
 ln -s "$headers/libbpf/src" "$include/bpf"
 for architecture in x86 arm64; do
-	clang -target bpf -D__TARGET_ARCH_$architecture -O2 -g -Wall -Wextra -Werror \
-		-Wno-unused-parameter -isystem "$include" -Ibpf \
-		-idirafter "/usr/include/$(uname -m)-linux-gnu" \
-		-c bpf/usdt.bpf.c -o "$include/usdt.o" || breach "bpf/usdt.bpf.c for $architecture"
+	for source in bpf/*.bpf.c; do
+		clang -target bpf -D__TARGET_ARCH_$architecture -O2 -g -Wall -Wextra -Werror \
+			-Wno-unused-parameter -isystem "$include" -Ibpf \
+			-idirafter "/usr/include/$(uname -m)-linux-gnu" \
+			-c "$source" -o "$include/source.o" || breach "$source for $architecture"
+	done
 done
 
 exit $status

@@ -22,7 +22,7 @@ fn a_full_ring_is_counted_to_the_operation() {
     let server = Server::start("1.6.18", &[]);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("capture.parquet");
-    let arguments = ["--buffer-size", "64KiB", "--commit-every", "1s"];
+    let arguments = ["--source", "usdt", "--buffer-size", "64KiB", "--commit-every", "1s"];
     let mut recorder = Recorder::start(server.pid(), &path, &arguments);
     let pid = recorder.process.id();
     let mut clients: Vec<Client> =

@@ -140,7 +140,8 @@ fn single_key_commands_of_text_and_binary_equal_the_clients_log() {
         let server = Server::start(release, &["-t", "3"]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("capture.parquet");
-        let mut recorder = Recorder::start(server.pid(), &path, &["--commit-every", "1s"]);
+        let mut recorder =
+            Recorder::start(server.pid(), &path, &["--source", "usdt", "--commit-every", "1s"]);
 
         let mut random = Random(7);
         let text_keys: Vec<_> = (0..60).map(|_| random.key(in_text)).collect();
@@ -208,7 +209,7 @@ fn multi_gets_and_pipelines_are_recorded_key_by_key_in_order() {
         let server = Server::start(release, &["-t", "2"]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("capture.parquet");
-        let mut recorder = Recorder::start(server.pid(), &path, &[]);
+        let mut recorder = Recorder::start(server.pid(), &path, &["--source", "usdt"]);
         let mut random = Random(11);
         let keys: Vec<Vec<u8>> = (0..500).map(|_| random.key(in_text)).collect();
         let some = |random: &mut Random, count| -> Vec<Vec<u8>> {
@@ -292,7 +293,7 @@ fn each_request_of_a_pipeline_has_its_own_latency() {
         let server = Server::start(release, &["-t", "1"]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("capture.parquet");
-        let mut recorder = Recorder::start(server.pid(), &path, &[]);
+        let mut recorder = Recorder::start(server.pid(), &path, &["--source", "usdt"]);
         let mut client = begin(server.address, Protocol::Text, "waits");
         let mut other = begin(server.address, Protocol::Text, "busy");
         // A set whose value comes late, between two gets.
@@ -329,7 +330,7 @@ fn connections_from_before_the_recording_are_recorded() {
     client.send(b"set half 0 0 5\r\nhel");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("capture.parquet");
-    let mut recorder = Recorder::start(server.pid(), &path, &[]);
+    let mut recorder = Recorder::start(server.pid(), &path, &["--source", "usdt"]);
     client.send(b"lo\r\n");
     client.store_reply("set", b"half", 5);
     client.get("get", &[b"half".to_vec()]);
@@ -346,7 +347,7 @@ fn of_the_meta_protocol_what_the_probes_show_is_recorded_and_the_rest_counted() 
         let server = Server::start(release, &[]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("capture.parquet");
-        let mut recorder = Recorder::start(server.pid(), &path, &[]);
+        let mut recorder = Recorder::start(server.pid(), &path, &["--source", "usdt"]);
         let mut client = Client::connect(server.address, Protocol::Text);
         assert_eq!(client.other("mg absent v"), b"EN");
         assert_eq!(client.other("ms plain 5\r\nhello"), b"HD");
@@ -389,7 +390,7 @@ fn a_capture_is_plain_parquet_with_the_columns_of_the_format() {
     let server = Server::start("1.6.18", &[]);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("capture.parquet");
-    let mut recorder = Recorder::start(server.pid(), &path, &[]);
+    let mut recorder = Recorder::start(server.pid(), &path, &["--source", "usdt"]);
     begin(server.address, Protocol::Text, "key");
     let (status, said) = recorder.interrupt();
     assert!(status.success(), "{said}");

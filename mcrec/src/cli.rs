@@ -27,8 +27,9 @@ pub(crate) struct Cli {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// How to see the operations: usdt is memcached's own probes (needs a
-    /// memcached built with --enable-dtrace, up to 1.6.39); auto chooses
+    /// How to see the operations: syscalls is what the server reads and sends, and
+    /// sees every command; usdt is memcached's own probes (needs a memcached built
+    /// with --enable-dtrace, up to 1.6.39); auto chooses
     #[arg(long, value_enum, default_value_t = SourceChoice::Auto)]
     pub(crate) source: SourceChoice,
 
@@ -69,6 +70,8 @@ pub(crate) struct Cli {
 pub(crate) enum SourceChoice {
     /// The source that sees most of this memcached.
     Auto,
+    /// What the server reads and sends.
+    Syscalls,
     /// memcached's own USDT probes.
     Usdt,
 }

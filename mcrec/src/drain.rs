@@ -13,8 +13,12 @@ use std::{
 use anyhow::{Context, Result, bail};
 use libbpf_rs::{AsRawLibbpf, MapCore, MapHandle, RingBuffer, RingBufferBuilder};
 
-/// Records to a batch, at most: it bounds the memory of the channel.
+/// A batch is full at so many records or bytes: it bounds the memory of the
+/// channel. A record has up to 16 KiB.
 const BATCH_RECORDS: usize = 4096;
+const BATCH_BYTES: usize = 1 << 20;
+/// Records taken before looking whether the batch is full.
+const ROUND_RECORDS: usize = 64;
 /// Batches that may wait in the channel. When it is full, drain waits, the ring
 /// fills, and the BPF programs count what no longer fits: the one place where
 /// load loses an operation.
@@ -38,6 +42,10 @@ impl RawBatch {
     pub(crate) fn records(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
+    }
+
+    fn is_full(&self) -> bool {
+        self.ends.len() >= BATCH_RECORDS || self.bytes.len() >= BATCH_BYTES
     }
 
     fn is_empty(&self) -> bool {
@@ -89,14 +97,14 @@ pub(crate) fn run(
         // Read before consuming: what was there when it was set is drained.
         let last = control.end_when_empty.load(Ordering::Acquire);
         control.ring_used.store(used(&ring), Ordering::Relaxed);
-        let records = consume(&ring)?;
+        let emptied = fill(&batch, &ring)?;
         if !batch.borrow().is_empty() {
             let next = batch.borrow().successor();
             if batches.send(batch.replace(next)).is_err() {
                 return Ok(());
             }
         }
-        if records == BATCH_RECORDS {
+        if !emptied {
             continue;
         }
         if last {
@@ -107,11 +115,16 @@ pub(crate) fn run(
     Ok(())
 }
 
-fn consume(ring: &RingBuffer<'_>) -> Result<usize> {
-    match usize::try_from(ring.consume_raw_n(BATCH_RECORDS)) {
-        Ok(records) => Ok(records),
-        Err(_) => bail!("cannot read the ring buffer any more"),
+/// Fills the batch. Whether that emptied the ring.
+fn fill(batch: &RefCell<RawBatch>, ring: &RingBuffer<'_>) -> Result<bool> {
+    while !batch.borrow().is_full() {
+        match usize::try_from(ring.consume_raw_n(ROUND_RECORDS)) {
+            Ok(ROUND_RECORDS) => {}
+            Ok(_) => return Ok(true),
+            Err(_) => bail!("cannot read the ring buffer any more"),
+        }
     }
+    Ok(false)
 }
 
 fn used(ring: &RingBuffer<'_>) -> u64 {

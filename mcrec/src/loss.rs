@@ -29,10 +29,14 @@ pub(crate) struct Seen {
 /// What happened to the records on this side of the ring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Taken {
+    /// Records taken of those that the kernel counts.
+    pub(crate) counted_records: u64,
     /// Rows in the file.
     pub(crate) written: u64,
-    /// Decoded, but beyond `--max-events`: not wanted, so not a loss.
-    pub(crate) beyond_limit: u64,
+    /// Reads of connections that were out of step.
+    pub(crate) unsynced: u64,
+    /// Times that a connection fell out of step for what it carried.
+    pub(crate) decode_errors: u64,
     /// Records that were none.
     pub(crate) malformed: u64,
     /// Decoded, but the file could not be written any more.
@@ -118,11 +122,12 @@ impl Seen {
             connection_untracked: self.connection_untracked,
             probe_missed: self.probe_missed,
             record_malformed: taken.malformed,
-            write_failed: taken.write_failed,
             ..Losses::default()
         };
-        let accounted = taken.written + taken.beyond_limit + losses.total();
-        let missing = self.operations.saturating_sub(accounted);
+        let missing = self.operations.saturating_sub(taken.counted_records + losses.total());
+        losses.connection_unsynced = taken.unsynced;
+        losses.decode_error = taken.decode_errors;
+        losses.write_failed = taken.write_failed;
         match state {
             State::Recording => {}
             State::Drained => losses.unaccounted = missing,
@@ -148,7 +153,15 @@ mod tests {
     #[test]
     fn what_is_seen_is_written_or_lost() {
         let seen = Seen { operations: 100, ring_full: 7, probe_missed: 1, ..Seen::default() };
-        let taken = Taken { written: 80, beyond_limit: 4, malformed: 2, write_failed: 1 };
+        // Of the 85 that were taken, four were beyond --max-events, and one was not
+        // written.
+        let taken = Taken {
+            counted_records: 85,
+            written: 80,
+            malformed: 2,
+            write_failed: 1,
+            ..Taken::default()
+        };
         for (state, unaccounted, abandoned) in
             [(State::Recording, 0, 0), (State::Drained, 5, 0), (State::Abandoned, 0, 5)]
         {

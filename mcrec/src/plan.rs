@@ -1,6 +1,7 @@
 //! What will be recorded, and how: pure decisions from what is known of the target.
 
 use anyhow::{Result, bail};
+use mcrec_protocol::{Binding, Dialect};
 use mcrec_schema::footer::{Attached, Blind, Source};
 
 use crate::{
@@ -27,55 +28,166 @@ const COMMANDS: [&str; 11] = [
 const CONTEXT: [&str; 4] =
     ["process__command__start", "process__command__end", "conn__allocate", "conn__release"];
 
-const LATENCY: &str = "From process__command__start to the start of the next request of the same \
+const LATENCY_USDT: &str = "From process__command__start to the start of the next request of the same \
      connection or to process__command__end, whichever comes first: the server's work on the \
      request, including the wait for a value that had not arrived, without the read of the \
      request, the send of the reply, and (with extstore) the read of the value from disk. All keys \
      of a request have the same.";
 
+const LATENCY_SYSCALLS: &str = "From the return of the read that brought the last byte of the \
+     request to the return of the send that took the last byte of its reply. Requests of a pipeline \
+     that came with one read begin together, and replies that leave with one send end together, so \
+     a later one includes the wait for those before it. Null where there was no reply, or it was \
+     not seen. The time that a request waited in the socket before it was read is not in it.";
+
+/// The way in which operations are seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// memcached's own probes.
+    Usdt,
+    /// What the server reads and sends.
+    Syscalls,
+}
+
 /// A decision on how to record.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
+    /// Which source.
+    pub(crate) kind: Kind,
     /// The source, as the capture will describe it.
     pub(crate) source: Source,
+    /// Why this one.
+    pub(crate) reason: String,
+    /// The other one, if it would see anything of this memcached.
+    pub(crate) other: Option<Source>,
+    /// How the server reads requests.
+    pub(crate) dialect: Dialect,
 }
 
 impl Plan {
-    /// Decides how to record `target`.
+    /// Decides how to record `target`: by what a source sees, and then by what it
+    /// costs the server. `syscalls` sees all that is not encrypted and is cheaper.
     ///
     /// # Errors
     ///
     /// When no source, or not the one asked for, can see this memcached.
     pub(crate) fn new(choice: SourceChoice, target: &Target) -> Result<Self> {
-        let plan = Self { source: usdt(&target.executable) };
-        if !plan.source.attached.iter().any(|attached| attached.probe.starts_with("command__")) {
-            bail!(
+        let encrypted = encrypts_all(&target.command_line);
+        let probes = has_probes(&target.executable);
+        let (kind, reason) = match choice {
+            SourceChoice::Usdt if !probes => bail!(
                 "memcached {} (pid {}, {}) was built without probes, so source usdt sees nothing of \
-                 it.\nRun a memcached built with `./configure --enable-dtrace` (it needs \
-                 systemtap-sdt-dev), release 1.6.39 or older",
+                 it.\nLeave --source away: syscalls sees all of it",
                 target.version(),
                 target.pid,
                 target.path.display()
-            );
-        }
-        if choice == SourceChoice::Auto && text_probes_removed(&target.executable) {
-            bail!(
-                "memcached {} (pid {}) has probes, but since 1.6.40 they show neither gets nor \
-                 deletes of the text and meta protocols, and no source that sees them is \
-                 available.\nTo record what they do show (stores, and the binary protocol), say \
-                 --source usdt",
+            ),
+            SourceChoice::Usdt => (Kind::Usdt, "asked for"),
+            SourceChoice::Syscalls | SourceChoice::Auto if encrypted && !probes => bail!(
+                "memcached {} (pid {}) encrypts all of its connections (TLS): what it reads and sends \
+                 is ciphertext to source syscalls, and it was built without probes.\nRecord a \
+                 memcached that also listens without TLS (-l notls:ADDRESS), or one built with \
+                 --enable-dtrace, release 1.6.39 or older",
                 target.version(),
                 target.pid
-            );
-        }
-        Ok(plan)
+            ),
+            SourceChoice::Syscalls if encrypted => bail!(
+                "memcached {} (pid {}) encrypts all of its connections (TLS): what it reads and sends \
+                 is ciphertext to source syscalls.\nLeave --source away: its probes see the requests",
+                target.version(),
+                target.pid
+            ),
+            SourceChoice::Syscalls => (Kind::Syscalls, "asked for"),
+            SourceChoice::Auto if encrypted => {
+                (Kind::Usdt, "its connections are encrypted, and the probes see behind that")
+            }
+            SourceChoice::Auto if probes => (
+                Kind::Syscalls,
+                "it sees every command, and costs less than this memcached's probes",
+            ),
+            SourceChoice::Auto => {
+                (Kind::Syscalls, "it sees every command; this memcached has no probes")
+            }
+        };
+        let usdt = probes.then(|| usdt(&target.executable));
+        let (source, other) = match (kind, usdt) {
+            (Kind::Usdt, Some(usdt)) => (usdt, Some(syscalls(encrypted))),
+            (_, usdt) => (syscalls(encrypted), usdt),
+        };
+        let dialect = dialect(target);
+        Ok(Self { kind, source, reason: reason.to_owned(), other, dialect })
     }
 
     /// One line for the start of a recording: what will be missing.
     pub(crate) fn blind_line(&self) -> String {
         let blind: Vec<&str> =
             self.source.cannot_see.iter().map(|blind| blind.what.as_str()).collect();
-        format!("not seen by this memcached's probes: {}", blind.join("; "))
+        format!("not seen by {}: {}", self.source.name, blind.join("; "))
+    }
+}
+
+fn has_probes(executable: &Executable) -> bool {
+    COMMANDS.iter().any(|probe| executable.sites(probe) > 0)
+}
+
+/// Started with `-Z`, and no address is exempt from it.
+fn encrypts_all(command_line: &[String]) -> bool {
+    let with = |start: &str| command_line.iter().any(|argument| argument.starts_with(start));
+    (with("-Z") || with("--enable-ssl")) && !command_line.iter().any(|a| a.contains("notls:"))
+}
+
+/// Options that change how the server reads requests, and its release, which does.
+fn dialect(target: &Target) -> Dialect {
+    let options = &target.command_line;
+    let with = |short: &str, long: &str| {
+        options.iter().any(|option| option.starts_with(short) || option.starts_with(long))
+    };
+    let protocol = options.iter().enumerate().find_map(|(at, option)| {
+        match option.strip_prefix("-B").or_else(|| option.strip_prefix("--protocol="))? {
+            "" => options.get(at + 1).map(String::as_str),
+            attached => Some(attached),
+        }
+    });
+    let binding = match protocol {
+        Some("ascii") => Binding::Text,
+        Some("binary") => Binding::Binary,
+        // SASL exists in the binary protocol only.
+        _ if options.iter().any(|option| option == "-S" || option == "--enable-sasl") => {
+            Binding::Binary
+        }
+        _ => Binding::Auto,
+    };
+    let version = target.executable.version.as_ref();
+    Dialect {
+        before_1_6_40: version.is_some_and(|version| version.numbers < [1, 6, 40]),
+        authenticates: with("-Y", "--auth-file"),
+        binding,
+    }
+}
+
+fn syscalls(encrypted: bool) -> Source {
+    let blind = |what: &str, why: &str| Blind { what: what.to_owned(), why: why.to_owned() };
+    let mut cannot_see = vec![
+        blind("why a get missed", "the reply to a key that expired is that to one that never was"),
+        blind("requests of connections under TLS", "they are read and sent as ciphertext"),
+    ];
+    if encrypted {
+        cannot_see.reverse();
+    }
+    Source {
+        name: "syscalls".to_owned(),
+        attached: vec![Attached { probe: "raw_tp:sys_exit".to_owned(), sites: 1 }],
+        latency: LATENCY_SYSCALLS.to_owned(),
+        sees: vec![
+            "every command of the text, meta and binary protocols, over TCP, UDP and unix sockets"
+                .to_owned(),
+            "hit or miss, sizes, latency, time to live, flags and CAS as they are on the wire"
+                .to_owned(),
+            "connections as they come and go, with the client's address".to_owned(),
+        ],
+        cannot_see,
+        columns_unknown: Vec::new(),
+        requests_without_operation: 0,
     }
 }
 
@@ -101,7 +213,7 @@ fn usdt(executable: &Executable) -> Source {
     Source {
         name: "usdt".to_owned(),
         attached,
-        latency: LATENCY.to_owned(),
+        latency: LATENCY_USDT.to_owned(),
         sees,
         cannot_see,
         columns_unknown: columns_unknown.map(str::to_owned).to_vec(),

@@ -17,10 +17,11 @@ use mcrec_schema::footer::{self, Footer};
 
 use crate::{
     cli::Cli,
+    decode::{Decoder, SyscallsDecoder, UsdtDecoder},
     drain,
     host::{self, Host},
     loss::KernelCounts,
-    plan::Plan,
+    plan::{Kind, Plan},
     probe::Probes,
     report::{self, Progress, say},
     sink::Sink,
@@ -70,10 +71,14 @@ pub(crate) fn record(
         live: Arc::clone(&live),
         ending: Arc::new(Ending::default()),
     };
-    let mut running = launch(probes, writer, events_in, events)?;
+    let decoder = match plan.kind {
+        Kind::Usdt => Decoder::Usdt(UsdtDecoder::default()),
+        Kind::Syscalls => Decoder::Syscalls(SyscallsDecoder::new(plan.dialect)),
+    };
+    let mut running = launch(probes, decoder, writer, events_in, events)?;
     running.probes.start();
     if !cli.quiet {
-        say(&report::beginning(target, &plan.source, output));
+        say(&report::beginning(target, plan, output));
         say(&format!("mcrec: {}", plan.blind_line()));
     }
     let mut progress = Progress::start(cli.quiet);
@@ -91,6 +96,7 @@ pub(crate) fn record(
 /// Starts the two threads, with the channel between them.
 fn launch<'a>(
     probes: Probes<'a>,
+    decoder: Decoder,
     writer: Writer,
     events_in: Sender<Event>,
     events: Receiver<Event>,
@@ -101,7 +107,7 @@ fn launch<'a>(
     let writer = spawn("writer", &events_in, {
         let events_in = events_in.clone();
         move || {
-            writer.run(&batches, |notice| {
+            writer.run(decoder, &batches, |notice| {
                 // Nobody listens when the recording is over already.
                 let _ = events_in.send(Event::Notice(notice));
             })

@@ -26,13 +26,14 @@ fn inert(text: &str) -> String {
 }
 
 /// What is about to be recorded, on one line.
-pub(crate) fn beginning(target: &Target, source: &Source, output: &Path) -> String {
+pub(crate) fn beginning(target: &Target, plan: &Plan, output: &Path) -> String {
     format!(
-        "mcrec: recording {} through {} ({}) to {}; Ctrl-C ends",
+        "mcrec: recording {} to {}; Ctrl-C ends\nmcrec: through {} ({}): {}",
         describe(target),
-        source.name,
-        attached(source),
-        output.display()
+        output.display(),
+        plan.source.name,
+        attached(&plan.source),
+        plan.reason,
     )
 }
 
@@ -45,15 +46,29 @@ pub(crate) fn check(host: &Host, target: &Target, plan: Option<&Plan>) -> String
         ("", format!("{} ({workers} workers)", target.path.display())),
         ("machine", format!("kernel {}: {}", host.kernel, needs.join(", "))),
     ];
-    if let Some(Plan { source }) = plan {
-        lines.push(("source", format!("{}: {}", source.name, attached(source))));
-        let sees = source.sees.iter().cloned();
-        lines.extend(named("sees", sees));
-        let blind = source.cannot_see.iter().map(|blind| format!("{}: {}", blind.what, blind.why));
-        lines.extend(named("blind to", blind));
-        lines.push(("unknown", format!("columns {}", source.columns_unknown.join(", "))));
+    if let Some(plan) = plan {
+        let chosen = &plan.source;
+        lines
+            .push(("source", format!("{}, by {}: {}", chosen.name, attached(chosen), plan.reason)));
+        lines.extend(coverage(chosen));
+        if let Some(other) = &plan.other {
+            let with = format!("--source {}, by {}", other.name, attached(other));
+            lines.push(("or", with));
+            lines.extend(coverage(other));
+        }
     }
     lines.iter().map(|(name, text)| format!("{name:<9}{}\n", inert(text))).collect()
+}
+
+/// What a source sees of the target, and what not.
+fn coverage(source: &Source) -> Vec<(&'static str, String)> {
+    let blind = source.cannot_see.iter().map(|blind| format!("{}: {}", blind.what, blind.why));
+    let mut lines: Vec<_> = named("sees", source.sees.iter().cloned()).collect();
+    lines.extend(named("blind to", blind));
+    if !source.columns_unknown.is_empty() {
+        lines.push(("unknown", format!("columns {}", source.columns_unknown.join(", "))));
+    }
+    lines
 }
 
 /// The name stands before the first of several lines.
@@ -74,6 +89,9 @@ fn describe(target: &Target) -> String {
 }
 
 fn attached(source: &Source) -> String {
+    if let [only] = source.attached.as_slice() {
+        return only.probe.clone();
+    }
     let sites: usize = source.attached.iter().map(|attached| attached.sites).sum();
     format!("{} probes at {sites} sites", source.attached.len())
 }

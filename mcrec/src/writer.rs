@@ -11,13 +11,13 @@ use std::{
 
 use anyhow::{Result, anyhow};
 use mcrec_schema::{
-    codes::Status,
+    codes::{Op, Status},
     footer::{Footer, ProgramCost},
 };
 
 use crate::{
     batch::Batch,
-    decode::{Operation, UsdtDecoder},
+    decode::{Decoder, Operation},
     drain::RawBatch,
     host,
     loss::{KernelCounts, State, Taken},
@@ -99,8 +99,13 @@ pub(crate) enum Notice {
 
 impl Writer {
     /// Works until the channel is closed, then makes the final commit.
-    pub(crate) fn run(mut self, batches: &Receiver<RawBatch>, notice: impl Fn(Notice)) -> Written {
-        let mut rows = Rows::new(self.footer.capture.clock_offset_ns, self.max_events);
+    pub(crate) fn run(
+        mut self,
+        decoder: Decoder,
+        batches: &Receiver<RawBatch>,
+        notice: impl Fn(Notice),
+    ) -> Written {
+        let mut rows = Rows::new(decoder, self.footer.capture.clock_offset_ns, self.max_events);
         match self.record(batches, &mut rows, &notice) {
             Ok(()) => self.close(),
             Err(failure) => {
@@ -171,10 +176,13 @@ impl Writer {
         write_failed: u64,
         state: State,
     ) -> Result<u64> {
+        let tally = rows.decoder.tally();
         let taken = Taken {
+            counted_records: tally.counted_records,
             written,
+            unsynced: tally.unsynced,
+            decode_errors: tally.decode_errors,
             write_failed,
-            beyond_limit: rows.gathered.beyond_limit,
             malformed: rows.malformed,
         };
         let capture = &mut self.footer.capture;
@@ -197,7 +205,7 @@ impl Writer {
             halt.map_or_else(|| self.kernel.statistics().cost(), |halt| halt.cost.clone());
         self.footer.cost.cpu_s = cpu.as_secs_f64();
         self.footer.cost.peak_memory = peak_memory;
-        self.footer.source.requests_without_operation = rows.decoder.requests_without_operation();
+        self.footer.source.requests_without_operation = tally.requests_without_operation;
         Ok(lost)
     }
 
@@ -247,8 +255,8 @@ impl Writer {
     }
 
     fn tell(&self, rows: &Rows) {
-        let Gathered { decoded, hits, misses, .. } = rows.gathered;
-        self.live.operations.store(decoded, Ordering::Relaxed);
+        let Gathered { operations, hits, misses, .. } = rows.gathered;
+        self.live.operations.store(operations, Ordering::Relaxed);
         self.live.hits.store(hits, Ordering::Relaxed);
         self.live.misses.store(misses, Ordering::Relaxed);
         self.live.bytes.store(self.sink.bytes(), Ordering::Relaxed);
@@ -262,7 +270,7 @@ pub(crate) fn wall_us(monotonic_ns: u64, clock_offset_ns: i64) -> i64 {
 
 /// Records on their way to becoming rows.
 struct Rows {
-    decoder: UsdtDecoder,
+    decoder: Decoder,
     malformed: u64,
     gathered: Gathered,
 }
@@ -271,48 +279,52 @@ struct Rows {
 struct Gathered {
     batch: Batch,
     max_events: u64,
-    beyond_limit: u64,
+    /// Rows.
     decoded: u64,
+    /// Of those, the ones that clients asked for.
+    operations: u64,
     hits: u64,
     misses: u64,
 }
 
 impl Rows {
-    fn new(clock_offset: i64, max_events: Option<u64>) -> Self {
+    fn new(decoder: Decoder, clock_offset: i64, max_events: Option<u64>) -> Self {
         let gathered = Gathered {
             batch: Batch::new(clock_offset),
             max_events: max_events.unwrap_or(u64::MAX),
-            beyond_limit: 0,
             decoded: 0,
+            operations: 0,
             hits: 0,
             misses: 0,
         };
-        Self { decoder: UsdtDecoder::default(), malformed: 0, gathered }
+        Self { decoder, malformed: 0, gathered }
     }
 
     fn decode(&mut self, record: &[u8]) {
-        let decoded = self.decoder.decode(record, &mut |operation| self.gathered.take(&operation));
+        let decoded = self.decoder.decode(record, &mut |operation| self.gathered.take(operation));
         self.malformed += u64::from(decoded.is_err());
     }
 
     fn finish(&mut self) {
-        self.decoder.finish(&mut |operation| self.gathered.take(&operation));
+        self.decoder.finish(&mut |operation| self.gathered.take(operation));
     }
 }
 
 impl Gathered {
     fn take(&mut self, operation: &Operation<'_>) {
         if self.limit_reached() {
-            self.beyond_limit += 1;
             return;
         }
         self.decoded += 1;
+        if !matches!(operation.op, Op::Connect | Op::Disconnect) {
+            self.operations += 1;
+        }
         self.hits += u64::from(operation.status == Status::Hit);
         self.misses += u64::from(operation.status == Status::Miss);
         self.batch.push(operation);
     }
 
     fn limit_reached(&self) -> bool {
-        self.decoded >= self.max_events
+        self.operations >= self.max_events
     }
 }

@@ -69,7 +69,8 @@ pub struct Segment<'a> {
 pub(crate) struct Exchange {
     pub(crate) queue: Queue,
     pub(crate) held: Held,
-    /// The server has accepted the connection's credentials, or asks for none.
+    /// The server has accepted the connection's credentials, or asks for none; it
+    /// is taken to accept them until its reply is seen.
     pub(crate) authenticated: bool,
     /// A `watch` was granted: from here on nothing is a request or a reply.
     pub(crate) watching: bool,
@@ -82,6 +83,16 @@ impl Exchange {
     pub(crate) fn settle(&mut self, observer: &mut impl Observer) -> bool {
         let open = self.queue.open().len();
         self.held.settle(open, &mut self.queue, observer)
+    }
+
+    /// Completes every open request, though replies may have been missed: then
+    /// silence means nothing, unless there could be no reply.
+    pub(crate) fn abandon(&mut self, observer: &mut impl Observer) {
+        while let Some(request) = self.queue.front() {
+            let sure = request.silence.filter(|_| request.accepts == crate::reply::Kinds::NONE);
+            self.queue.finish(sure.unwrap_or(Outcome::Unknown), None, observer);
+        }
+        self.held.clear();
     }
 
     /// Completes those first requests that surely have no reply.
@@ -146,6 +157,7 @@ impl Connection {
             // The connection was not closed after all.
             self.exchange.settle(observer);
             self.requests = Requests::default();
+            self.replies = Replies::default();
             self.in_step = false;
         }
         let reads_command = !self.requests.in_value() && !self.requests.in_credentials();
@@ -156,12 +168,19 @@ impl Connection {
             self.desync(Reason::Asked, observer);
         }
         if !self.in_step && !self.get_into_step(read) {
-            if read.asked == BUFFER {
+            if read.asked == BUFFER && read.length > 0 {
                 observer.fault(Fault::Unsynced);
             }
             return;
         }
         self.take(read, at, observer);
+    }
+
+    /// More of what the last read returned, where it was handed over in parts.
+    pub fn received_more(&mut self, read: Read<'_>, at: u64, observer: &mut impl Observer) {
+        if self.in_step && !self.exchange.watching {
+            self.parse(read, at, observer);
+        }
     }
 
     /// The server sent `segments`, of which the kernel took `accepted` bytes. `at`
@@ -233,7 +252,7 @@ impl Connection {
     /// Checks that the server asks for what it would if all before is as it was
     /// decoded: the free part of its buffer. Then all replies are out.
     fn at_boundary(&mut self, read: Read<'_>, observer: &mut impl Observer) -> bool {
-        let buffer = read.asked + self.requests.carried() as u64;
+        let buffer = read.asked.saturating_add(self.requests.carried() as u64);
         // For long multi-gets the buffer is doubled, again and again.
         let plausible = buffer == BUFFER || (buffer > BUFFER && buffer.is_power_of_two());
         if plausible {
@@ -256,7 +275,7 @@ impl Connection {
 
     fn desync(&mut self, reason: Reason, observer: &mut impl Observer) {
         observer.fault(Fault::Desynced(reason));
-        self.exchange.settle(observer);
+        self.exchange.abandon(observer);
         self.requests = Requests::default();
         self.replies = Replies::default();
         self.in_step = self.datagrams;
@@ -301,7 +320,8 @@ impl Connection {
         let Some((_, data)) = read.data.split_at_checked(FRAME).filter(|_| single) else { return };
         let Some(&first) = data.first() else { return };
         self.protocol = Some(self.negotiated(first));
-        self.parse(Read { data, length: read.length - FRAME as u64, ..read }, at, observer);
+        let length = read.length.saturating_sub(FRAME as u64);
+        self.parse(Read { data, length, ..read }, at, observer);
     }
 }
 
@@ -336,7 +356,7 @@ impl Exchange {
     pub(crate) fn note(&mut self, outcome: Outcome) {
         let command = self.queue.front().map(|request| request.command);
         match (command, outcome) {
-            (Some(Command::Auth), Outcome::Ok) => self.authenticated = true,
+            (Some(Command::Auth), outcome) => self.authenticated = outcome == Outcome::Ok,
             (Some(Command::Watch), Outcome::Ok) => self.watching = true,
             _ => {}
         }

@@ -82,7 +82,7 @@ pub(crate) struct Queue {
 }
 
 /// Lists that have grown beyond these are given back when they are empty.
-const KEPT: (usize, usize) = (256, 16 << 10);
+pub(crate) const KEPT: (usize, usize) = (256, 16 << 10);
 /// A key longer than this is none (`KEY_MAX_LENGTH`).
 pub(crate) const KEY_MAX: usize = 250;
 
@@ -162,7 +162,9 @@ impl Queue {
         {
             return false;
         }
-        if reply.has_flags() {
+        // A value that is gone from external storage is missed without any flags.
+        let bare = reply.kind == Kinds::EN && reply.token.is_none() && reply.key.is_none();
+        if reply.has_flags() && !bare {
             let asked = request.token.clone().map(|range| &self.bytes[range]);
             if asked != reply.token.clone().map(|range| &bytes[range]) {
                 return false;
@@ -228,8 +230,7 @@ impl Queue {
         let outcome = reply.outcome(command);
         let counts = matches!(command, Command::Incr | Command::Decr);
         let last = entries.end - 1;
-        for (index, entry) in self.entries[entries].iter_mut().enumerate() {
-            let _ = index;
+        for entry in &mut self.entries[entries] {
             entry.outcome = Some(outcome);
             if outcome == Outcome::Hit && !counts {
                 entry.value_size = reply.value_size;

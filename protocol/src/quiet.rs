@@ -7,7 +7,7 @@
 
 use crate::{
     operation::{Observer, Outcome},
-    pending::{Queue, Request},
+    pending::{KEPT, Queue, Request},
     reply::Reply,
 };
 
@@ -33,6 +33,14 @@ enum Fate {
 impl Held {
     pub(crate) fn is_empty(&self) -> bool {
         self.replies.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.replies.clear();
+        self.bytes.clear();
+        // As with the requests, what was much is given back.
+        self.replies.shrink_to(KEPT.0);
+        self.bytes.shrink_to(KEPT.1);
     }
 
     /// Bytes of memory.
@@ -74,8 +82,7 @@ impl Held {
         if count == 0 {
             return self.replies.is_empty();
         }
-        let fates = self.fates(&queue.open()[..count], queue);
-        let mut sound = true;
+        let (fates, sound) = self.fates(&queue.open()[..count], queue);
         for fate in fates {
             let silence = queue.front().and_then(|request| request.silence);
             let (outcome, answered_at) = match fate {
@@ -85,19 +92,16 @@ impl Held {
                     (Outcome::Unknown, Some(reply.answered_at))
                 }
                 Fate::Silent => (silence.unwrap_or(Outcome::Unknown), None),
-                Fate::Unknown => {
-                    sound &= silence.is_some();
-                    (Outcome::Unknown, None)
-                }
+                Fate::Unknown => (Outcome::Unknown, None),
             };
             queue.finish(outcome, answered_at, observer);
         }
-        self.replies.clear();
-        self.bytes.clear();
+        self.clear();
         sound
     }
 
-    fn fates(&self, requests: &[Request], queue: &Queue) -> Vec<Fate> {
+    /// What became of each, and whether each that must be answered can have been.
+    fn fates(&self, requests: &[Request], queue: &Queue) -> (Vec<Fate>, bool) {
         let accepts =
             |i: usize, j: usize| queue.accepts(&requests[i], &self.replies[j], &self.bytes);
         let silent = |i: usize| match requests[i].silence {
@@ -105,8 +109,10 @@ impl Held {
             None => Fate::Unknown,
         };
         let mut fates: Vec<Fate> = (0..requests.len()).map(silent).collect();
+        let all_told = |fates: &[Fate]| !fates.contains(&Fate::Unknown);
         if self.replies.is_empty() {
-            return fates;
+            let sound = all_told(&fates);
+            return (fates, sound);
         }
         let (n, k) = (requests.len(), self.replies.len());
         let left = in_order(0..k, 0..n, |j, i| accepts(i, j));
@@ -114,20 +120,21 @@ impl Held {
         let (Some(left), Some(mut right)) = (left, right) else {
             // A reply that is nobody's: then nothing is sure.
             fates.fill(Fate::Unknown);
-            return fates;
+            return (fates, false);
         };
         right.reverse();
         if left == right {
             for (j, &i) in left.iter().enumerate() {
                 fates[i] = Fate::Answered(j);
             }
-            return fates;
+            let sound = all_told(&fates);
+            return (fates, sound);
         }
         if n * k > PAIRS_MAX {
             for (j, (&from, &to)) in left.iter().zip(&right).enumerate() {
                 fates[from..=to].fill(if from == to { Fate::Answered(j) } else { Fate::Unknown });
             }
-            return fates;
+            return (fates, true);
         }
         every_way(requests, k, accepts)
     }
@@ -145,7 +152,11 @@ fn in_order(
 /// Looks at all assignments at once: `before[i][j]` says that the first i
 /// requests can have had the first j replies, `after[i][j]` that the others can
 /// have had the others.
-fn every_way(requests: &[Request], k: usize, accepts: impl Fn(usize, usize) -> bool) -> Vec<Fate> {
+fn every_way(
+    requests: &[Request],
+    k: usize,
+    accepts: impl Fn(usize, usize) -> bool,
+) -> (Vec<Fate>, bool) {
     let n = requests.len();
     let at = |i: usize, j: usize| i * (k + 1) + j;
     let fits: Vec<bool> = (0..n * k).map(|pair| accepts(pair / k, pair % k)).collect();
@@ -166,7 +177,7 @@ fn every_way(requests: &[Request], k: usize, accepts: impl Fn(usize, usize) -> b
             after[at(i, j)] = silent || answered;
         }
     }
-    (0..n)
+    let fates = (0..n)
         .map(|i| {
             let silent = requests[i].silence.is_some()
                 && (0..=k).any(|j| before[at(i, j)] && after[at(i + 1, j)]);
@@ -178,5 +189,6 @@ fn every_way(requests: &[Request], k: usize, accepts: impl Fn(usize, usize) -> b
                 _ => Fate::Unknown,
             }
         })
-        .collect()
+        .collect();
+    (fates, before[at(n, k)])
 }

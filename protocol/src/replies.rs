@@ -189,7 +189,7 @@ impl Replies {
         if !self.place(&reply, line, exchange, observer)? {
             exchange.held.hold(reply.clone(), line);
             return self.follow(
-                reply.body.map(|body| body + 2),
+                reply.body.map(|body| body.saturating_add(2)),
                 Then::Hold(reply),
                 at,
                 exchange,
@@ -209,7 +209,7 @@ impl Replies {
             Kinds::VALUE => {
                 let index = self.key_of(&reply, line, &mut exchange.queue).ok_or(Reason::Reply)?;
                 self.follow(
-                    reply.body.map(|body| body + 2),
+                    reply.body.map(|body| body.saturating_add(2)),
                     Then::Key(index),
                     at,
                     exchange,
@@ -221,7 +221,7 @@ impl Replies {
                 Ok(())
             }
             _ => self.follow(
-                reply.body.map(|body| body + 2),
+                reply.body.map(|body| body.saturating_add(2)),
                 Then::Finish(reply),
                 at,
                 exchange,
@@ -417,19 +417,30 @@ fn unsure_of_repeated_keys(queue: &mut Queue) {
     if hits.is_empty() || hits.len() == entries.len() {
         return;
     }
-    let mut unsure = Vec::new();
+    // Each hit is of its entry at the earliest, and at the latest of its reach: an
+    // entry of the same key as far to the end as those of later hits leave it.
+    let mut reach = vec![0; entries.len()];
     let mut end = entries.len();
     for &first in hits.iter().rev() {
         let key = queue.key(&entries[first]);
-        let last = (first..end).rev().find(|&at| queue.key(&entries[at]) == key).unwrap_or(first);
-        end = last;
-        if last != first {
-            unsure.extend((first..=last).filter(|&at| queue.key(&entries[at]) == key));
+        end = (first..end).rev().find(|&at| queue.key(&entries[at]) == key).unwrap_or(first);
+        reach[first] = end;
+    }
+    let mut order: Vec<usize> = (0..entries.len()).collect();
+    order.sort_by_key(|&at| queue.key(&entries[at]));
+    let mut unsure = vec![false; entries.len()];
+    for same in order.chunk_by(|&one, &next| queue.key(&entries[one]) == queue.key(&entries[next]))
+    {
+        let mut up_to = 0;
+        for &at in same {
+            up_to = up_to.max(if reach[at] > at { reach[at] + 1 } else { 0 });
+            unsure[at] = at < up_to;
         }
     }
-    for at in unsure {
-        let entry = &mut queue.entries_mut(0)[at];
-        entry.outcome = Some(Outcome::Unknown);
-        (entry.value_size, entry.client_flags, entry.cas) = (None, None, None);
+    for (entry, unsure) in queue.entries_mut(0).iter_mut().zip(unsure) {
+        if unsure {
+            entry.outcome = Some(Outcome::Unknown);
+            (entry.value_size, entry.client_flags, entry.cas) = (None, None, None);
+        }
     }
 }

@@ -100,6 +100,9 @@ impl Requests {
                         };
                         return Ok(());
                     }
+                    if matches!(self.state, State::Credentials(_)) {
+                        exchange.authenticated = true;
+                    }
                     self.state = State::Request;
                     complete(at, exchange, observer);
                 }

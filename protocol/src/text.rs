@@ -148,6 +148,9 @@ fn store(command: Command, line: &[u8], wire: u64, dialect: Dialect, queue: &mut
     let cas: Option<u64> = if with_cas { words.next().and_then(number) } else { None };
     let more = words.count();
     let numbers = flags.is_some() && ttl.is_some() && length.is_some() && cas.is_some() == with_cas;
+    // Client flags had 32 bits.
+    let numbers = numbers
+        && !(dialect.before_1_6_40 && flags.is_some_and(|flags| flags > u64::from(u32::MAX)));
     let fits = key.is_some_and(|key| key.len() <= KEY_MAX);
     // Until 1.6.39 a line that is wrong in any way has no value after it; since
     // then, one that states its length does, and too short a line states none.

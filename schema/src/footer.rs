@@ -83,7 +83,7 @@ pub struct Target {
 /// How the operations were seen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
-    /// `usdt`.
+    /// `syscalls` or `usdt`.
     pub name: String,
     /// What it attached to.
     pub attached: Vec<Attached>,
@@ -167,7 +167,8 @@ macro_rules! reasons {
 reasons! {
     /// Operations that were seen but are not in the capture, by reason.
     Losses {
-        /// No room on the kernel's ring: the recorder did not keep up.
+        /// No room on the kernel's ring: the recorder did not keep up. Through
+        /// `syscalls`, reads: each carried one request or more, or a part of one.
         ring_full,
         /// The probe's connection or key length could not be read.
         argument_unreadable,
@@ -175,6 +176,13 @@ reasons! {
         connection_untracked,
         /// The kernel skipped the program because another was running there.
         probe_missed,
+        /// Reads of a connection that was out of step: since the recording began in
+        /// the midst of a request, or after something else was lost. Each carried
+        /// one request or more.
+        connection_unsynced,
+        /// Requests or replies that could not be decoded, each time a connection
+        /// fell out of step for it.
+        decode_error,
         /// A record from the ring that does not have the shape of one.
         record_malformed,
         /// The file could not be written any more.
@@ -189,8 +197,9 @@ reasons! {
 reasons! {
     /// What is in the capture but incomplete.
     Incomplete {
-        /// Records of the start or end of a request, or of a connection, that
-        /// were lost: operations beside them have a null latency.
+        /// Records of the start or end of a request, of replies, or of a
+        /// connection, that were lost: operations beside them have a null latency,
+        /// and through `syscalls` an unknown status.
         request_boundaries_lost,
         /// Operations whose key's memory could not be read: `key` is null.
         key_unreadable,

@@ -16,7 +16,7 @@ use std::{mem::size_of, ops::Range};
 
 use mcrec_schema::codes::{Op, Status};
 
-use super::{Malformed, Operation};
+use super::{Malformed, Operation, Tally};
 use crate::{
     probe::record::{mcrec_command, mcrec_head, mcrec_kind, mcrec_operation},
     target::DESCRIPTORS_MAX,
@@ -38,7 +38,7 @@ pub(crate) struct UsdtDecoder {
     connections: Vec<Option<Box<Connection>>>,
     last_conn_id: u64,
     last_request_id: u64,
-    requests_without_operation: u64,
+    tally: Tally,
 }
 
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl UsdtDecoder {
     pub(crate) fn decode(
         &mut self,
         record: &[u8],
-        out: &mut impl FnMut(Operation<'_>),
+        out: &mut impl FnMut(&Operation<'_>),
     ) -> Result<(), Malformed> {
         let head = read_head(record)?;
         let slot = self.slot(head.connection)?;
@@ -105,15 +105,15 @@ impl UsdtDecoder {
     }
 
     /// Gives out what is still open: requests whose end was not seen.
-    pub(crate) fn finish(&mut self, out: &mut impl FnMut(Operation<'_>)) {
+    pub(crate) fn finish(&mut self, out: &mut impl FnMut(&Operation<'_>)) {
         for mut connection in std::mem::take(&mut self.connections).into_iter().flatten() {
             self.close(&mut connection, None, out);
         }
     }
 
-    /// Requests so far that began and ended without showing an operation.
-    pub(crate) fn requests_without_operation(&self) -> u64 {
-        self.requests_without_operation
+    /// The counts so far.
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally
     }
 
     fn slot(&mut self, descriptor: u32) -> Result<usize, Malformed> {
@@ -138,7 +138,7 @@ impl UsdtDecoder {
         connection: &mut Connection,
         head: mcrec_head,
         record: &[u8],
-        out: &mut impl FnMut(Operation<'_>),
+        out: &mut impl FnMut(&Operation<'_>),
     ) -> Result<(), Malformed> {
         match mcrec_kind(u32::from(head.kind)) {
             mcrec_kind::MCREC_START => {
@@ -160,9 +160,10 @@ impl UsdtDecoder {
         connection: &mut Connection,
         head: mcrec_head,
         record: &[u8],
-        out: &mut impl FnMut(Operation<'_>),
+        out: &mut impl FnMut(&Operation<'_>),
     ) -> Result<(), Malformed> {
         let (cas, key) = read_operation(head, record)?;
+        self.tally.counted_records += 1;
         let started = connection.request.open;
         if !started {
             // A request of its own, of unknown latency.
@@ -182,7 +183,7 @@ impl UsdtDecoder {
         &mut self,
         connection: &mut Connection,
         end: Option<u64>,
-        out: &mut impl FnMut(Operation<'_>),
+        out: &mut impl FnMut(&Operation<'_>),
     ) {
         let request = &mut connection.request;
         if !std::mem::take(&mut request.open) {
@@ -191,7 +192,7 @@ impl UsdtDecoder {
         if request.operations.is_empty() && request.id.is_none() {
             // Without an end it was cut off, by the end of the recording, of the
             // connection, or by a loss: it may have shown an operation yet.
-            self.requests_without_operation += u64::from(end.is_some());
+            self.tally.requests_without_operation += u64::from(end.is_some());
             return;
         }
         let latency = end.zip(request.start).map(|(end, start)| end.saturating_sub(start));
@@ -202,7 +203,7 @@ impl UsdtDecoder {
         &mut self,
         connection: &mut Connection,
         latency: Option<u64>,
-        out: &mut impl FnMut(Operation<'_>),
+        out: &mut impl FnMut(&Operation<'_>),
     ) {
         let request = &mut connection.request;
         let request_id = *request.id.get_or_insert_with(|| {
@@ -212,18 +213,25 @@ impl UsdtDecoder {
         for held in request.operations.drain(..) {
             let op = op(held.head.command);
             let (status, value_size) = outcome(op, held.head.size);
-            out(Operation {
+            out(&Operation {
                 ts: held.head.ts,
                 op,
+                protocol: None,
                 status,
                 key: (held.head.key_unreadable == 0).then(|| &request.keys[held.key]),
-                key_len: held.head.key_length,
-                value_size,
+                key_len: Some(u64::from(held.head.key_length)),
+                value_size: value_size.map(u64::from),
                 latency,
+                ttl: None,
+                client_flags: None,
                 cas: cas(status, held.cas),
+                request_bytes: None,
+                response_bytes: None,
+                quiet: false,
                 request_id,
                 key_index: request.keys_before,
                 conn_id: connection.id,
+                client: None,
                 thread_id: held.head.thread,
             });
             request.keys_before += 1;
@@ -250,7 +258,7 @@ impl Request {
     }
 }
 
-fn read_head(record: &[u8]) -> Result<mcrec_head, Malformed> {
+pub(super) fn read_head(record: &[u8]) -> Result<mcrec_head, Malformed> {
     if record.len() < size_of::<mcrec_head>() {
         return Err(Malformed);
     }

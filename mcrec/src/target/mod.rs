@@ -2,7 +2,11 @@
 
 mod executable;
 
-use std::{collections::HashSet, fmt, fs, io, path::PathBuf};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt, fs, io,
+    path::PathBuf,
+};
 
 use anyhow::{Context, Result, bail};
 use procfs::{
@@ -33,6 +37,8 @@ pub(crate) struct Target {
     pub(crate) command_line: Vec<String>,
     /// Addresses it listens on.
     pub(crate) listening: Vec<String>,
+    /// Local ports of its clients: those it listens on, and those of its UDP sockets.
+    pub(crate) ports: Vec<u16>,
     /// Number of threads that serve connections.
     pub(crate) worker_threads: usize,
     /// Its descriptors are below this.
@@ -111,6 +117,7 @@ impl Target {
             executable,
             command_line: process.cmdline().unwrap_or_default(),
             listening: listening(&process),
+            ports: ports(&process),
             worker_threads: worker_threads(&process),
             descriptors: descriptors(&process),
         })
@@ -172,9 +179,9 @@ fn descriptors(process: &Process) -> u32 {
     limit.clamp(1, DESCRIPTORS_MAX)
 }
 
-/// Addresses of listening sockets. For information only: what cannot be read is left out.
-fn listening(process: &Process) -> Vec<String> {
-    let sockets: HashSet<u64> = process
+/// Inode numbers of its sockets.
+fn sockets(process: &Process) -> HashSet<u64> {
+    process
         .fd()
         .into_iter()
         .flatten()
@@ -183,7 +190,31 @@ fn listening(process: &Process) -> Vec<String> {
             FDTarget::Socket(inode) => Some(inode),
             _ => None,
         })
-        .collect();
+        .collect()
+}
+
+/// What cannot be read is left out.
+fn ports(process: &Process) -> Vec<u16> {
+    let sockets = sockets(process);
+    let tcp = [process.tcp(), process.tcp6()]
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.state == TcpState::Listen && sockets.contains(&entry.inode))
+        .map(|entry| entry.local_address.port());
+    let udp = [process.udp(), process.udp6()]
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| sockets.contains(&entry.inode))
+        .map(|entry| entry.local_address.port());
+    let ports: BTreeSet<u16> = tcp.chain(udp).collect();
+    ports.into_iter().collect()
+}
+
+/// Addresses of listening sockets. For information only: what cannot be read is left out.
+fn listening(process: &Process) -> Vec<String> {
+    let sockets = sockets(process);
     let tcp = [process.tcp(), process.tcp6()]
         .into_iter()
         .flatten()

@@ -14,7 +14,7 @@ const SET: u32 = mcrec_command::MCREC_SET.0;
 struct Row {
     key: String,
     status: Status,
-    value_size: Option<u32>,
+    value_size: Option<u64>,
     latency: Option<u64>,
     request_id: u64,
     key_index: u32,
@@ -22,7 +22,7 @@ struct Row {
 }
 
 impl Row {
-    fn of(operation: Operation<'_>) -> Self {
+    fn of(operation: &Operation<'_>) -> Self {
         Self {
             key: String::from_utf8(operation.key.unwrap().to_vec()).unwrap(),
             status: operation.status,
@@ -224,7 +224,7 @@ fn a_gap_costs_latencies_but_no_operation() {
     server.end(1120, 30);
     assert_eq!(server.latencies(), [("a", None), ("b", None), ("c", Some(20))]);
     // The lost command was not taken for a request that has no probe.
-    assert_eq!(server.decoder.requests_without_operation(), 0);
+    assert_eq!(server.decoder.tally().requests_without_operation, 0);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn requests_without_a_probe_of_their_own_are_counted() {
     server.command(220, 30, GET, 2, "a");
     server.end(230, 30);
     assert_eq!(server.latencies(), [("a", Some(20))]);
-    assert_eq!(server.decoder.requests_without_operation(), 2);
+    assert_eq!(server.decoder.tally().requests_without_operation, 2);
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn what_is_open_at_the_end_is_kept_without_latency() {
     server.start(100, 31);
     server.finish();
     assert_eq!(server.latencies(), [("a", None)]);
-    assert_eq!(server.decoder.requests_without_operation(), 0);
+    assert_eq!(server.decoder.tally().requests_without_operation, 0);
 }
 
 #[test]

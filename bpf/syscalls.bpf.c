@@ -1,0 +1,585 @@
+// SPDX-License-Identifier: (MIT OR Apache-2.0)
+/*
+ * The syscalls source: the bytes that memcached reads from and sends to its
+ * clients, seen where its system calls return. Nothing is parsed here but what
+ * tells a value, which is not copied, from the rest.
+ *
+ * The kernel runs this program with preemption off and never twice at once on
+ * one CPU, so records are put together in memory that each CPU has once.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+#include "mcrec.h"
+#include "shared.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+#if defined(__TARGET_ARCH_x86)
+enum {
+	SYS_READ = 0,
+	SYS_WRITE = 1,
+	SYS_CLOSE = 3,
+	SYS_SOCKET = 41,
+	SYS_ACCEPT = 43,
+	SYS_RECVFROM = 45,
+	SYS_SENDMSG = 46,
+	SYS_ACCEPT4 = 288,
+};
+#define SYSCALL_NUMBER(regs) BPF_CORE_READ(regs, orig_ax)
+#elif defined(__TARGET_ARCH_arm64)
+enum {
+	SYS_CLOSE = 57,
+	SYS_READ = 63,
+	SYS_WRITE = 64,
+	SYS_SOCKET = 198,
+	SYS_ACCEPT = 202,
+	SYS_RECVFROM = 207,
+	SYS_SENDMSG = 211,
+	SYS_ACCEPT4 = 242,
+};
+#define SYSCALL_NUMBER(regs) BPF_CORE_READ(regs, syscallno)
+#endif
+
+#define PORTS_MAX 64
+
+/* Set before loading, and so constants to the kernel's compiler. */
+const volatile __u32 target_tgid = 0;
+/* The recorder's process id namespace, which numbers target_tgid; zero for the
+ * initial one. */
+const volatile __u64 namespace_device = 0;
+const volatile __u64 namespace_inode = 0;
+/* Local ports of the target's clients. */
+const volatile __u16 listening_ports[PORTS_MAX] = {};
+const volatile __u32 listening_port_count = 0;
+
+enum connection_state {
+	UNKNOWN = 0,
+	CLIENT = 1,
+	IGNORED = 2,	/* not a client: a file, a pipe, a connection to elsewhere */
+};
+
+struct connection {
+	__u32 inode;
+	__u32 sequence;
+	__u8 state;
+	__u64 long_buffer;	/* where a get line too long for the usual buffer was seen */
+};
+
+/* By file descriptor; sized by the target's descriptor limit before loading.
+ * One thread at a time works on a connection; only a close may overlap with the
+ * accept that reuses its descriptor. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct connection);
+} connections SEC(".maps");
+
+/* Room for segments in one MCREC_SEND, and for the largest of them. */
+#define SEGMENTS_BYTES 16384
+#define SEGMENT_BYTES (sizeof(struct mcrec_segment) + MCREC_SEGMENT_WHOLE)
+
+#define IOVECS_MAX 1024
+/* How many are fetched at once. */
+#define IOVECS 16
+
+/* A record being put together and the call that it describes. Here and not on
+ * the stack, because the functions that bpf_loop calls need it too. */
+struct scratch {
+	union {
+		struct mcrec_head head;
+		struct mcrec_read read;
+		struct {
+			struct mcrec_read datagram;
+			struct mcrec_address source;
+		};
+		struct {
+			struct mcrec_send send;
+			__u8 segments[SEGMENTS_BYTES];
+		};
+		__u8 bytes[sizeof(struct mcrec_read) + sizeof(struct mcrec_address) + MCREC_CHUNK];
+	};
+	/* Of a read. */
+	__u64 buffer;
+	__u64 wanted;		/* bytes to copy */
+	/* Of a send. */
+	__u64 iovecs_at;
+	__u64 iovec_count;
+	__u64 sent;		/* bytes in the buffers seen so far */
+	__u64 used;		/* bytes in segments */
+	bool value_follows;	/* the last buffer was the header of a value */
+	struct iovec iovecs[IOVECS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratches SEC(".maps");
+
+static __always_inline struct scratch *scratch_here(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&scratches, &zero);
+}
+
+static __always_inline struct connection *connection_of(__u32 descriptor)
+{
+	return bpf_map_lookup_elem(&connections, &descriptor);
+}
+
+static __always_inline void fill_head(struct mcrec_head *head, struct connection *connection,
+				      __u32 descriptor, enum mcrec_kind kind)
+{
+	__builtin_memset(head, 0, sizeof(*head));
+	head->ts = bpf_ktime_get_ns();
+	head->connection = descriptor;
+	head->generation = connection->inode;
+	head->thread = (__u32)bpf_get_current_pid_tgid();
+	head->kind = kind;
+}
+
+/* Whether there was room. The sequence counts on either way: that is how a loss
+ * shows. */
+static __always_inline bool submit(struct mcrec_head *head, struct connection *connection,
+				   __u64 size)
+{
+	head->sequence = connection->sequence++;
+	return !bpf_ringbuf_output(&ring, head, size, BPF_RB_NO_WAKEUP);
+}
+
+static __always_inline struct file *file_of(__u32 descriptor)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file **files = BPF_CORE_READ(table, fd);
+	struct file *file = 0;
+
+	if (descriptor < BPF_CORE_READ(table, max_fds))
+		bpf_probe_read_kernel(&file, sizeof(file), files + descriptor);
+	return file;
+}
+
+/* 0 for what is not a socket. */
+static __always_inline __u32 socket_inode_of(struct file *file)
+{
+	struct inode *inode = BPF_CORE_READ(file, f_inode);
+
+	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return 0;
+	return BPF_CORE_READ(inode, i_ino);
+}
+
+static __always_inline bool is_listening_port(__u16 port)
+{
+	for (__u32 i = 0; i < PORTS_MAX; i++)
+		if (i < listening_port_count && listening_ports[i] == port)
+			return true;
+	return false;
+}
+
+/* Whether a socket that was there before the recording is a client's. */
+static __always_inline bool is_client(struct sock *sock)
+{
+	enum { LISTENING = 10 };	/* TCP_LISTEN */
+	__u16 family = BPF_CORE_READ(sock, __sk_common.skc_family);
+
+	if (family == AF_INET || family == AF_INET6)
+		return BPF_CORE_READ(sock, __sk_common.skc_state) != LISTENING &&
+		       is_listening_port(BPF_CORE_READ(sock, __sk_common.skc_num));
+	/* An accepted socket has its listener's address, one that connected
+	 * to elsewhere has none. */
+	return family == AF_UNIX && BPF_CORE_READ((struct unix_sock *)sock, addr);
+}
+
+static __always_inline void fill_address(struct mcrec_address *address, struct sock *sock)
+{
+	struct in6_addr *ipv6;
+
+	address->family = BPF_CORE_READ(sock, __sk_common.skc_family);
+	if (address->family == AF_INET) {
+		address->port = __builtin_bswap16(BPF_CORE_READ(sock, __sk_common.skc_dport));
+		*(__be32 *)address->ip = BPF_CORE_READ(sock, __sk_common.skc_daddr);
+	} else if (address->family == AF_INET6 &&
+		   bpf_core_field_exists(struct sock_common, skc_v6_daddr)) {
+		address->port = __builtin_bswap16(BPF_CORE_READ(sock, __sk_common.skc_dport));
+		ipv6 = __builtin_preserve_access_index(&sock->__sk_common.skc_v6_daddr);
+		bpf_probe_read_kernel(address->ip, sizeof(address->ip), ipv6);
+	}
+}
+
+/* Finds out what the descriptor is now, and says so if it is a client's. */
+static __noinline int identify(struct connection *connection, __u32 descriptor, bool accepted)
+{
+	struct file *file = file_of(descriptor);
+	__u32 inode = socket_inode_of(file);
+	struct mcrec_connect record = {};
+	struct socket *socket;
+	struct sock *sock;
+
+	if (!connection)	/* never; the verifier cannot know */
+		return 0;
+	socket = BPF_CORE_READ(file, private_data);
+	sock = BPF_CORE_READ(socket, sk);
+	connection->inode = inode;
+	connection->sequence = 0;
+	connection->long_buffer = 0;
+	connection->state = IGNORED;
+	if (!inode || !(accepted || is_client(sock)))
+		return 0;
+	connection->state = CLIENT;
+	fill_head(&record.head, connection, descriptor, MCREC_CONNECT);
+	fill_address(&record.client, sock);
+	if (record.client.family != AF_UNIX)
+		record.local_port = BPF_CORE_READ(sock, __sk_common.skc_num);
+	record.accepted = accepted;
+	record.stream = BPF_CORE_READ(socket, type) == SOCK_STREAM;
+	if (!submit(&record.head, connection, sizeof(record)))
+		COUNT(context_lost);
+	return 0;
+}
+
+/* What was known of the descriptor is over. */
+static __always_inline void forget(struct connection *connection, __u32 descriptor)
+{
+	struct mcrec_head head;
+
+	if (connection->state == CLIENT && connection->inode) {
+		fill_head(&head, connection, descriptor, MCREC_DISCONNECT);
+		if (!submit(&head, connection, sizeof(head)))
+			COUNT(context_lost);
+	}
+	connection->state = UNKNOWN;
+}
+
+/* A new descriptor. Its number may be one whose close has not returned yet, and
+ * so has not been seen. */
+static __always_inline int opened(__u32 descriptor, bool accepted)
+{
+	struct connection *connection = connection_of(descriptor);
+
+	if (!connection) {
+		if (accepted)
+			COUNT(context_lost);
+		return 0;
+	}
+	forget(connection, descriptor);
+	if (accepted)
+		identify(connection, descriptor, true);
+	else
+		connection->state = IGNORED;	/* the server's own connection to elsewhere */
+	return 0;
+}
+
+static __always_inline int closed(__u32 descriptor)
+{
+	struct connection *connection = connection_of(descriptor);
+
+	if (!connection)
+		return 0;
+	/* An accept was faster: the descriptor is another connection's already. */
+	if (connection->state == CLIENT &&
+	    socket_inode_of(file_of(descriptor)) == connection->inode)
+		return 0;
+	forget(connection, descriptor);
+	return 0;
+}
+
+static __always_inline bool is_of_client(struct connection *connection, __u32 descriptor)
+{
+	if (connection->state == UNKNOWN)
+		identify(connection, descriptor, false);
+	return connection->state == CLIENT;
+}
+
+/*
+ * A long read goes either into the memory of a value or into the buffer for a
+ * get line too long for the usual one. That buffer has a power of two of bytes
+ * and holds the line from its beginning; the read asks for what is left of it.
+ * What was sent right after the line goes there too.
+ */
+static __always_inline bool is_long_get(struct connection *connection, __u64 buffer, __u64 asked)
+{
+	enum { ALIGNMENT = 16 };	/* of allocated memory */
+
+	for (__u64 shift = 15; shift <= 24; shift++) {
+		__u64 start = buffer + asked - (1ULL << shift);
+		char line[8];
+		__u32 spaces;
+
+		if (asked > (1ULL << shift) || start % ALIGNMENT)
+			continue;
+		if (start == connection->long_buffer)
+			return true;
+		if (bpf_probe_read_user(line, sizeof(line), (const void *)start))
+			continue;
+		/* memcached skips spaces before the command. */
+		for (spaces = 0; spaces < sizeof(line) && line[spaces] == ' '; spaces++)
+			;
+		if (spaces == sizeof(line) || (spaces && line[spaces] == 'g') ||
+		    (line[0] == 'g' && line[1] == 'e' && line[2] == 't' &&
+		     (line[3] == ' ' || line[3] == 's'))) {
+			connection->long_buffer = start;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* One record of a read; the next loop continues where it ends. */
+static long add_chunk(__u64 index, void *unused)
+{
+	struct scratch *scratch = scratch_here();
+	struct connection *connection;
+	__u64 fixed, offset, length;
+
+	if (!scratch)
+		return 1;
+	connection = connection_of(scratch->head.connection);
+	if (!connection)
+		return 1;
+	fixed = sizeof(struct mcrec_read);
+	if (scratch->head.kind == MCREC_DATAGRAM)
+		fixed += sizeof(struct mcrec_address);
+	offset = index * MCREC_CHUNK;
+	length = scratch->wanted - offset;
+	barrier_var(length);
+	if (length > MCREC_CHUNK)
+		length = MCREC_CHUNK;
+	if (bpf_probe_read_user(scratch->bytes + fixed, length,
+				(const void *)(scratch->buffer + offset))) {
+		COUNT(argument_unreadable);
+		length = 0;
+	}
+	scratch->read.offset = offset;
+	scratch->read.copied = length;
+	if (!submit(&scratch->head, connection, fixed + length)) {
+		if (index)
+			COUNT(context_lost);
+		else
+			COUNT(ring_full);
+	}
+	return 0;
+}
+
+static __always_inline void fill_source(struct mcrec_address *source, __u64 user)
+{
+	struct {
+		__u16 family;
+		__be16 port;
+		__u8 ip[4];	/* IPv6 has its flow information here */
+	} from = {};
+
+	__builtin_memset(source, 0, sizeof(*source));
+	if (!user)
+		return;
+	if (bpf_probe_read_user(&from, sizeof(from), (const void *)user)) {
+		COUNT(argument_unreadable);
+		return;
+	}
+	source->family = from.family;
+	source->port = __builtin_bswap16(from.port);
+	if (from.family == AF_INET)
+		__builtin_memcpy(source->ip, from.ip, sizeof(from.ip));
+	else if (from.family == AF_INET6 &&
+		 bpf_probe_read_user(source->ip, sizeof(source->ip),
+				     (const void *)(user + sizeof(from))))
+		COUNT(argument_unreadable);
+}
+
+static __always_inline int received(struct pt_regs *regs, __u64 length, enum mcrec_kind kind)
+{
+	__u32 descriptor = PT_REGS_PARM1_CORE_SYSCALL(regs);
+	struct connection *connection = connection_of(descriptor);
+	struct scratch *scratch = scratch_here();
+	__u64 asked, chunks = 1;
+
+	if (!connection) {
+		COUNT(operations);
+		COUNT(connection_untracked);
+		return 0;
+	}
+	if (!scratch || !is_of_client(connection, descriptor))
+		return 0;
+	COUNT(operations);
+	asked = PT_REGS_PARM3_CORE_SYSCALL(regs);
+	scratch->buffer = PT_REGS_PARM2_CORE_SYSCALL(regs);
+	scratch->wanted = length;
+	if (kind == MCREC_READ && asked > MCREC_CHUNK &&
+	    !is_long_get(connection, scratch->buffer, asked))
+		scratch->wanted = 0;
+	fill_head(&scratch->head, connection, descriptor, kind);
+	scratch->read.length = length;
+	scratch->read.asked = asked;
+	if (kind == MCREC_DATAGRAM)
+		fill_source(&scratch->source, PT_REGS_PARM5_CORE_SYSCALL(regs));
+	if (scratch->wanted > MCREC_CHUNK)
+		chunks = (scratch->wanted + MCREC_CHUNK - 1) / MCREC_CHUNK;
+	if (chunks > MCREC_CHUNKS_MAX)
+		chunks = MCREC_CHUNKS_MAX;
+	bpf_loop(chunks, add_chunk, 0, 0);
+	return 0;
+}
+
+static __always_inline void submit_send(struct scratch *scratch, bool last)
+{
+	struct connection *connection = connection_of(scratch->head.connection);
+	__u64 used = scratch->used;
+
+	barrier_var(used);
+	if (!connection || used > SEGMENTS_BYTES)
+		return;
+	scratch->send.last = last;
+	if (!submit(&scratch->head, connection, sizeof(struct mcrec_send) + used))
+		COUNT(context_lost);
+	scratch->send.first++;
+	scratch->send.segments = 0;
+	scratch->used = 0;
+}
+
+static __always_inline void add_segment(struct scratch *scratch, __u64 base, __u64 length)
+{
+	struct mcrec_segment *segment;
+	bool value = scratch->value_follows;
+	__u64 used, head = length, tail = 0;
+	__u8 *bytes;
+
+	if (scratch->used > SEGMENTS_BYTES - SEGMENT_BYTES)
+		submit_send(scratch, false);
+	used = scratch->used;
+	barrier_var(used);
+	if (used > SEGMENTS_BYTES - SEGMENT_BYTES)	/* never; the verifier cannot know */
+		return;
+	segment = (struct mcrec_segment *)(scratch->segments + used);
+	bytes = scratch->segments + used + sizeof(*segment);
+	barrier_var(head);
+	if (value) {
+		head = 0;
+	} else if (head > MCREC_SEGMENT_WHOLE) {
+		head = tail = MCREC_SEGMENT_END;
+		if (bpf_probe_read_user(bytes, MCREC_SEGMENT_END, (const void *)base) ||
+		    bpf_probe_read_user(bytes + MCREC_SEGMENT_END, MCREC_SEGMENT_END,
+					(const void *)(base + length - MCREC_SEGMENT_END))) {
+			COUNT(argument_unreadable);
+			head = tail = 0;
+		}
+	} else if (bpf_probe_read_user(bytes, head, (const void *)base)) {
+		COUNT(argument_unreadable);
+		head = 0;
+	}
+	/* "VALUE " or "VA ": the next buffer is the value. */
+	scratch->value_follows = head >= 2 && bytes[0] == 'V' && bytes[1] == 'A';
+	segment->length = length;
+	segment->head = head;
+	segment->tail = tail;
+	scratch->used = used + sizeof(*segment) + head + tail;
+	scratch->sent += length;
+	scratch->send.segments++;
+}
+
+static long add_iovec(__u64 index, void *unused)
+{
+	struct scratch *scratch = scratch_here();
+	__u64 i = index % IOVECS, count;
+
+	if (!scratch)
+		return 1;
+	if (!i) {
+		count = scratch->iovec_count - index;
+		barrier_var(count);
+		if (count > IOVECS)
+			count = IOVECS;
+		if (bpf_probe_read_user(scratch->iovecs, count * sizeof(struct iovec),
+					(const void *)(scratch->iovecs_at +
+						       index * sizeof(struct iovec)))) {
+			COUNT(argument_unreadable);
+			return 1;
+		}
+	}
+	if (scratch->iovecs[i].iov_len)
+		add_segment(scratch, scratch->iovecs[i].iov_base, scratch->iovecs[i].iov_len);
+	return scratch->sent >= scratch->send.accepted;
+}
+
+static __always_inline int sent(struct pt_regs *regs, __u64 accepted, bool vector)
+{
+	__u32 descriptor = PT_REGS_PARM1_CORE_SYSCALL(regs);
+	struct connection *connection = connection_of(descriptor);
+	struct scratch *scratch = scratch_here();
+	__u64 argument = PT_REGS_PARM2_CORE_SYSCALL(regs);
+	struct user_msghdr message = {};
+
+	if (!connection) {
+		COUNT(context_lost);
+		return 0;
+	}
+	if (!scratch || !is_of_client(connection, descriptor))
+		return 0;
+	fill_head(&scratch->head, connection, descriptor, MCREC_SEND);
+	scratch->send.accepted = accepted;
+	scratch->send.first = 0;
+	scratch->send.segments = 0;
+	scratch->sent = 0;
+	scratch->used = 0;
+	scratch->value_follows = false;
+	if (!vector) {
+		add_segment(scratch, argument, PT_REGS_PARM3_CORE_SYSCALL(regs));
+	} else if (bpf_probe_read_user(&message, sizeof(message), (const void *)argument)) {
+		COUNT(argument_unreadable);
+	} else {
+		if (message.msg_iovlen > IOVECS_MAX)
+			message.msg_iovlen = IOVECS_MAX;
+		scratch->iovecs_at = message.msg_iov;
+		scratch->iovec_count = message.msg_iovlen;
+		bpf_loop(message.msg_iovlen, add_iovec, 0, 0);
+	}
+	submit_send(scratch, true);
+	return 0;
+}
+
+static __always_inline bool is_target(void)
+{
+	struct bpf_pidns_info process = {};
+
+	if (!namespace_inode)
+		return bpf_get_current_pid_tgid() >> 32 == target_tgid;
+	return !bpf_get_ns_current_pid_tgid(namespace_device, namespace_inode, &process,
+					    sizeof(process)) &&
+	       process.tgid == target_tgid;
+}
+
+/* Runs at the end of every system call of every process. */
+SEC("raw_tp/sys_exit") int sys_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct pt_regs *regs;
+	long result;
+
+	if (!is_target() || !recording)
+		return 0;
+	regs = (struct pt_regs *)ctx->args[0];
+	result = ctx->args[1];
+	if (result < 0)
+		return 0;
+	switch ((int)SYSCALL_NUMBER(regs)) {
+	case SYS_READ:
+		return result ? received(regs, result, MCREC_READ) : 0;
+	case SYS_RECVFROM:
+		return result ? received(regs, result, MCREC_DATAGRAM) : 0;
+	case SYS_SENDMSG:
+		return result ? sent(regs, result, true) : 0;
+	case SYS_WRITE:
+		return result ? sent(regs, result, false) : 0;
+	case SYS_ACCEPT:
+	case SYS_ACCEPT4:
+		return opened(result, true);
+	case SYS_SOCKET:
+		return opened(result, false);
+	case SYS_CLOSE:
+		return closed(PT_REGS_PARM1_CORE_SYSCALL(regs));
+	}
+	return 0;
+}

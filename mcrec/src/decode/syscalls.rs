@@ -1,0 +1,502 @@
+//! Operations from what the server read and sent.
+//!
+//! A connection is a descriptor and its socket's inode number: descriptors are
+//! reused at once, inode numbers are not. What its bytes mean is the business of
+//! `mcrec_protocol`; here they are brought to the right connection, and what comes
+//! out gets its place in the capture. Each connection's records are numbered, so
+//! that a lost one shows, and the connection waits for its next chance to get into
+//! step.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use mcrec_protocol::{
+    Command, Connection, Dialect, Fault, Observer, Outcome, Protocol as Spoken, Read, Reason,
+    Segment, Start,
+};
+use mcrec_schema::codes::{Op, Protocol, Status};
+
+use super::{Malformed, Operation, Tally, usdt::read_head};
+use crate::{
+    probe::record::{
+        mcrec_address, mcrec_connect, mcrec_head, mcrec_kind, mcrec_read, mcrec_segment, mcrec_send,
+    },
+    target::DESCRIPTORS_MAX,
+};
+
+/// Memory that the connections' unfinished requests may take together. Beyond it
+/// those that hold more than their share are let go, and counted.
+const HELD_MAX: usize = 64 << 20;
+const SHARE: usize = 64 << 10;
+/// Bytes of a read that one record holds, and records that a read is given.
+const CHUNK: u32 = 16384;
+const CHUNKS: u32 = 64;
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+/// Decodes the records of one recording.
+#[derive(Debug)]
+pub(crate) struct SyscallsDecoder {
+    dialect: Dialect,
+    /// By file descriptor.
+    connections: Vec<Option<Box<Tracked>>>,
+    /// Bytes that all of them hold.
+    held: usize,
+    numbers: Numbers,
+    tally: Tally,
+}
+
+/// Where the numbering of the capture is.
+#[derive(Debug, Default)]
+struct Numbers {
+    connection: u64,
+    request: u64,
+}
+
+#[derive(Debug)]
+struct Tracked {
+    id: u64,
+    inode: u32,
+    next_sequence: u32,
+    /// The worker that serves it.
+    thread: u32,
+    client: Option<String>,
+    connection: Connection,
+    /// Bytes of the send at hand that no record has accounted for.
+    sending: u64,
+}
+
+impl SyscallsDecoder {
+    /// For a server of this `dialect`.
+    pub(crate) fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            connections: Vec::new(),
+            held: 0,
+            numbers: Numbers::default(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Takes the next record and gives `out` every operation that it completes.
+    ///
+    /// # Errors
+    ///
+    /// When `record` is not a record of `bpf/mcrec.h`.
+    pub(crate) fn decode(
+        &mut self,
+        record: &[u8],
+        out: &mut impl FnMut(&Operation<'_>),
+    ) -> Result<(), Malformed> {
+        let head = read_head(record)?;
+        let kind = mcrec_kind(u32::from(head.kind));
+        let slot = self.slot(head.connection)?;
+        let before = self.connections[slot].take();
+        let mut tracked = match before {
+            Some(tracked)
+                if tracked.inode == head.generation && kind != mcrec_kind::MCREC_CONNECT =>
+            {
+                tracked
+            }
+            before => {
+                if let Some(before) = before {
+                    self.forget(before, None, out);
+                }
+                self.begin(head, record, out)?
+            }
+        };
+        let held_before = tracked.connection.held();
+        if head.sequence != tracked.next_sequence {
+            self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
+                tracked.connection.gap(emit);
+            });
+        }
+        tracked.next_sequence = head.sequence.wrapping_add(1);
+        let result = match kind {
+            mcrec_kind::MCREC_CONNECT => Ok(()),
+            mcrec_kind::MCREC_READ => self.read(&mut tracked, head, record, out),
+            mcrec_kind::MCREC_DATAGRAM => self.datagram(&mut tracked, head, record, out),
+            mcrec_kind::MCREC_SEND => self.send(&mut tracked, head, record, out),
+            mcrec_kind::MCREC_DISCONNECT => {
+                self.held -= held_before.min(self.held);
+                self.forget(tracked, Some(head.ts), out);
+                return Ok(());
+            }
+            _ => Err(Malformed),
+        };
+        self.bound(&mut tracked, held_before, out);
+        self.connections[slot] = Some(tracked);
+        result
+    }
+
+    /// Gives out what is still open: requests whose replies were not seen.
+    pub(crate) fn finish(&mut self, out: &mut impl FnMut(&Operation<'_>)) {
+        for tracked in std::mem::take(&mut self.connections).into_iter().flatten() {
+            self.forget(tracked, None, out);
+        }
+    }
+
+    /// The counts so far.
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    fn slot(&mut self, descriptor: u32) -> Result<usize, Malformed> {
+        let slot = usize::try_from(descriptor).map_err(|_| Malformed)?;
+        if descriptor >= DESCRIPTORS_MAX {
+            return Err(Malformed);
+        }
+        if slot >= self.connections.len() {
+            self.connections.resize_with(slot + 1, || None);
+        }
+        Ok(slot)
+    }
+
+    /// A connection that was not seen before: by its own record, or, where that
+    /// was lost, by what it does.
+    fn begin(
+        &mut self,
+        head: mcrec_head,
+        record: &[u8],
+        out: &mut impl FnMut(&Operation<'_>),
+    ) -> Result<Box<Tracked>, Malformed> {
+        let mut start = Start::Midst;
+        let mut accepted = false;
+        let mut client = None;
+        if mcrec_kind(u32::from(head.kind)) == mcrec_kind::MCREC_CONNECT {
+            let connect: mcrec_connect = fixed(record)?;
+            accepted = connect.accepted != 0;
+            start = match (connect.stream != 0, accepted) {
+                (false, _) => Start::Datagrams,
+                (true, true) => Start::Beginning,
+                (true, false) => Start::Midst,
+            };
+            // Of a UDP socket, each datagram has its own client.
+            client = Some(address(&connect.client)).filter(|_| start != Start::Datagrams);
+        }
+        self.numbers.connection += 1;
+        let tracked = Box::new(Tracked {
+            id: self.numbers.connection,
+            inode: head.generation,
+            // A lost beginning is no gap: nothing is known before it anyway.
+            next_sequence: head.sequence,
+            thread: head.thread,
+            client,
+            connection: Connection::new(self.dialect, start),
+            sending: 0,
+        });
+        self.held += tracked.connection.held();
+        if accepted {
+            self.event(Op::Connect, &tracked, head.ts, out);
+        }
+        Ok(tracked)
+    }
+
+    /// Gives out what is open on a connection that ended, at `ended` if it did.
+    fn forget(
+        &mut self,
+        mut tracked: Box<Tracked>,
+        ended: Option<u64>,
+        out: &mut impl FnMut(&Operation<'_>),
+    ) {
+        self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
+            tracked.connection.close(emit);
+        });
+        if let Some(ended) = ended {
+            self.event(Op::Disconnect, &tracked, ended, out);
+        }
+    }
+
+    /// The beginning or the end of a connection is a row too.
+    fn event(&mut self, op: Op, tracked: &Tracked, ts: u64, out: &mut impl FnMut(&Operation<'_>)) {
+        self.numbers.request += 1;
+        out(&Operation {
+            ts,
+            op,
+            protocol: None,
+            status: Status::Ok,
+            key: None,
+            key_len: None,
+            value_size: None,
+            latency: None,
+            ttl: None,
+            client_flags: None,
+            cas: None,
+            request_bytes: None,
+            response_bytes: None,
+            quiet: false,
+            request_id: self.numbers.request,
+            key_index: 0,
+            conn_id: tracked.id,
+            client: tracked.client.as_deref(),
+            thread_id: tracked.thread,
+        });
+    }
+
+    fn read(
+        &mut self,
+        tracked: &mut Tracked,
+        head: mcrec_head,
+        record: &[u8],
+        out: &mut impl FnMut(&Operation<'_>),
+    ) -> Result<(), Malformed> {
+        let read: mcrec_read = fixed(record)?;
+        let data = record.get(size_of::<mcrec_read>()..).ok_or(Malformed)?;
+        tracked.thread = head.thread;
+        self.tally.counted_records += u64::from(read.offset == 0);
+        let piece = piece(&read, data)?;
+        self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
+            if read.offset == 0 {
+                tracked.connection.received(piece, head.ts, emit);
+            } else {
+                tracked.connection.received_more(piece, head.ts, emit);
+            }
+        });
+        Ok(())
+    }
+
+    fn datagram(
+        &mut self,
+        tracked: &mut Tracked,
+        head: mcrec_head,
+        record: &[u8],
+        out: &mut impl FnMut(&Operation<'_>),
+    ) -> Result<(), Malformed> {
+        let read: mcrec_read = fixed(record)?;
+        let rest = record.get(size_of::<mcrec_read>()..).ok_or(Malformed)?;
+        let source: mcrec_address = fixed(rest)?;
+        let data = &rest[size_of::<mcrec_address>()..];
+        self.tally.counted_records += u64::from(read.offset == 0);
+        let piece = piece(&read, data)?;
+        tracked.thread = head.thread;
+        if read.offset > 0 {
+            self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
+                tracked.connection.received_more(piece, head.ts, emit);
+            });
+            return Ok(());
+        }
+        // What is still open is another client's.
+        self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
+            tracked.connection.close(emit);
+        });
+        tracked.client = (source.family != 0).then(|| address(&source));
+        self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
+            tracked.connection.received(piece, head.ts, emit);
+        });
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        tracked: &mut Tracked,
+        head: mcrec_head,
+        record: &[u8],
+        out: &mut impl FnMut(&Operation<'_>),
+    ) -> Result<(), Malformed> {
+        let send: mcrec_send = fixed(record)?;
+        let mut rest = record.get(size_of::<mcrec_send>()..).ok_or(Malformed)?;
+        if send.first == 0 {
+            tracked.sending = u64::from(send.accepted);
+        }
+        let accepted = tracked.sending;
+        let segments = std::iter::from_fn(|| {
+            let (segment, after) = segment(rest)?;
+            rest = after;
+            tracked.sending = tracked.sending.saturating_sub(segment.length);
+            Some(segment)
+        });
+        self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
+            tracked.connection.sent(segments, accepted, head.ts, emit);
+        });
+        Ok(())
+    }
+
+    /// Keeps what connections hold within bounds, whatever their clients send.
+    fn bound(
+        &mut self,
+        tracked: &mut Tracked,
+        before: usize,
+        out: &mut impl FnMut(&Operation<'_>),
+    ) {
+        let mut now = tracked.connection.held();
+        if self.held + now > before + HELD_MAX && now > SHARE {
+            self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
+                tracked.connection.give_up(emit);
+            });
+            now = tracked.connection.held();
+        }
+        self.held = (self.held + now).saturating_sub(before);
+    }
+
+    fn emit<F: FnMut(&Operation<'_>)>(
+        &mut self,
+        client: &Option<String>,
+        conn_id: u64,
+        thread_id: u32,
+        out: &mut F,
+        work: impl FnOnce(&mut Emit<'_, F>),
+    ) {
+        work(&mut Emit {
+            out,
+            numbers: &mut self.numbers,
+            tally: &mut self.tally,
+            conn_id,
+            client: client.as_deref(),
+            thread_id,
+        });
+    }
+}
+
+/// Gives the operations of a connection their place in the capture.
+struct Emit<'a, F> {
+    out: &'a mut F,
+    numbers: &'a mut Numbers,
+    tally: &'a mut Tally,
+    conn_id: u64,
+    client: Option<&'a str>,
+    thread_id: u32,
+}
+
+impl<F: FnMut(&Operation<'_>)> Observer for Emit<'_, F> {
+    fn operation(&mut self, operation: &mcrec_protocol::Operation<'_>) {
+        if operation.key_index == 0 {
+            self.numbers.request += 1;
+        }
+        let latency = operation.answered_at.map(|at| at.saturating_sub(operation.received_at));
+        (self.out)(&Operation {
+            ts: operation.received_at,
+            op: op(operation.command),
+            protocol: Some(protocol(operation.protocol)),
+            status: status(operation.outcome),
+            key: operation.key,
+            key_len: operation.key_length,
+            value_size: operation.value_size,
+            latency,
+            ttl: operation.ttl,
+            client_flags: operation.client_flags,
+            cas: operation.cas,
+            request_bytes: Some(operation.request_bytes),
+            response_bytes: Some(operation.response_bytes),
+            quiet: operation.quiet,
+            request_id: self.numbers.request,
+            key_index: operation.key_index,
+            conn_id: self.conn_id,
+            client: self.client,
+            thread_id: self.thread_id,
+        });
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::Unsynced => self.tally.unsynced += 1,
+            // What is missing was counted where it was lost.
+            Fault::Desynced(Reason::Gap) => {}
+            Fault::Desynced(_) => self.tally.decode_errors += 1,
+        }
+    }
+}
+
+/// The part of a read that a record holds. The last part has what was not copied.
+fn piece<'a>(read: &mcrec_read, data: &'a [u8]) -> Result<Read<'a>, Malformed> {
+    if data.len() as u64 != u64::from(read.copied) {
+        return Err(Malformed);
+    }
+    let rest = read.length.checked_sub(read.offset).ok_or(Malformed)?;
+    let more_follow = read.copied == CHUNK && rest > CHUNK && read.offset < (CHUNKS - 1) * CHUNK;
+    Ok(Read {
+        asked: u64::from(read.asked.saturating_sub(read.offset)),
+        length: u64::from(if more_follow { CHUNK } else { rest }),
+        data,
+    })
+}
+
+/// The next segment of a send, and what follows it.
+fn segment(bytes: &[u8]) -> Option<(Segment<'_>, &[u8])> {
+    let fixed: mcrec_segment = fixed(bytes).ok()?;
+    let rest = &bytes[size_of::<mcrec_segment>()..];
+    let (head, rest) = rest.split_at_checked(usize::from(fixed.head))?;
+    let (tail, rest) = rest.split_at_checked(usize::from(fixed.tail))?;
+    Some((Segment { length: u64::from(fixed.length), head, tail }, rest))
+}
+
+/// Types of `bpf/mcrec.h` that any bytes are a value of: integers only.
+trait Plain: Copy {}
+impl Plain for mcrec_address {}
+impl Plain for mcrec_connect {}
+impl Plain for mcrec_read {}
+impl Plain for mcrec_send {}
+impl Plain for mcrec_segment {}
+
+/// The fixed part at the beginning of `bytes`.
+fn fixed<T: Plain>(bytes: &[u8]) -> Result<T, Malformed> {
+    if bytes.len() < size_of::<T>() {
+        return Err(Malformed);
+    }
+    // SAFETY: the bytes are there, the read is unaligned, and any bytes are a T.
+    Ok(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+fn address(address: &mcrec_address) -> String {
+    let [a, b, c, d, ..] = address.ip;
+    let ip: IpAddr = match address.family {
+        AF_INET => Ipv4Addr::new(a, b, c, d).into(),
+        AF_INET6 => Ipv6Addr::from(address.ip).to_canonical(),
+        _ => return "unix".to_owned(),
+    };
+    SocketAddr::new(ip, address.port).to_string()
+}
+
+fn protocol(protocol: Spoken) -> Protocol {
+    match protocol {
+        Spoken::Text => Protocol::Text,
+        Spoken::Meta => Protocol::Meta,
+        Spoken::Binary => Protocol::Binary,
+    }
+}
+
+fn op(command: Command) -> Op {
+    match command {
+        Command::Get => Op::Get,
+        Command::Gets => Op::Gets,
+        Command::Gat => Op::Gat,
+        Command::Gats => Op::Gats,
+        Command::Touch => Op::Touch,
+        Command::Set => Op::Set,
+        Command::Add => Op::Add,
+        Command::Replace => Op::Replace,
+        Command::Append => Op::Append,
+        Command::Prepend => Op::Prepend,
+        Command::Cas => Op::Cas,
+        Command::Incr => Op::Incr,
+        Command::Decr => Op::Decr,
+        Command::Delete => Op::Delete,
+        Command::FlushAll => Op::FlushAll,
+        Command::Stats => Op::Stats,
+        Command::Version => Op::Version,
+        Command::Noop => Op::Noop,
+        Command::Debug => Op::Debug,
+        Command::Quit => Op::Quit,
+        Command::Auth => Op::Auth,
+        Command::Watch => Op::Watch,
+        Command::Other => Op::Other,
+    }
+}
+
+fn status(outcome: Outcome) -> Status {
+    match outcome {
+        Outcome::Hit => Status::Hit,
+        Outcome::Miss => Status::Miss,
+        Outcome::Stored => Status::Stored,
+        Outcome::NotStored => Status::NotStored,
+        Outcome::Exists => Status::Exists,
+        Outcome::NotFound => Status::NotFound,
+        Outcome::Deleted => Status::Deleted,
+        Outcome::Touched => Status::Touched,
+        Outcome::Ok => Status::Ok,
+        Outcome::Error => Status::Error,
+        Outcome::ClientError => Status::ClientError,
+        Outcome::ServerError => Status::ServerError,
+        Outcome::NoReply => Status::NoReply,
+        Outcome::Unknown => Status::Unknown,
+    }
+}
