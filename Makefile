@@ -30,9 +30,11 @@ lint: ## format, clippy, the BPF programs and the fences of the design
 	sh tests/fences.sh
 
 .PHONY: bench
-bench: packages memcached ## what recording costs the server, beside `watch`
+bench: memcached python ## what recording costs the server, beside `watch` and tcpdump
+	sh tests/packages.sh tests tcpdump
 	cargo build --release --bin mcrec --example load
 	python3 bench/cost.py "$(TARGET)"
+	python3 bench/latency.py "$(TARGET)" "$(PYTHON)"
 
 .PHONY: packages
 packages: # what build and tests need from Debian

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What recording costs the server, beside memcached's own `watch`.
+"""What recording costs the server: through system calls and through probes,
+beside memcached's own `watch` and beside `tcpdump`.
 
     bench/cost.py TARGET [ROUNDS] [SECONDS]
 
@@ -10,12 +11,14 @@ Each round starts a fresh memcached for each way, in turn, puts the same load on
 it and takes the CPU time that the server itself used for an operation: from
 /proc, so that whatever else the machine does counts for less. The ways of a
 round are compared with each other; the medians of those ratios are what to
-quote. `watch` loses entries under load, and its losses are printed.
+quote. `watch` and `tcpdump` lose entries and packets under load, and their losses
+are printed. A way whose program is not here is left out by name.
 """
 
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import statistics
@@ -73,18 +76,41 @@ def nothing(memcached, load):
     return "", 0
 
 
-def mcrec(memcached, load):
-    path = pathlib.Path(memcached.folder.name, "capture.parquet")
-    command = [TARGET / "release/mcrec", "-p", str(memcached.process.pid), "-o", path]
-    recorder = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while "recording" not in recorder.stderr.readline():
+def mcrec(source):
+    def record(memcached, load):
+        path = pathlib.Path(memcached.folder.name, "capture.parquet")
+        command = [TARGET / "release/mcrec", "-p", str(memcached.process.pid), "-o", path]
+        command += ["--source", source]
+        recorder = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        while "recording" not in recorder.stderr.readline():
+            pass
+        load()
+        recorder.send_signal(signal.SIGINT)
+        said = recorder.stderr.read()
+        recorder.wait()
+        own = float(re.search(r"mcrec ([\d.]+) s of CPU", said)[1])
+        return re.search(r"lost +(.*)", said)[1], own
+
+    return record
+
+
+def tcpdump(memcached, load):
+    path = pathlib.Path(memcached.folder.name, "capture.pcap")
+    # As much of each packet as holds a request or the head of a reply.
+    command = ["tcpdump", "-i", "lo", "-s", "256", "-B", "65536", "-w", path, "-Z", "root",
+               "tcp", "port", str(memcached.port)]
+    dumper = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while "listening on" not in dumper.stderr.readline():
         pass
     load()
-    recorder.send_signal(signal.SIGINT)
-    said = recorder.stderr.read()
-    recorder.wait()
-    own = float(re.search(r"mcrec ([\d.]+) s of CPU", said)[1])
-    return re.search(r"lost +(.*)", said)[1], own
+    children = os.times().children_user + os.times().children_system
+    dumper.send_signal(signal.SIGINT)
+    said = dumper.stderr.read()
+    dumper.wait()
+    own = os.times().children_user + os.times().children_system - children
+    dropped = int(re.search(r"(\d+) packets? dropped by kernel", said)[1])
+    total = dropped + int(re.search(r"(\d+) packets? captured", said)[1])
+    return f"{dropped} of {total} packets" if dropped else "nothing", own
 
 
 def watch(memcached, load):
@@ -127,19 +153,29 @@ def measure(way):
 
 
 def main():
-    ways = [nothing, mcrec, watch]
+    ways = {
+        "nothing": nothing,
+        "mcrec, syscalls": mcrec("syscalls"),
+        "mcrec, usdt": mcrec("usdt"),
+        "watch": watch,
+        "tcpdump -w": tcpdump,
+    }
+    if not shutil.which("tcpdump"):
+        del ways["tcpdump -w"]
+        print("tcpdump is not installed, and so left out")
     results = {way: [] for way in ways}
     for _ in range(ROUNDS):
-        for way in ways:
-            results[way].append(measure(way))
-    print(f"{'way':10}{'server µs/op':>14}{'ratio':>8}{'own µs/op':>11}{'op/s':>10}  lost in the last round")
-    for way in ways:
-        server = statistics.median(result[0] for result in results[way])
-        ratio = statistics.median(r[0] / base[0] for r, base in zip(results[way], results[nothing]))
-        own = statistics.median(result[1] for result in results[way])
-        rate = statistics.median(result[2] for result in results[way])
-        lost = results[way][-1][3]
-        print(f"{way.__name__:10}{server:14.2f}{ratio:8.2f}{own:11.2f}{rate:10.0f}  {lost}")
+        for way, record in ways.items():
+            results[way].append(measure(record))
+    print(f"{'way':17}{'server µs/op':>14}{'ratio':>8}{'from':>7}{'to':>7}{'own µs/op':>11}{'op/s':>10}"
+          "  lost in the last round")
+    for way, rounds in results.items():
+        server = statistics.median(result[0] for result in rounds)
+        ratios = sorted(r[0] / base[0] for r, base in zip(rounds, results["nothing"]))
+        own = statistics.median(result[1] for result in rounds)
+        rate = statistics.median(result[2] for result in rounds)
+        print(f"{way:17}{server:14.2f}{statistics.median(ratios):8.2f}{ratios[0]:7.2f}{ratios[-1]:7.2f}"
+              f"{own:11.2f}{rate:10.0f}  {rounds[-1][3]}")
 
 
 main()

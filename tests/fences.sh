@@ -24,12 +24,12 @@ only() {
 }
 
 r=mcrec/src a=mcanalyze/src
-only '\blibbpf_(rs|sys)\b' "$r $a schema/src" $r/probe/ $r/drain.rs $r/loss.rs
-only '\b(arrow_array|parquet)::' "$r $a schema/src" $r/batch.rs $r/sink/
-only '\barrow_schema\b' "$r $a schema/src" $r/batch.rs $r/sink/ schema/src/columns.rs
-only '\bpolars::' "$r $a schema/src" $a/capture.rs $a/query/
-only '\bclap::' "$r $a schema/src" $r/cli.rs $r/main.rs $a/cli.rs $a/main.rs
-only '\bprocfs::' "$r $a schema/src" $r/target/ $r/host.rs
+only '\blibbpf_(rs|sys)\b' "$r $a schema/src protocol/src" $r/probe/ $r/drain.rs $r/loss.rs
+only '\b(arrow_array|parquet)::' "$r $a schema/src protocol/src" $r/batch.rs $r/sink/
+only '\barrow_schema\b' "$r $a schema/src protocol/src" $r/batch.rs $r/sink/ schema/src/columns.rs
+only '\bpolars::' "$r $a schema/src protocol/src" $a/capture.rs $a/query/
+only '\bclap::' "$r $a schema/src protocol/src" $r/cli.rs $r/main.rs $a/cli.rs $a/main.rs
+only '\bprocfs::' "$r $a schema/src protocol/src" $r/target/ $r/host.rs
 
 # In mcrec a file uses only files to the left of it; main wires them all.
 order="cli host target plan probe drain decode batch sink loss writer report stop recording"
@@ -56,7 +56,8 @@ done
 
 # The crates depend one way.
 grep -qE '^mcrec( |=|\.)' mcanalyze/Cargo.toml && breach "mcanalyze depends on mcrec"
-for file in $(grep -L 'forbid(unsafe_code)' schema/src/lib.rs $a/main.rs); do
+grep -qE '^mcrec' protocol/Cargo.toml && breach "protocol depends on something of ours"
+for file in $(grep -L 'forbid(unsafe_code)' schema/src/lib.rs protocol/src/lib.rs $a/main.rs); do
 	breach "$file does not forbid unsafe code"
 done
 
@@ -76,7 +77,7 @@ ln -s "$headers/libbpf/src" "$include/bpf"
 for architecture in x86 arm64; do
 	for source in bpf/*.bpf.c; do
 		clang -target bpf -D__TARGET_ARCH_$architecture -O2 -g -Wall -Wextra -Werror \
-			-Wno-unused-parameter -isystem "$include" -Ibpf \
+			-Wno-unused-parameter -mcpu=v3 -isystem "$include" -Ibpf \
 			-idirafter "/usr/include/$(uname -m)-linux-gnu" \
 			-c "$source" -o "$include/source.o" || breach "$source for $architecture"
 	done

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that the build (and with "tests", the tests and
-# the demo) need, if they are not there. Needs root only if one is missing.
+# the demo, and whatever else is named) need, if they are not there. Needs root
+# only if one is missing.
 set -eu
 
 build="clang gcc libc6-dev make pkg-config libelf-dev zlib1g-dev"
@@ -11,7 +12,10 @@ tests="dpkg-dev libevent-dev libssl-dev libsasl2-dev systemtap-sdt-dev ca-certif
 tests="$tests util-linux perl python3 python3-venv"
 
 wanted=$build
-[ "${1:-}" != tests ] || wanted="$build $tests"
+if [ "${1:-}" = tests ]; then
+	shift
+	wanted="$build $tests $*"
+fi
 
 if ! command -v dpkg-query >/dev/null; then
 	echo "packages.sh: this is not Debian; what is needed is what Debian calls: $wanted" >&2

@@ -72,7 +72,8 @@ impl Plan {
     ///
     /// When no source, or not the one asked for, can see this memcached.
     pub(crate) fn new(choice: SourceChoice, target: &Target) -> Result<Self> {
-        let encrypted = encrypts_all(&target.command_line);
+        let encryption = encryption(&target.command_line);
+        let encrypted = encryption == Encryption::All;
         let probes = has_probes(&target.executable);
         let (kind, reason) = match choice {
             SourceChoice::Usdt if !probes => bail!(
@@ -111,18 +112,21 @@ impl Plan {
         };
         let usdt = probes.then(|| usdt(&target.executable));
         let (source, other) = match (kind, usdt) {
-            (Kind::Usdt, Some(usdt)) => (usdt, Some(syscalls(encrypted))),
-            (_, usdt) => (syscalls(encrypted), usdt),
+            (Kind::Usdt, Some(usdt)) => (usdt, Some(syscalls(encryption))),
+            (_, usdt) => (syscalls(encryption), usdt),
         };
         let dialect = dialect(target);
         Ok(Self { kind, source, reason: reason.to_owned(), other, dialect })
     }
 
-    /// One line for the start of a recording: what will be missing.
-    pub(crate) fn blind_line(&self) -> String {
+    /// One line for the start of a recording: what will be missing, if anything.
+    pub(crate) fn blind_line(&self) -> Option<String> {
+        if self.source.cannot_see.is_empty() {
+            return None;
+        }
         let blind: Vec<&str> =
             self.source.cannot_see.iter().map(|blind| blind.what.as_str()).collect();
-        format!("not seen by {}: {}", self.source.name, blind.join("; "))
+        Some(format!("not seen by {}: {}", self.source.name, blind.join("; ")))
     }
 }
 
@@ -130,10 +134,25 @@ fn has_probes(executable: &Executable) -> bool {
     COMMANDS.iter().any(|probe| executable.sites(probe) > 0)
 }
 
-/// Started with `-Z`, and no address is exempt from it.
-fn encrypts_all(command_line: &[String]) -> bool {
+/// Which of the server's connections are under TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encryption {
+    None,
+    /// Those of some addresses.
+    Some,
+    All,
+}
+
+/// `-Z` encrypts, but for addresses that are given as `notls:`.
+fn encryption(command_line: &[String]) -> Encryption {
     let with = |start: &str| command_line.iter().any(|argument| argument.starts_with(start));
-    (with("-Z") || with("--enable-ssl")) && !command_line.iter().any(|a| a.contains("notls:"))
+    if !with("-Z") && !with("--enable-ssl") {
+        Encryption::None
+    } else if command_line.iter().any(|argument| argument.contains("notls:")) {
+        Encryption::Some
+    } else {
+        Encryption::All
+    }
 }
 
 /// Options that change how the server reads requests, and its release, which does.
@@ -165,15 +184,12 @@ fn dialect(target: &Target) -> Dialect {
     }
 }
 
-fn syscalls(encrypted: bool) -> Source {
-    let blind = |what: &str, why: &str| Blind { what: what.to_owned(), why: why.to_owned() };
-    let mut cannot_see = vec![
-        blind("why a get missed", "the reply to a key that expired is that to one that never was"),
-        blind("requests of connections under TLS", "they are read and sent as ciphertext"),
-    ];
-    if encrypted {
-        cannot_see.reverse();
-    }
+fn syscalls(encryption: Encryption) -> Source {
+    let under_tls = Blind {
+        what: "requests of connections under TLS".to_owned(),
+        why: "they are read and sent as ciphertext".to_owned(),
+    };
+    let cannot_see = if encryption == Encryption::None { Vec::new() } else { vec![under_tls] };
     Source {
         name: "syscalls".to_owned(),
         attached: vec![Attached { probe: "raw_tp:sys_exit".to_owned(), sites: 1 }],

@@ -79,7 +79,9 @@ pub(crate) fn record(
     running.probes.start();
     if !cli.quiet {
         say(&report::beginning(target, plan, output));
-        say(&format!("mcrec: {}", plan.blind_line()));
+        if let Some(blind) = plan.blind_line() {
+            say(&format!("mcrec: {blind}"));
+        }
     }
     let mut progress = Progress::start(cli.quiet);
     let reason = wait(cli, &running.events, || {
