@@ -13,6 +13,7 @@
 #include <bpf/bpf_tracing.h>
 #include "mcrec.h"
 #include "shared.bpf.h"
+#include "socket.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
@@ -42,17 +43,12 @@ enum {
 #define SYSCALL_NUMBER(regs) BPF_CORE_READ(regs, syscallno)
 #endif
 
-#define PORTS_MAX 64
-
 /* Set before loading, and so constants to the kernel's compiler. */
 const volatile __u32 target_tgid = 0;
 /* The recorder's process id namespace, which numbers target_tgid; zero for the
  * initial one. */
 const volatile __u64 namespace_device = 0;
 const volatile __u64 namespace_inode = 0;
-/* Local ports of the target's clients. */
-const volatile __u16 listening_ports[PORTS_MAX] = {};
-const volatile __u32 listening_port_count = 0;
 
 enum connection_state {
 	UNKNOWN = 0,
@@ -60,16 +56,20 @@ enum connection_state {
 	IGNORED = 2,	/* not a client: a file, a pipe, a connection to elsewhere */
 };
 
+#define OWNER(state, inode) ((__u64)(inode) << 32 | (state))
+#define STATE_OF(owner) ((__u32)(owner))
+#define INODE_OF(owner) ((__u32)((owner) >> 32))
+
 struct connection {
-	__u32 inode;
+	__u64 owner;		/* OWNER */
 	__u32 sequence;
-	__u8 state;
 	__u64 long_buffer;	/* where a get line too long for the usual buffer was seen */
 };
 
 /* By file descriptor; sized by the target's descriptor limit before loading.
- * One thread at a time works on a connection; only a close may overlap with the
- * accept that reuses its descriptor. */
+ * One thread at a time works on a connection. But the end of a close may be seen
+ * after, or at the same time as, the accept that reuses its descriptor: state and
+ * inode are one word, so that one of the two ends the old connection. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -110,6 +110,7 @@ struct scratch {
 	__u64 sent;		/* bytes in the buffers seen so far */
 	__u64 used;		/* bytes in segments */
 	bool value_follows;	/* the last buffer was the header of a value */
+	bool binary;		/* one of the buffers was the header of a packet */
 	struct iovec iovecs[IOVECS];
 };
 
@@ -132,13 +133,13 @@ static __always_inline struct connection *connection_of(__u32 descriptor)
 	return bpf_map_lookup_elem(&connections, &descriptor);
 }
 
-static __always_inline void fill_head(struct mcrec_head *head, struct connection *connection,
-				      __u32 descriptor, enum mcrec_kind kind)
+static __always_inline void fill_head(struct mcrec_head *head, __u32 descriptor, __u32 inode,
+				      enum mcrec_kind kind)
 {
 	__builtin_memset(head, 0, sizeof(*head));
 	head->ts = bpf_ktime_get_ns();
 	head->connection = descriptor;
-	head->generation = connection->inode;
+	head->generation = inode;
 	head->thread = (__u32)bpf_get_current_pid_tgid();
 	head->kind = kind;
 }
@@ -150,66 +151,6 @@ static __always_inline bool submit(struct mcrec_head *head, struct connection *c
 {
 	head->sequence = connection->sequence++;
 	return !bpf_ringbuf_output(&ring, head, size, BPF_RB_NO_WAKEUP);
-}
-
-static __always_inline struct file *file_of(__u32 descriptor)
-{
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
-	struct file **files = BPF_CORE_READ(table, fd);
-	struct file *file = 0;
-
-	if (descriptor < BPF_CORE_READ(table, max_fds))
-		bpf_probe_read_kernel(&file, sizeof(file), files + descriptor);
-	return file;
-}
-
-/* 0 for what is not a socket. */
-static __always_inline __u32 socket_inode_of(struct file *file)
-{
-	struct inode *inode = BPF_CORE_READ(file, f_inode);
-
-	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) != S_IFSOCK)
-		return 0;
-	return BPF_CORE_READ(inode, i_ino);
-}
-
-static __always_inline bool is_listening_port(__u16 port)
-{
-	for (__u32 i = 0; i < PORTS_MAX; i++)
-		if (i < listening_port_count && listening_ports[i] == port)
-			return true;
-	return false;
-}
-
-/* Whether a socket that was there before the recording is a client's. */
-static __always_inline bool is_client(struct sock *sock)
-{
-	enum { LISTENING = 10 };	/* TCP_LISTEN */
-	__u16 family = BPF_CORE_READ(sock, __sk_common.skc_family);
-
-	if (family == AF_INET || family == AF_INET6)
-		return BPF_CORE_READ(sock, __sk_common.skc_state) != LISTENING &&
-		       is_listening_port(BPF_CORE_READ(sock, __sk_common.skc_num));
-	/* An accepted socket has its listener's address, one that connected
-	 * to elsewhere has none. */
-	return family == AF_UNIX && BPF_CORE_READ((struct unix_sock *)sock, addr);
-}
-
-static __always_inline void fill_address(struct mcrec_address *address, struct sock *sock)
-{
-	struct in6_addr *ipv6;
-
-	address->family = BPF_CORE_READ(sock, __sk_common.skc_family);
-	if (address->family == AF_INET) {
-		address->port = __builtin_bswap16(BPF_CORE_READ(sock, __sk_common.skc_dport));
-		*(__be32 *)address->ip = BPF_CORE_READ(sock, __sk_common.skc_daddr);
-	} else if (address->family == AF_INET6 &&
-		   bpf_core_field_exists(struct sock_common, skc_v6_daddr)) {
-		address->port = __builtin_bswap16(BPF_CORE_READ(sock, __sk_common.skc_dport));
-		ipv6 = __builtin_preserve_access_index(&sock->__sk_common.skc_v6_daddr);
-		bpf_probe_read_kernel(address->ip, sizeof(address->ip), ipv6);
-	}
 }
 
 /* Finds out what the descriptor is now, and says so if it is a client's. */
@@ -225,14 +166,14 @@ static __noinline int identify(struct connection *connection, __u32 descriptor, 
 		return 0;
 	socket = BPF_CORE_READ(file, private_data);
 	sock = BPF_CORE_READ(socket, sk);
-	connection->inode = inode;
+	if (!inode || !(accepted || is_client(sock))) {
+		connection->owner = OWNER(IGNORED, 0);
+		return 0;
+	}
 	connection->sequence = 0;
 	connection->long_buffer = 0;
-	connection->state = IGNORED;
-	if (!inode || !(accepted || is_client(sock)))
-		return 0;
-	connection->state = CLIENT;
-	fill_head(&record.head, connection, descriptor, MCREC_CONNECT);
+	connection->owner = OWNER(CLIENT, inode);
+	fill_head(&record.head, descriptor, inode, MCREC_CONNECT);
 	fill_address(&record.client, sock);
 	if (record.client.family != AF_UNIX)
 		record.local_port = BPF_CORE_READ(sock, __sk_common.skc_num);
@@ -243,17 +184,20 @@ static __noinline int identify(struct connection *connection, __u32 descriptor, 
 	return 0;
 }
 
-/* What was known of the descriptor is over. */
-static __always_inline void forget(struct connection *connection, __u32 descriptor)
+/* The descriptor's owner is no more, unless that was seen by another thread. */
+static __always_inline void forget(struct connection *connection, __u32 descriptor, __u64 owner)
 {
+	__u32 sequence = connection->sequence;
 	struct mcrec_head head;
 
-	if (connection->state == CLIENT && connection->inode) {
-		fill_head(&head, connection, descriptor, MCREC_DISCONNECT);
-		if (!submit(&head, connection, sizeof(head)))
-			COUNT(context_lost);
-	}
-	connection->state = UNKNOWN;
+	barrier_var(sequence);	/* read before another thread may reuse it */
+	if (__sync_val_compare_and_swap(&connection->owner, owner, OWNER(UNKNOWN, 0)) != owner ||
+	    STATE_OF(owner) != CLIENT)
+		return;
+	fill_head(&head, descriptor, INODE_OF(owner), MCREC_DISCONNECT);
+	head.sequence = sequence;
+	if (bpf_ringbuf_output(&ring, &head, sizeof(head), BPF_RB_NO_WAKEUP))
+		COUNT(context_lost);
 }
 
 /* A new descriptor. Its number may be one whose close has not returned yet, and
@@ -267,33 +211,34 @@ static __always_inline int opened(__u32 descriptor, bool accepted)
 			COUNT(context_lost);
 		return 0;
 	}
-	forget(connection, descriptor);
+	forget(connection, descriptor, connection->owner);
 	if (accepted)
 		identify(connection, descriptor, true);
 	else
-		connection->state = IGNORED;	/* the server's own connection to elsewhere */
+		connection->owner = OWNER(IGNORED, 0);	/* a connection to elsewhere */
 	return 0;
 }
 
 static __always_inline int closed(__u32 descriptor)
 {
 	struct connection *connection = connection_of(descriptor);
+	__u64 owner;
 
 	if (!connection)
 		return 0;
+	owner = *(volatile __u64 *)&connection->owner;
 	/* An accept was faster: the descriptor is another connection's already. */
-	if (connection->state == CLIENT &&
-	    socket_inode_of(file_of(descriptor)) == connection->inode)
+	if (STATE_OF(owner) == CLIENT && socket_inode_of(file_of(descriptor)) == INODE_OF(owner))
 		return 0;
-	forget(connection, descriptor);
+	forget(connection, descriptor, owner);
 	return 0;
 }
 
 static __always_inline bool is_of_client(struct connection *connection, __u32 descriptor)
 {
-	if (connection->state == UNKNOWN)
+	if (STATE_OF(connection->owner) == UNKNOWN)
 		identify(connection, descriptor, false);
-	return connection->state == CLIENT;
+	return STATE_OF(connection->owner) == CLIENT;
 }
 
 /*
@@ -412,7 +357,7 @@ static __always_inline int received(struct pt_regs *regs, __u64 length, enum mcr
 	if (kind == MCREC_READ && asked > MCREC_CHUNK &&
 	    !is_long_get(connection, scratch->buffer, asked))
 		scratch->wanted = 0;
-	fill_head(&scratch->head, connection, descriptor, kind);
+	fill_head(&scratch->head, descriptor, INODE_OF(connection->owner), kind);
 	scratch->read.length = length;
 	scratch->read.asked = asked;
 	if (kind == MCREC_DATAGRAM)
@@ -439,6 +384,19 @@ static __always_inline void submit_send(struct scratch *scratch, bool last)
 	scratch->send.first++;
 	scratch->send.segments = 0;
 	scratch->used = 0;
+}
+
+/* "VALUE <key> <flags> <bytes>\r\n" or "VA <bytes> <flags>\r\n": the next buffer is
+ * the value. */
+static __always_inline bool is_value_header(const __u8 *bytes, __u64 length)
+{
+	if (length < 6 || bytes[0] != 'V' || bytes[1] != 'A')
+		return false;
+	if (bytes[2] != ' ' &&
+	    (bytes[2] != 'L' || bytes[3] != 'U' || bytes[4] != 'E' || bytes[5] != ' '))
+		return false;
+	length = (length - 1) & (MCREC_SEGMENT_WHOLE - 1);
+	return bytes[length] == '\n';
 }
 
 static __always_inline void add_segment(struct scratch *scratch, __u64 base, __u64 length)
@@ -471,8 +429,10 @@ static __always_inline void add_segment(struct scratch *scratch, __u64 base, __u
 		COUNT(argument_unreadable);
 		head = 0;
 	}
-	/* "VALUE " or "VA ": the next buffer is the value. */
-	scratch->value_follows = head >= 2 && bytes[0] == 'V' && bytes[1] == 'A';
+	/* A packet of the binary protocol; its value may begin with anything. */
+	if (bytes[0] == 0x81 && head == 24)
+		scratch->binary = true;
+	scratch->value_follows = !scratch->binary && !tail && is_value_header(bytes, head);
 	segment->length = length;
 	segment->head = head;
 	segment->tail = tail;
@@ -519,13 +479,14 @@ static __always_inline int sent(struct pt_regs *regs, __u64 accepted, bool vecto
 	}
 	if (!scratch || !is_of_client(connection, descriptor))
 		return 0;
-	fill_head(&scratch->head, connection, descriptor, MCREC_SEND);
+	fill_head(&scratch->head, descriptor, INODE_OF(connection->owner), MCREC_SEND);
 	scratch->send.accepted = accepted;
 	scratch->send.first = 0;
 	scratch->send.segments = 0;
 	scratch->sent = 0;
 	scratch->used = 0;
 	scratch->value_follows = false;
+	scratch->binary = false;
 	if (!vector) {
 		add_segment(scratch, argument, PT_REGS_PARM3_CORE_SYSCALL(regs));
 	} else if (bpf_probe_read_user(&message, sizeof(message), (const void *)argument)) {

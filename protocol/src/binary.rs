@@ -11,7 +11,7 @@ use crate::{
 pub(crate) const HEADER: usize = 24;
 pub(crate) const REQUEST: u8 = 0x80;
 const REPLY: u8 = 0x81;
-const STAT: u8 = 0x10;
+pub(crate) const STAT: u8 = 0x10;
 
 /// The parts of a header that requests and replies have in common.
 #[derive(Clone, Copy, Debug)]

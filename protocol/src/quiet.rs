@@ -71,6 +71,34 @@ impl Held {
         self.replies.iter().any(|reply| queue.accepts(request, reply, &self.bytes))
     }
 
+    /// The one open request that `reply` can be of, after those that are held.
+    pub(crate) fn only_place(&self, reply: &Reply, bytes: &[u8], queue: &Queue) -> Option<usize> {
+        let (open, count) = (queue.open(), self.replies.len());
+        if open.len().saturating_mul(count) > PAIRS_MAX {
+            return None;
+        }
+        // Whether the requests so far can have had so many of the replies.
+        let mut had = vec![false; count + 1];
+        had[0] = true;
+        let mut place = None;
+        for (at, request) in open.iter().enumerate() {
+            if had[count] && queue.accepts(request, reply, bytes) && place.replace(at).is_some() {
+                return None;
+            }
+            for replies in (0..=count).rev() {
+                let silent = request.silence.is_some() && had[replies];
+                had[replies] = silent
+                    || (replies > 0
+                        && had[replies - 1]
+                        && queue.accepts(request, &self.replies[replies - 1], &self.bytes));
+            }
+            if !had.contains(&true) {
+                break;
+            }
+        }
+        place
+    }
+
     /// Completes the first `count` open requests with the replies held. Returns
     /// whether there was a way to do so in which each that must be answered is.
     pub(crate) fn settle(

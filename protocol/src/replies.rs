@@ -4,7 +4,7 @@
 use crate::{
     binary::{self, Header},
     connection::Exchange,
-    operation::{Observer, Outcome, Reason},
+    operation::{Command, Observer, Outcome, Reason},
     pending::Queue,
     reply::{self, Kinds, Reply},
 };
@@ -197,7 +197,9 @@ impl Replies {
             );
         }
         let Some(front) = exchange.queue.front() else { return Err(Reason::Reply) };
-        let begins_list = matches!(reply.kind, Kinds::LINE | Kinds::END | Kinds::EN);
+        // Of stats it is all; a dump of keys, in later releases, begins with it.
+        let ok_begins = reply.kind == Kinds::OK && front.command == Command::Other;
+        let begins_list = matches!(reply.kind, Kinds::LINE | Kinds::END | Kinds::EN) || ok_begins;
         if front.lists && begins_list {
             let mut start = Start::default();
             start.push(line);
@@ -323,12 +325,14 @@ impl Replies {
             self.next_key = 0;
             return Ok(true);
         }
-        let anybodys = open.iter().any(|request| queue.accepts(request, reply, bytes));
-        // A list, or values of several keys, cannot be held.
-        if !anybodys || reply.kind == Kinds::VALUE || reply.kind == Kinds::LINE {
-            return Err(Reason::Reply);
+        if reply.is_part() {
+            let whose = exchange.held.only_place(reply, bytes, queue).ok_or(Reason::Reply)?;
+            exchange.held.settle(whose, &mut exchange.queue, observer);
+            self.next_key = 0;
+            return Ok(true);
         }
-        Ok(false)
+        let anybodys = open.iter().any(|request| queue.accepts(request, reply, bytes));
+        if anybodys { Ok(false) } else { Err(Reason::Reply) }
     }
 
     /// The entry of the first open request that a `VALUE` line is of: values come
@@ -399,8 +403,9 @@ impl Start {
         let line = &self.bytes[..self.length];
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         // A refusal is no list at all.
-        let refused =
-            [&b"BUSY "[..], b"BADCLASS ", b"LOCKED "].iter().any(|start| line.starts_with(start));
+        let refused = [&b"BUSY "[..], b"BADCLASS ", b"NOTSTARTED ", b"LOCKED "]
+            .iter()
+            .any(|start| line.starts_with(start));
         refused || (!self.broken && matches!(line, b"END" | b"EN"))
     }
 }

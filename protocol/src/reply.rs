@@ -171,6 +171,15 @@ impl Reply {
         self.kind.meet(Kinds::WITH_FLAGS)
     }
 
+    /// Of a list, or of the values of several keys: more follows before its request
+    /// is answered, so it cannot be held.
+    pub(crate) fn is_part(&self) -> bool {
+        match self.kind {
+            Kinds::PACKET => self.opcode == crate::binary::STAT,
+            kind => kind == Kinds::VALUE || kind == Kinds::LINE,
+        }
+    }
+
     /// What this says of a request of `command`.
     pub(crate) fn outcome(&self, command: Command) -> Outcome {
         use Command as C;
@@ -199,6 +208,7 @@ impl Reply {
             Kinds::ERROR => Outcome::Error,
             Kinds::CLIENT_ERROR => Outcome::ClientError,
             Kinds::SERVER_ERROR => Outcome::ServerError,
+            Kinds::END if done == Outcome::Hit => Outcome::Miss,
             Kinds::LINE if command == C::Other => Outcome::Ok,
             _ => done,
         }

@@ -8,8 +8,8 @@ use crate::{
 };
 
 /// A line longer than this is not followed: memcached itself keeps only those of
-/// multi-gets beyond 2 KiB, and this one would have a hundred thousand keys.
-const LINE_MAX: usize = 4 << 20;
+/// multi-gets beyond 2 KiB, and this one would have tens of thousands of keys.
+const LINE_MAX: usize = 1 << 20;
 /// Room for so much of an unfinished line stays with a connection.
 const CARRY_KEPT: usize = 4096;
 
@@ -115,10 +115,11 @@ impl Requests {
                         self.line(&mut data, dialect, exchange)
                     };
                     let Some(next) = next else {
-                        return if self.carry.len() > LINE_MAX {
-                            Err(Reason::TooMuch)
-                        } else {
-                            Ok(())
+                        return match hole {
+                            // Its end, if it came, was not copied.
+                            1.. => Err(Reason::Hole),
+                            0 if self.carry.len() > LINE_MAX => Err(Reason::TooMuch),
+                            0 => Ok(()),
                         };
                     };
                     if let Some(request) = exchange.queue.last_mut() {

@@ -3,7 +3,8 @@
 use std::{fs::File, path::Path};
 
 use arrow_array::{
-    Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray, cast::AsArray,
+    Array, BooleanArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    cast::AsArray,
 };
 use mcrec_schema::{footer::Footer, key};
 use parquet::{
@@ -15,21 +16,36 @@ use parquet::{
 pub struct Row {
     pub ts: i64,
     pub op: String,
-    /// Its bytes, unescaped.
+    pub protocol: Option<String>,
+    /// Its bytes, unescaped; empty for null.
     pub key: Vec<u8>,
+    /// 0 for null.
     pub key_len: i64,
     pub status: String,
     pub value_size: Option<i64>,
     pub latency: Option<i64>,
+    pub ttl: Option<i64>,
+    pub client_flags: Option<i64>,
     pub cas: Option<i64>,
+    pub request_bytes: Option<i64>,
+    pub response_bytes: Option<i64>,
+    pub quiet: bool,
     pub request_id: i64,
     pub key_index: i32,
     pub conn_id: i64,
+    pub client: Option<String>,
     pub thread_id: i32,
 }
 
-/// All rows of the capture at `path`.
+/// The operations in the capture at `path`.
 pub fn rows(path: &Path) -> Vec<Row> {
+    let mut rows = all_rows(path);
+    rows.retain(|row| !matches!(row.op.as_str(), "connect" | "disconnect"));
+    rows
+}
+
+/// All rows of the capture at `path`, of connections' beginnings and ends too.
+pub fn all_rows(path: &Path) -> Vec<Row> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
     let mut rows = Vec::new();
     for batch in reader.build().unwrap() {
@@ -40,23 +56,36 @@ pub fn rows(path: &Path) -> Vec<Row> {
         let shorts = |name: &str| -> Int32Array { column(name).as_primitive().clone() };
         let ts: TimestampMicrosecondArray = column("ts").as_primitive().clone();
         let (ops, keys, statuses) = (text("op"), text("key"), text("status"));
+        let (protocols, clients) = (text("protocol"), text("client"));
+        let quiet: BooleanArray = column("quiet").as_boolean().clone();
         let (key_len, value_size, latency) =
             (ints("key_len"), ints("value_size"), ints("latency_ns"));
         let (cas, request_id, conn_id) = (ints("cas"), ints("request_id"), ints("conn_id"));
         let (key_index, thread_id) = (shorts("key_index"), shorts("thread_id"));
+        let (ttl, client_flags) = (ints("ttl"), ints("client_flags"));
+        let (request_bytes, response_bytes) = (ints("request_bytes"), ints("response_bytes"));
         let option = |ints: &Int64Array, row| ints.is_valid(row).then(|| ints.value(row));
+        let word =
+            |words: &StringArray, row| words.is_valid(row).then(|| words.value(row).to_owned());
         rows.extend((0..batch.num_rows()).map(|row| Row {
             ts: ts.value(row),
             op: ops.value(row).to_owned(),
-            key: key::unescape(keys.value(row)).unwrap(),
-            key_len: key_len.value(row),
+            protocol: word(&protocols, row),
+            key: word(&keys, row).map_or_else(Vec::new, |key| key::unescape(&key).unwrap()),
+            key_len: option(&key_len, row).unwrap_or_default(),
             status: statuses.value(row).to_owned(),
             value_size: option(&value_size, row),
             latency: option(&latency, row),
+            ttl: option(&ttl, row),
+            client_flags: option(&client_flags, row),
             cas: option(&cas, row),
+            request_bytes: option(&request_bytes, row),
+            response_bytes: option(&response_bytes, row),
+            quiet: quiet.value(row),
             request_id: request_id.value(row),
             key_index: key_index.value(row),
             conn_id: conn_id.value(row),
+            client: word(&clients, row),
             thread_id: thread_id.value(row),
         }));
     }

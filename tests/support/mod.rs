@@ -4,10 +4,12 @@
 
 pub mod capture;
 pub mod client;
+pub mod commands;
 pub mod probes;
 pub mod random;
 pub mod recorder;
 pub mod server;
+pub mod wire;
 
 use std::{
     thread,

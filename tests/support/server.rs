@@ -2,15 +2,21 @@
 
 use std::{
     fs,
+    io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use super::until;
 
 /// The releases that `make memcached` builds, with their numbers.
 pub const RELEASES: [(&str, u32); 2] = [("1.6.18", 18), ("1.6.38", 38)];
+
+/// Those of its builds that have no probes and a release each.
+pub const WITHOUT_PROBES: [&str; 3] = ["debian-1.6.18", "plain-1.6.38", "plain-1.6.45"];
 
 /// Where `make memcached` puts the memcached of `release`.
 ///
@@ -30,9 +36,85 @@ pub fn program(release: &str) -> PathBuf {
     program
 }
 
+/// Where a memcached listens.
+#[derive(Clone, Debug)]
+pub enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// A client's end of a connection.
+pub enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Address {
+    pub fn connect(&self) -> io::Result<Stream> {
+        // So that a test that goes wrong ends.
+        let patience = Some(Duration::from_secs(60));
+        Ok(match self {
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect(address)?;
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(patience)?;
+                stream.set_write_timeout(patience)?;
+                Stream::Tcp(stream)
+            }
+            Self::Unix(path) => {
+                let stream = UnixStream::connect(path)?;
+                stream.set_read_timeout(patience)?;
+                stream.set_write_timeout(patience)?;
+                Stream::Unix(stream)
+            }
+        })
+    }
+}
+
+impl Stream {
+    pub fn try_clone(&self) -> Self {
+        match self {
+            Self::Tcp(stream) => Self::Tcp(stream.try_clone().unwrap()),
+            Self::Unix(stream) => Self::Unix(stream.try_clone().unwrap()),
+        }
+    }
+
+    /// What captures call its client.
+    pub fn client(&self) -> String {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().unwrap().to_string(),
+            Self::Unix(_) => "unix".to_owned(),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 pub struct Server {
     pub process: Child,
+    /// Of no use for one that listens on a Unix socket.
     pub address: SocketAddr,
+    socket: Option<PathBuf>,
     _folder: tempfile::TempDir,
 }
 
@@ -43,14 +125,18 @@ impl Server {
     }
 
     /// Starts the memcached at `program`.
-    pub fn start_program(program: &std::path::Path, arguments: &[&str]) -> Self {
+    pub fn start_program(program: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(program, arguments, &[])
+    }
+
+    /// Starts the memcached at `program` with more variables in its environment.
+    pub fn start_with(program: &Path, arguments: &[&str], variables: &[(&str, &Path)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port_file = folder.path().join("port");
-        let mut process = Command::new(program)
-            .args(["-u", "root", "-l", "127.0.0.1", "-p", "-1", "-I", "2m", "-m", "512"])
-            .args(arguments)
+        let mut process = Self::command(program, arguments)
+            .args(["-l", "127.0.0.1", "-p", "-1"])
+            .envs(variables.iter().copied())
             .env("MEMCACHED_PORT_FILENAME", &port_file)
-            .stdin(Stdio::null())
             .spawn()
             .unwrap();
         let port = until("memcached to listen", || {
@@ -59,8 +145,64 @@ impl Server {
             text.lines().find_map(|line| line.strip_prefix("TCP INET: ")?.trim().parse().ok())
         });
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        until("memcached to accept", || TcpStream::connect(address).ok());
-        Self { process, address, _folder: folder }
+        Self::accepting(Self { process, address, socket: None, _folder: folder })
+    }
+
+    /// Starts memcached `release` on a Unix socket and on nothing else.
+    pub fn start_unix(release: &str, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let process = Self::command(&program(release), arguments)
+            .arg("-s")
+            .arg(&socket)
+            .spawn()
+            .unwrap();
+        let address = SocketAddr::from(([0; 4], 0));
+        let socket = Some(socket);
+        Self::accepting(Self { process, address, socket, _folder: folder })
+    }
+
+    fn command(program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(["-u", "root", "-I", "2m", "-m", "512"]).args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// Returns once it accepts, and has forgotten the connection that tried it.
+    fn accepting(self) -> Self {
+        let mut stream = until("memcached to accept", || self.endpoint().connect().ok());
+        // Answered or hung up on, whatever it was told to listen for: so it was
+        // accepted, and of its sockets one is this connection's.
+        stream.write_all(b"version\r\n").unwrap();
+        let _ = stream.read(&mut [0]);
+        drop(stream);
+        self.settle(0);
+        self
+    }
+
+    /// Where its clients connect.
+    pub fn endpoint(&self) -> Address {
+        self.socket.clone().map_or(Address::Tcp(self.address), Address::Unix)
+    }
+
+    /// Waits until all connections but `open` are closed and nothing is left to do.
+    pub fn settle(&self, open: usize) {
+        until("memcached to close its connections", || {
+            // One more listens.
+            (self.count_sockets() == open + 1 && self.is_asleep()).then_some(())
+        });
+    }
+
+    fn count_sockets(&self) -> usize {
+        let folder = fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
+        let links = folder.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+    }
+
+    /// Every thread waits: none is between a system call and what it shows.
+    fn is_asleep(&self) -> bool {
+        let process = procfs::process::Process::new(self.pid().cast_signed()).unwrap();
+        process.tasks().unwrap().flatten().all(|task| task.stat().is_ok_and(|s| s.state == 'S'))
     }
 
     pub fn pid(&self) -> u32 {

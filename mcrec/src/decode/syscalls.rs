@@ -131,7 +131,11 @@ impl SyscallsDecoder {
 
     /// Gives out what is still open: requests whose replies were not seen.
     pub(crate) fn finish(&mut self, out: &mut impl FnMut(&Operation<'_>)) {
-        for tracked in std::mem::take(&mut self.connections).into_iter().flatten() {
+        for mut tracked in std::mem::take(&mut self.connections).into_iter().flatten() {
+            // A reply may yet come that nobody sees, so silence says nothing.
+            self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
+                tracked.connection.gap(emit);
+            });
             self.forget(tracked, None, out);
         }
     }

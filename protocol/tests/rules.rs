@@ -1,0 +1,368 @@
+//! What memcached does and no sequence of well-behaved requests shows.
+
+mod common;
+
+use common::{
+    Log, Splits, Step, check, decode, feed,
+    script::{PLAIN, Packet, ask, front, packet, store},
+    serve,
+};
+use mcrec_protocol::{Binding, Connection, Dialect, Fault, Read, Reason, Segment, Start};
+
+const NEW: Dialect = Dialect { before_1_6_40: false, authenticates: false, binding: Binding::Auto };
+const OLD: Dialect = Dialect { before_1_6_40: true, ..NEW };
+
+/// A connection by hand.
+struct Hand {
+    connection: Connection,
+    log: Log,
+    at: u64,
+}
+
+impl Hand {
+    fn new(dialect: Dialect, start: Start) -> Self {
+        Self { connection: Connection::new(dialect, start), log: Log::default(), at: 0 }
+    }
+
+    fn read(&mut self, asked: u64, data: impl AsRef<[u8]>) -> &mut Self {
+        let length = data.as_ref().len() as u64;
+        self.read_of(asked, length, data)
+    }
+
+    fn read_of(&mut self, asked: u64, length: u64, data: impl AsRef<[u8]>) -> &mut Self {
+        self.at += 1;
+        let read = Read { asked, length, data: data.as_ref() };
+        self.connection.received(read, self.at, &mut self.log);
+        self
+    }
+
+    fn send(&mut self, data: impl AsRef<[u8]>) -> &mut Self {
+        self.at += 1;
+        let head = data.as_ref();
+        let segment = Segment { length: head.len() as u64, head, tail: &[] };
+        let segments = std::iter::once(segment);
+        self.connection.sent(segments, u64::MAX >> 1, self.at, &mut self.log);
+        self
+    }
+
+    fn gap(&mut self) -> &mut Self {
+        self.connection.gap(&mut self.log);
+        self
+    }
+
+    #[track_caller]
+    fn told(&mut self, operations: &[&str], faults: &[Fault]) {
+        self.connection.close(&mut self.log);
+        assert_eq!(self.log.operations, operations);
+        assert_eq!(self.log.faults, faults);
+    }
+}
+
+const GET: &str = "get a\r\n";
+const HIT: &str = "VALUE a 0 1\r\nx\r\nEND\r\n";
+
+#[test]
+fn from_the_midst_it_begins_with_a_known_verb_and_an_empty_buffer() {
+    let mut hand = Hand::new(NEW, Start::Midst);
+    hand.send("END\r\n").read(100, GET).read(16384, "xyz get\r\n").read(16384, b"\x80abc");
+    hand.read(16384, GET).send(HIT).read(16384, "");
+    hand.told(&["Get a Hit v1 f0"], &[Fault::Unsynced, Fault::Unsynced]);
+    let noop = front(0x80, 0x0a, 0, &[], "", 0);
+    let reply = front(0x81, 0x0a, 0, &[], "", 0);
+    let mut hand = Hand::new(NEW, Start::Midst);
+    hand.read(16384, &noop).send(&reply).told(&["Noop - Ok"], &[]);
+}
+
+#[test]
+fn a_gap_makes_unknown_what_may_have_been_answered_and_is_overcome() {
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, "delete n noreply\r\nmg m q\r\nget b\r\n").gap();
+    hand.send(HIT).read(16384, GET).send(HIT);
+    let told = ["Delete n NoReply q ~", "Get m Unknown q ~", "Get b Unknown ~", "Get a Hit v1 f0"];
+    hand.told(&told, &[Fault::Desynced(Reason::Gap)]);
+}
+
+#[test]
+fn a_read_for_other_than_expected_is_noticed() {
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, "get").read(16384, GET).send(HIT);
+    hand.told(&["Get a Hit v1 f0"], &[Fault::Desynced(Reason::Asked)]);
+    // In a value no more is asked for than is missing.
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, "set a 0 0 10\r\nabc").read(9, "0123456").read(2, "\r\n").send("STORED\r\n");
+    hand.read(16384, "set b 0 0 10\r\nabc").read(10, "x");
+    let told = ["Set a Stored v10 f0 t0", "Set b Unknown v10 f0 t0 ~"];
+    hand.told(&told, &[Fault::Desynced(Reason::Asked)]);
+}
+
+#[test]
+fn a_hole_in_a_value_is_passed_over_and_elsewhere_is_not() {
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read_of(16384, 15 + 101, "set a 0 0 100\r\nabc");
+    hand.read(1, "\n").send("STORED\r\n");
+    hand.read_of(16384, 50, "get a");
+    assert_eq!(hand.log.faults.last(), Some(&Fault::Desynced(Reason::Hole)));
+}
+
+#[test]
+fn replies_that_nobody_asked_for_are_noticed() {
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, GET).send("STORED\r\n").read(16384, GET).send("END\r\n");
+    hand.told(&["Get a Unknown ~", "Get a Miss"], &[Fault::Desynced(Reason::Reply)]);
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, GET).read(16384, GET).send("END\r\n");
+    hand.told(&["Get a Unknown ~", "Get a Miss"], &[Fault::Desynced(Reason::Unanswered)]);
+    // Too many connections.
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.send("ERROR Too many open connections\r\n").told(&[], &[]);
+}
+
+#[test]
+fn what_could_be_one_or_the_other_is_unknown() {
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, "mg a q\r\nmg b q\r\nmn\r\n").send("HD\r\nMN\r\n");
+    hand.told(&["Get a Unknown q ~", "Get b Unknown q ~", "Noop - Ok"], &[]);
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, "get a a\r\n").send(HIT);
+    hand.told(&["Get a Unknown", "Get a Unknown"], &[]);
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, "get a b a b c\r\n").send("VALUE a 0 1\r\nx\r\nVALUE b 0 1\r\nx\r\nEND\r\n");
+    let unknown = "Get b Unknown";
+    hand.told(&["Get a Unknown", unknown, "Get a Unknown", unknown, "Get c Miss"], &[]);
+    // The second `a` must be a hit: `b` comes after it only.
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, "get a b a\r\n").send("VALUE b 0 1\r\nx\r\nVALUE a 0 1\r\nx\r\nEND\r\n");
+    hand.told(&["Get a Miss", "Get b Hit v1 f0", "Get a Hit v1 f0"], &[]);
+}
+
+#[test]
+fn many_keys_again_and_again_are_told_in_time() {
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(1 << 18, format!("get{}\r\n", " a".repeat(100_000)));
+    for _ in 0..50_000 {
+        hand.send("VALUE a 0 1\r\nx\r\n");
+    }
+    hand.send("END\r\n");
+    assert!(hand.log.operations.iter().all(|line| line == "Get a Unknown"));
+    assert_eq!(hand.log.operations.len(), 100_000);
+}
+
+#[test]
+fn a_length_beyond_all_bounds_is_followed() {
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, GET).send("VALUE a 0 18446744073709551615\r\nx\r\n");
+    hand.told(&["Get a Hit v18446744073709551615 f0 ~"], &[]);
+}
+
+/// Nothing of it may be in an operation, nor be kept.
+#[track_caller]
+fn keeps_no_secret(dialect: Dialect, steps: &[Step]) -> Log {
+    for chunk in [1, 7, 30, 1 << 20] {
+        let splits = Splits { reads: vec![chunk], ..Splits::none() };
+        let mut log = Log::default();
+        let mut connection = Connection::new(dialect, Start::Beginning);
+        for (at, event) in (0..).zip(serve(steps, &splits)) {
+            feed(&mut connection, &[event], at, &mut log);
+            let state = format!("{connection:?}");
+            let bytes = format!("{:?}", b"hunter2");
+            assert!(!state.contains(bytes.trim_matches(['[', ']'])), "{state}");
+            assert!(!state.contains("hunter2"));
+        }
+        assert!(!log.debug.contains("hunter2"));
+        assert!(!log.debug.contains("104, 117, 110, 116, 101, 114, 50"));
+        if chunk == 1 << 20 {
+            return log;
+        }
+    }
+    unreachable!("the last chunk is the largest")
+}
+
+#[test]
+fn credentials_are_not_kept() {
+    let dialect = Dialect { authenticates: true, ..NEW };
+    let login = |reply, expected| {
+        let step = store("set auth 0 0 12\r\n", "user hunter2\r\n", reply, &[expected]);
+        Step { buffered: true, ..step }
+    };
+    let steps = [
+        ask(GET, "CLIENT_ERROR unauthenticated\r\n", &["Get a ClientError"]),
+        login("CLIENT_ERROR authentication failure\r\n", "Auth - ClientError"),
+        ask(GET, "CLIENT_ERROR unauthenticated\r\n", &["Get a ClientError"]),
+        login("STORED\r\n", "Auth - Ok"),
+        ask(GET, "END\r\n", &["Get a Miss"]),
+        store("set b 0 0 2\r\n", "ab\r\n", "STORED\r\n", &["Set b Stored v2 f0 t0"]),
+    ];
+    keeps_no_secret(dialect, &steps);
+    // Who is refused is taken to wait for that; who is not need not wait.
+    for (steps, reads) in
+        [(&steps[..], 1), (&steps[3..], 1), (&steps[3..], 10), (&steps[3..], 9999)]
+    {
+        let splits = Splits { reads: vec![reads], burst: 1, ..Splits::none() };
+        let log = decode(dialect, steps, &splits);
+        assert_eq!(log.operations, common::expected(steps));
+        assert_eq!(log.faults, []);
+    }
+    let sasl = Packet { opcode: 0x21, key: "PLAIN", value: "\0user\0hunter2", ..PLAIN };
+    let done = Packet { value: "Authenticated", ..PLAIN };
+    let steps = [packet(&sasl, &[(0, done)], &["Auth - Ok"])];
+    keeps_no_secret(NEW, &steps);
+    check(NEW, &steps);
+}
+
+#[test]
+fn what_a_watcher_is_sent_is_no_reply() {
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, "watch fetchers\r\n").send("OK\r\nts=1 gid=1 type=item_get\r\n");
+    hand.send("END\r\nHD\r\n").read(1, "").read(16384, GET).gap();
+    hand.told(&["Watch - Ok"], &[]);
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, "watch\r\n").send("ERROR watch failed\r\n").read(16384, GET).send(HIT);
+    hand.told(&["Watch - Error", "Get a Hit v1 f0"], &[]);
+}
+
+#[test]
+fn dumps_are_lists() {
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, "lru_crawler metadump all\r\n");
+    hand.send("key=a exp=-1 la=1 cas=1 fetch=no cls=1 size=63\nkey=EN").send("D exp=-1\nEND\r\n");
+    hand.read(16384, "lru_crawler mgdump all\r\n").send("mg a\r\nmg ").send("EN\r\nEN\r\n");
+    hand.read(16384, "lru_crawler metadump all\r\n").send("BUSY currently processing\r\n");
+    hand.read(16384, GET).send(HIT);
+    hand.told(&["Other - Ok", "Other - Ok", "Other - Ok", "Get a Hit v1 f0"], &[]);
+}
+
+#[test]
+fn lists_of_which_only_the_ends_are_copied_end() {
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, "stats\r\n");
+    let segment = Segment { length: 5000, head: b"STAT pid 1\r\nSTA", tail: b"x\r\nEND\r\n" };
+    hand.connection.sent(std::iter::once(segment), 5000, 5, &mut hand.log);
+    hand.told(&["Stats - Ok"], &[]);
+}
+
+#[test]
+fn of_an_unknown_opcode_the_body_is_swallowed_again() {
+    let unknown = [front(0x80, 0x60, 0, &[1, 2], "key", 4), b"val1".to_vec()].concat();
+    let refused = front(0x81, 0x60, 0x81, &[], "", 0);
+    let noop = front(0x80, 0x0a, 0, &[], "", 0);
+    let reply = front(0x81, 0x0a, 0, &[], "", 0);
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    // Five bytes of extras and key were read, and nine more are taken.
+    hand.read(16384, [&unknown[..], b"fives", &noop].concat()).send(&refused).send(&reply);
+    hand.told(&["Other - Error", "Noop - Ok"], &[]);
+}
+
+#[test]
+fn a_malformed_packet_ends_the_connection() {
+    let wrong = front(0x80, 0x01, 0, &[0; 4], "a", 0);
+    let refused = front(0x81, 0x01, 4, &[], "", 0);
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, [&wrong[..], b"whatever"].concat()).send(&refused);
+    hand.told(&["Set a ClientError"], &[]);
+}
+
+#[test]
+fn datagrams_stand_alone() {
+    let frame = |data: &str| [b"\0\x07\0\0\0\x01\0\0", data.as_bytes()].concat();
+    let mut hand = Hand::new(NEW, Start::Datagrams);
+    hand.read(65536, frame("get a\r\n")).send(frame(HIT));
+    hand.read(65536, frame("get a\r\nget ")).send(frame("END\r\n"));
+    hand.read(65536, b"\0\x07\0\0\0\x02\0\0get a\r\n").read(65536, "short");
+    // Several datagrams, with a head each.
+    hand.read(65536, frame("get a b\r\n")).send(frame("VALUE a 0 10\r\n01234"));
+    hand.send(frame("56789\r\n")).send(frame("END\r\n"));
+    // Lost.
+    hand.read(65536, frame("get b\r\n")).read(65536, frame("get c\r\n")).send(frame("END\r\n"));
+    hand.read(65536, frame("set d 0 0 1 noreply\r\nx\r\n"));
+    let told = [
+        "Get a Hit v1 f0",
+        "Get a Miss",
+        "Get a Hit v10 f0",
+        "Get b Miss",
+        "Get b Unknown ~",
+        "Get c Miss",
+        "Set d NoReply v1 f0 t0 q ~",
+    ];
+    hand.told(&told, &[]);
+}
+
+#[test]
+fn releases_differ_in_whether_a_refused_store_has_a_value() {
+    let bad = "CLIENT_ERROR bad command line format\r\n";
+    let key = "k".repeat(251);
+    for line in [
+        format!("set {key} 0 0 7\r\n"),
+        "set a x 0 7\r\n".to_owned(),
+        "set a 0 x 7\r\n".to_owned(),
+        "cas a 0 0 7 x\r\n".to_owned(),
+    ] {
+        let mut hand = Hand::new(OLD, Start::Beginning);
+        hand.read(16384, format!("{line}version\r\nmn\r\n")).send(bad);
+        hand.send("VERSION 1.6.18\r\nMN\r\n").read(16384, "");
+        assert_eq!(hand.log.operations[1..], ["Version - Ok", "Noop - Ok"], "{line}");
+        let mut hand = Hand::new(NEW, Start::Beginning);
+        hand.read(16384, format!("{line}version\r\nmn\r\n")).send(format!("{bad}MN\r\n"));
+        hand.read(16384, "");
+        assert_eq!(hand.log.operations[1..], ["Noop - Ok"], "{line}");
+        assert_eq!(hand.log.faults, []);
+    }
+    // Without a length there is none.
+    for dialect in [OLD, NEW] {
+        for length in ["-1", "x", "2147483647"] {
+            let mut hand = Hand::new(dialect, Start::Beginning);
+            hand.read(16384, format!("set a 0 0 {length}\r\nmn\r\n"));
+            hand.send("CLIENT_ERROR bad data chunk\r\nMN\r\n");
+            hand.told(&["Set a ClientError f0 t0", "Noop - Ok"], &[]);
+        }
+    }
+    // Client flags of more than 32 bits.
+    let mut hand = Hand::new(OLD, Start::Beginning);
+    hand.read(16384, "set a 4294967296 0 1\r\nmn\r\n").send(bad).send("MN\r\n");
+    hand.told(&["Set a ClientError f4294967296 t0", "Noop - Ok"], &[]);
+    // A meta store with too long a key.
+    let line = format!("ms {key} 2\r\nmn\r\n");
+    let mut hand = Hand::new(OLD, Start::Beginning);
+    hand.read(16384, &line)
+        .send(bad)
+        .send("MN\r\n")
+        .told(&["Set [251] ClientError", "Noop - Ok"], &[]);
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, &line).send(bad).told(&["Set [251] ClientError v2"], &[]);
+}
+
+#[test]
+fn only_older_releases_pass_over_blanks_and_made_counters_known() {
+    let mut hand = Hand::new(OLD, Start::Beginning);
+    hand.read(16384, " get a\r\n").send(HIT).told(&["Get a Hit v1 f0"], &[]);
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, " get a\r\n").send("ERROR\r\n").told(&["Other - Error"], &[]);
+    let mut hand = Hand::new(OLD, Start::Beginning);
+    hand.read(16384, "ma a q N0\r\nmn\r\n").send("HD\r\nMN\r\n");
+    hand.told(&["Incr a Ok t0 q", "Noop - Ok"], &[]);
+}
+
+#[test]
+fn errors_come_through_noreply_and_quiet() {
+    let mut hand = Hand::new(OLD, Start::Beginning);
+    hand.read(16384, "delete a 1 noreply\r\nget a\r\n");
+    hand.send("CLIENT_ERROR bad command line format\r\n").send(HIT);
+    hand.told(&["Delete a ClientError q", "Get a Hit v1 f0"], &[]);
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, "mg a q v\r\nmn\r\n").send("SERVER_ERROR out of memory\r\nMN\r\n");
+    hand.read(16384, "").told(&["Get a ServerError q", "Noop - Ok"], &[]);
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, "cache_memlimit 64 noreply\r\nget a\r\n").send(format!("OK\r\n{HIT}"));
+    hand.told(&["Other - Ok q", "Get a Hit v1 f0"], &[]);
+}
+
+#[test]
+fn the_end_of_a_connection_gives_out_what_is_open() {
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, "get a\r\nquit\r\nget b\r\n").send(HIT);
+    hand.told(&["Get a Hit v1 f0", "Quit - NoReply ~"], &[]);
+    // It was not closed after all; a value was under way.
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, "get a\r\nquit\r\n").send("VALUE a 0 9\r\n0123");
+    hand.read(16384, GET).send("VALUE a 0 1\r\nx\r\nEND\r\n");
+    hand.told(&["Get a Hit v9 f0 ~", "Quit - NoReply ~", "Get a Hit v1 f0"], &[]);
+}
