@@ -504,3 +504,6 @@ fn status(outcome: Outcome) -> Status {
         Outcome::Unknown => Status::Unknown,
     }
 }
+
+#[cfg(test)]
+mod tests;
