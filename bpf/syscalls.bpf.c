@@ -386,17 +386,34 @@ static __always_inline void submit_send(struct scratch *scratch, bool last)
 	scratch->used = 0;
 }
 
-/* "VALUE <key> <flags> <bytes>\r\n" or "VA <bytes> <flags>\r\n": the next buffer is
- * the value. */
+static __always_inline bool is_digit(__u8 byte)
+{
+	return byte >= '0' && byte <= '9';
+}
+
+/*
+ * "VALUE <key> <flags> <bytes>\r\n" or "VA <bytes> <flags>\r\n": the next buffer
+ * is the value. But the reply to a counter has its value, a number of up to 20
+ * digits, in the same buffer as its header.
+ */
 static __always_inline bool is_value_header(const __u8 *bytes, __u64 length)
 {
+	__u64 value;
+
 	if (length < 6 || bytes[0] != 'V' || bytes[1] != 'A')
 		return false;
-	if (bytes[2] != ' ' &&
-	    (bytes[2] != 'L' || bytes[3] != 'U' || bytes[4] != 'E' || bytes[5] != ' '))
+	if (bytes[(length - 1) & (MCREC_SEGMENT_WHOLE - 1)] != '\n')
 		return false;
-	length = (length - 1) & (MCREC_SEGMENT_WHOLE - 1);
-	return bytes[length] == '\n';
+	if (bytes[2] != ' ')
+		return bytes[2] == 'L' && bytes[3] == 'U' && bytes[4] == 'E' && bytes[5] == ' ';
+	value = bytes[3] - '0';
+	if (is_digit(bytes[4])) {
+		value = value * 10 + bytes[4] - '0';
+		if (is_digit(bytes[5]))
+			return true;
+	}
+	return length < value + 3 ||
+	       bytes[(length - value - 3) & (MCREC_SEGMENT_WHOLE - 1)] != '\n';
 }
 
 static __always_inline void add_segment(struct scratch *scratch, __u64 base, __u64 length)

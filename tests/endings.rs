@@ -114,7 +114,8 @@ fn a_recording_ends_by_itself_after_so_many_operations() {
     assert!(status.success(), "{said}");
     let footer = capture::footer(&path).unwrap();
     assert_eq!(footer.capture.ended.as_deref(), Some("max-events"));
-    assert_eq!((footer.loss.seen, footer.loss.written), (777, 777));
+    // The row of the connection is none of them.
+    assert_eq!((footer.loss.seen, footer.loss.written), (778, 778));
     let keys: Vec<_> = capture::rows(&path).into_iter().map(|row| row.key).collect();
     let first: Vec<_> = client.log.iter().take(777).map(|logged| logged.key.clone()).collect();
     assert_eq!(keys, first);
@@ -160,7 +161,7 @@ fn a_second_interrupt_ends_at_once_with_a_valid_capture() {
     });
     let rows = capture::rows(&path);
     let footer = capture::footer(&path).unwrap();
-    assert_eq!(footer.loss.written, rows.len() as u64);
+    assert_eq!(footer.loss.written, capture::all_rows(&path).len() as u64);
     assert_eq!(footer.loss.seen, footer.loss.written + footer.loss.losses.total());
     assert!(footer.loss.seen <= sent.load(Ordering::Relaxed));
     assert_eq!(footer.loss.losses.unaccounted, 0);
@@ -191,7 +192,7 @@ fn after_kill_9_everything_up_to_the_last_commit_is_there() {
     });
     let rows = capture::rows(&path);
     let footer = capture::footer(&path).unwrap();
-    assert_eq!(footer.loss.written, rows.len() as u64);
+    assert_eq!(footer.loss.written, capture::all_rows(&path).len() as u64);
     assert!(rows.len() as u64 <= sent.load(Ordering::Relaxed));
     assert_eq!(footer.capture.ended, None, "it did not end: it was killed");
     // What is missing is at most the interval, and the time that the last
@@ -241,7 +242,7 @@ fn a_full_disk_ends_the_recording_with_everything_that_was_committed() {
     let rows = capture::rows(&path);
     let footer = capture::footer(&path).unwrap();
     assert!(!rows.is_empty());
-    assert_eq!(footer.loss.written, rows.len() as u64);
+    assert_eq!(footer.loss.written, capture::all_rows(&path).len() as u64);
     assert!(footer.loss.losses.write_failed > 0);
     assert_eq!(footer.loss.seen, footer.loss.written + footer.loss.losses.write_failed);
     assert_eq!(footer.capture.ended.as_deref(), Some("cannot write"));

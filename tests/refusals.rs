@@ -243,3 +243,19 @@ fn a_memcached_in_a_container_is_found_through_its_process() {
     let target = support::capture::footer(&capture).unwrap().target;
     assert_eq!(target.listening, ["unix:/opt/run/socket"]);
 }
+
+#[test]
+fn a_memcached_that_encrypts_everything() {
+    let keys = program("full-1.6.38").with_file_name("suite-1.6.38/t");
+    let options =
+        format!("ssl_chain_cert={0}/server_crt.pem,ssl_key={0}/server_key.pem", keys.display());
+    let server = Server::start("full-1.6.38", &["-Z", "-o", &options]);
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("capture.parquet");
+    let pid = server.pid().to_string();
+    for source in ["auto", "syscalls"] {
+        let refused = run(&["-p", &pid, "--source", source, "-o", output.to_str().unwrap()]);
+        assert_refused(&refused, &["TLS", "ciphertext", "notls"]);
+        assert!(!output.exists());
+    }
+}

@@ -204,6 +204,7 @@ fn syscalls(encryption: Encryption) -> Source {
         cannot_see,
         columns_unknown: Vec::new(),
         requests_without_operation: 0,
+        connections_encrypted: 0,
     }
 }
 
@@ -234,6 +235,7 @@ fn usdt(executable: &Executable) -> Source {
         cannot_see,
         columns_unknown: columns_unknown.map(str::to_owned).to_vec(),
         requests_without_operation: 0,
+        connections_encrypted: 0,
     }
 }
 

@@ -64,6 +64,9 @@ pub(crate) fn check(host: &Host, target: &Target, plan: Option<&Plan>) -> String
 fn coverage(source: &Source) -> Vec<(&'static str, String)> {
     let blind = source.cannot_see.iter().map(|blind| format!("{}: {}", blind.what, blind.why));
     let mut lines: Vec<_> = named("sees", source.sees.iter().cloned()).collect();
+    if source.cannot_see.is_empty() {
+        lines.push(("blind to", "nothing".to_owned()));
+    }
     lines.extend(named("blind to", blind));
     if !source.columns_unknown.is_empty() {
         lines.push(("unknown", format!("columns {}", source.columns_unknown.join(", "))));
@@ -207,6 +210,10 @@ pub(crate) fn summary(footer: &Footer, path: &Path, bytes: u64) -> String {
                 HumanCount(footer.source.requests_without_operation)
             ),
         );
+    }
+    if footer.source.connections_encrypted > 0 {
+        let encrypted = HumanCount(footer.source.connections_encrypted);
+        line("not seen", format!("what {encrypted} connections under TLS carried"));
     }
     line("cost", cost(footer, duration));
     text

@@ -206,6 +206,7 @@ impl Writer {
         self.footer.cost.cpu_s = cpu.as_secs_f64();
         self.footer.cost.peak_memory = peak_memory;
         self.footer.source.requests_without_operation = tally.requests_without_operation;
+        self.footer.source.connections_encrypted = tally.encrypted;
         Ok(lost)
     }
 

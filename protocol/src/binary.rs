@@ -214,6 +214,16 @@ pub(crate) fn reply(header: Header, packet: &[u8]) -> Option<Reply> {
     })
 }
 
+/// Whether this packet is the empty one that ends a list.
+pub(crate) fn ends_list(header: &Header) -> bool {
+    header.magic == REPLY
+        && header.opcode == STAT
+        && header.status == 0
+        && header.key == 0
+        && header.extras == 0
+        && header.body == 0
+}
+
 /// Whether more packets of the same list follow this reply.
 pub(crate) fn continues(header: &Header) -> bool {
     header.opcode == STAT && header.status == 0 && header.body > 0

@@ -72,8 +72,9 @@ pub(crate) struct Exchange {
     /// The server has accepted the connection's credentials, or asks for none; it
     /// is taken to accept them until its reply is seen.
     pub(crate) authenticated: bool,
-    /// A `watch` was granted: from here on nothing is a request or a reply.
-    pub(crate) watching: bool,
+    /// A `watch` was granted, or TLS began: from here on nothing is a request or a
+    /// reply.
+    pub(crate) over: bool,
 }
 
 impl Exchange {
@@ -147,11 +148,15 @@ impl Connection {
 
     /// The server read from the connection. `at` is the time tag of its return.
     pub fn received(&mut self, read: Read<'_>, at: u64, observer: &mut impl Observer) {
-        if self.exchange.watching {
+        if self.exchange.over {
             return;
         }
         if self.datagrams {
             return self.datagram(read, at, observer);
+        }
+        if self.protocol.is_none() && begins_tls(read) {
+            self.exchange.over = true;
+            return observer.fault(Fault::Encrypted);
         }
         if self.requests.is_over() {
             // The connection was not closed after all.
@@ -178,7 +183,7 @@ impl Connection {
 
     /// More of what the last read returned, where it was handed over in parts.
     pub fn received_more(&mut self, read: Read<'_>, at: u64, observer: &mut impl Observer) {
-        if self.in_step && !self.exchange.watching {
+        if self.in_step && !self.exchange.over {
             self.parse(read, at, observer);
         }
     }
@@ -192,7 +197,7 @@ impl Connection {
         at: u64,
         observer: &mut impl Observer,
     ) {
-        if !self.in_step || self.exchange.watching {
+        if !self.in_step || self.exchange.over {
             return;
         }
         let binary = self.protocol == Some(Protocol::Binary);
@@ -226,7 +231,7 @@ impl Connection {
 
     /// Reads or sends of this connection are missing here.
     pub fn gap(&mut self, observer: &mut impl Observer) {
-        if self.in_step && !self.exchange.watching {
+        if self.in_step && !self.exchange.over {
             self.desync(Reason::Gap, observer);
         }
     }
@@ -325,6 +330,11 @@ impl Connection {
     }
 }
 
+/// A handshake record: TLS libraries read its header of five bytes first.
+fn begins_tls(read: Read<'_>) -> bool {
+    read.asked == 5 && read.data.starts_with(&[0x16, 0x03])
+}
+
 enum Piece<'a> {
     Bytes(&'a [u8]),
     Hole(u64),
@@ -357,7 +367,7 @@ impl Exchange {
         let command = self.queue.front().map(|request| request.command);
         match (command, outcome) {
             (Some(Command::Auth), outcome) => self.authenticated = outcome == Outcome::Ok,
-            (Some(Command::Watch), Outcome::Ok) => self.watching = true,
+            (Some(Command::Watch), Outcome::Ok) => self.over = true,
             _ => {}
         }
     }

@@ -124,6 +124,8 @@ pub enum Fault {
     Unsynced,
     /// The connection fell out of step here.
     Desynced(Reason),
+    /// The connection begins as TLS does: nothing of it can be seen.
+    Encrypted,
 }
 
 /// Why a connection fell out of step.

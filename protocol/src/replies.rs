@@ -4,7 +4,7 @@
 use crate::{
     binary::{self, Header},
     connection::Exchange,
-    operation::{Command, Observer, Outcome, Reason},
+    operation::{Command, Observer, Outcome, Protocol, Reason},
     pending::Queue,
     reply::{self, Kinds, Reply},
 };
@@ -34,6 +34,8 @@ enum State {
     Value(u64, Then),
     /// Lines, up to one that ends the list; the beginning of the current one.
     Lines(Start),
+    /// Packets of a list, not all of which were copied; the last bytes that were.
+    Packets([u8; binary::HEADER]),
 }
 
 /// The first bytes of a line, as far as they tell its kind.
@@ -78,7 +80,7 @@ impl Replies {
         exchange: &mut Exchange,
         observer: &mut impl Observer,
     ) -> Result<(), Reason> {
-        while !data.is_empty() && !exchange.watching {
+        while !data.is_empty() && !exchange.over {
             match &mut self.state {
                 State::Value(left, _) => {
                     let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(data.len());
@@ -95,6 +97,17 @@ impl Replies {
                     if end.is_some() {
                         self.listed(at, exchange, observer);
                     }
+                }
+                State::Packets(last) => {
+                    self.bytes += data.len() as u64;
+                    push_last(last, data);
+                    // It is sent from one piece of memory, at whose end the list ends.
+                    if Header::read(last).is_some_and(|header| binary::ends_list(&header)) {
+                        self.state = State::Head;
+                        let reply = Reply { kind: Kinds::PACKET, ..Reply::default() };
+                        self.finish(reply, at, exchange, observer);
+                    }
+                    return Ok(());
                 }
                 State::Head if binary => self.packet(&mut data, at, exchange, observer)?,
                 State::Head => self.line(&mut data, at, exchange, observer)?,
@@ -121,7 +134,17 @@ impl Replies {
                 self.bytes += length;
                 Ok(())
             }
-            _ if exchange.watching => Ok(()),
+            State::Packets(_) => {
+                self.bytes += length;
+                Ok(())
+            }
+            State::Head | State::Value(_, Then::More) if in_packets(exchange) => {
+                self.bytes += length + self.carry.len() as u64;
+                self.carry.clear();
+                self.state = State::Packets([0; binary::HEADER]);
+                Ok(())
+            }
+            _ if exchange.over => Ok(()),
             _ => Err(Reason::Hole),
         }
     }
@@ -388,6 +411,21 @@ impl Replies {
             self.finish(reply, at, exchange, observer);
         }
     }
+}
+
+/// The first open request is one for statistics, of the binary protocol.
+fn in_packets(exchange: &Exchange) -> bool {
+    let front = exchange.queue.front();
+    front.is_some_and(|front| front.lists && front.protocol == Protocol::Binary)
+        && exchange.held.is_empty()
+}
+
+/// Keeps the last bytes of all that were pushed.
+fn push_last(last: &mut [u8; binary::HEADER], data: &[u8]) {
+    let taken = data.len().min(last.len());
+    last.rotate_left(taken);
+    let kept = last.len() - taken;
+    last[kept..].copy_from_slice(&data[data.len() - taken..]);
 }
 
 impl Start {

@@ -98,6 +98,9 @@ pub struct Source {
     /// Requests that were seen to begin and end without showing an operation:
     /// each was one of those that cannot be seen.
     pub requests_without_operation: u64,
+    /// Connections that were seen to begin under TLS, whose requests were not.
+    #[serde(default)]
+    pub connections_encrypted: u64,
 }
 
 /// A probe that was attached to.

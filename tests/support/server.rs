@@ -152,11 +152,8 @@ impl Server {
     pub fn start_unix(release: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("socket");
-        let process = Self::command(&program(release), arguments)
-            .arg("-s")
-            .arg(&socket)
-            .spawn()
-            .unwrap();
+        let process =
+            Self::command(&program(release), arguments).arg("-s").arg(&socket).spawn().unwrap();
         let address = SocketAddr::from(([0; 4], 0));
         let socket = Some(socket);
         Self::accepting(Self { process, address, socket, _folder: folder })

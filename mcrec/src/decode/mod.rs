@@ -59,6 +59,8 @@ pub(crate) struct Tally {
     pub(crate) unsynced: u64,
     /// Times that a connection fell out of step for what it carried.
     pub(crate) decode_errors: u64,
+    /// Connections under TLS.
+    pub(crate) encrypted: u64,
 }
 
 /// The decoder of a source's records.

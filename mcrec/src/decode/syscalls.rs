@@ -396,6 +396,7 @@ impl<F: FnMut(&Operation<'_>)> Observer for Emit<'_, F> {
             // What is missing was counted where it was lost.
             Fault::Desynced(Reason::Gap) => {}
             Fault::Desynced(_) => self.tally.decode_errors += 1,
+            Fault::Encrypted => self.tally.encrypted += 1,
         }
     }
 }

@@ -1,0 +1,539 @@
+//! What mcrec records of any memcached, by what it reads and sends, equals what
+//! its clients did.
+
+mod support;
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+};
+
+use mcrec_schema::footer::Losses;
+use rustix::process::Signal;
+use support::{
+    capture::{self, Row},
+    commands::Keys,
+    random::Random,
+    recorder::Recorder,
+    server::{Address, Server, WITHOUT_PROBES, program},
+    until,
+    wire::{Answer, Done, Expected, Log, Wire},
+};
+
+const SOURCE: [&str; 2] = ["--source", "syscalls"];
+
+/// The rows of each connection, in order.
+fn by_connection(rows: &[Row]) -> HashMap<i64, Vec<&Row>> {
+    let mut connections: HashMap<i64, Vec<&Row>> = HashMap::new();
+    for row in rows {
+        connections.entry(row.conn_id).or_default().push(row);
+    }
+    connections
+}
+
+fn is_event(row: &Row) -> bool {
+    matches!(row.op.as_str(), "connect" | "disconnect")
+}
+
+/// What a client knows of an operation, as far as a capture says it too.
+#[derive(Debug, PartialEq)]
+struct Shown<'a> {
+    op: &'a str,
+    protocol: &'a str,
+    key: String,
+    key_len: i64,
+    status: &'a str,
+    value_size: Option<i64>,
+    ttl: Option<i64>,
+    quiet: bool,
+    has_latency: bool,
+}
+
+fn of_row(row: &Row) -> Shown<'_> {
+    Shown {
+        op: &row.op,
+        protocol: row.protocol.as_deref().unwrap_or_default(),
+        key: row.key.escape_ascii().to_string(),
+        key_len: row.key_len,
+        status: &row.status,
+        value_size: row.value_size,
+        ttl: row.ttl,
+        quiet: row.quiet,
+        has_latency: row.latency.is_some(),
+    }
+}
+
+fn of_done(done: &Done) -> Shown<'_> {
+    Shown {
+        op: done.op,
+        protocol: done.protocol,
+        key: done.key.escape_ascii().to_string(),
+        key_len: i64::try_from(done.key_len).unwrap(),
+        status: done.status,
+        value_size: done.value_size.map(|size| i64::try_from(size).unwrap()),
+        ttl: done.ttl,
+        quiet: done.quiet,
+        has_latency: done.answered,
+    }
+}
+
+/// The rows of a connection equal its log, from the operation `first` on.
+fn assert_connection(rows: &[&Row], log: &Log, first: usize) {
+    let done = &log.done[first..];
+    for (at, (row, done)) in rows.iter().zip(done).enumerate() {
+        assert_eq!(of_row(row), of_done(done), "operation {at} of {}", log.client);
+        assert_eq!(row.client.as_deref(), Some(log.client.as_str()));
+        assert_eq!(row.thread_id, rows[0].thread_id);
+        if let Some(latency) = row.latency {
+            assert!(latency > 0, "{row:?}");
+            let bound = log.bound(done.batch).map_or(u128::MAX, |bound| bound.as_nanos());
+            assert!(u128::from(latency.unsigned_abs()) <= bound, "{row:?} took {bound} ns");
+        }
+    }
+    assert_eq!(rows.len(), done.len(), "operations of a connection");
+    assert!(rows.is_sorted_by_key(|row| row.ts), "time goes forward");
+    // Keys of one request stand together, and nothing else is with them.
+    let ends = |same: bool, row: &Row| same == (row.key_index > 0);
+    for (pair, done) in rows.windows(2).zip(done.windows(2)) {
+        let same = done[0].request == done[1].request;
+        assert_eq!(same, pair[0].request_id == pair[1].request_id);
+        assert!(ends(same, pair[1]), "{:?}", pair[1]);
+    }
+}
+
+/// All rows and the footer are as `logs` say: nothing missing, nothing invented.
+/// Each connection's first operation is on a key of its own.
+fn assert_recorded(path: &Path, logs: &[Log]) {
+    let rows = capture::all_rows(path);
+    let connections = by_connection(&rows);
+    assert_eq!(connections.len(), logs.len(), "connections");
+    let mut firsts = HashMap::new();
+    for rows in connections.values() {
+        assert_eq!((rows[0].op.as_str(), rows[0].status.as_str()), ("connect", "ok"));
+        firsts.insert(rows[1].key.as_slice(), rows);
+    }
+    for log in logs {
+        let mut rows = firsts[log.done[0].key.as_slice()].as_slice();
+        for event in rows.iter().filter(|row| is_event(row)) {
+            assert_eq!(event.client.as_deref(), Some(log.client.as_str()));
+            assert!(event.key_len == 0 && event.latency.is_none());
+        }
+        if log.closed {
+            assert_eq!(rows.last().unwrap().op, "disconnect");
+            rows = &rows[..rows.len() - 1];
+        }
+        assert_connection(&rows[1..], log, 0);
+        let size = |bytes: Option<i64>| usize::try_from(bytes.unwrap()).unwrap();
+        let requests = rows[1..].chunk_by(|one, other| one.request_id == other.request_id);
+        for (request, bytes) in requests.zip(&log.bytes) {
+            let sent: usize = request.iter().map(|row| size(row.request_bytes)).sum();
+            let received: usize = request.iter().map(|row| size(row.response_bytes)).sum();
+            assert_eq!((sent, received), *bytes, "{:?}", request[0]);
+        }
+    }
+    let loss = capture::footer(path).unwrap().loss;
+    assert_eq!(loss.losses, Losses::default());
+    assert_eq!((loss.seen, loss.written), (rows.len() as u64, rows.len() as u64));
+}
+
+/// Every release, by TCP and by a Unix socket.
+fn servers(arguments: &'static [&str]) -> impl Iterator<Item = Server> {
+    WITHOUT_PROBES.iter().flat_map(|release| [false, true].map(|unix| (release, unix))).map(
+        |(release, unix)| {
+            eprintln!("memcached {release}{}", if unix { ", Unix socket" } else { "" });
+            if unix {
+                Server::start_unix(release, arguments)
+            } else {
+                Server::start(release, arguments)
+            }
+        },
+    )
+}
+
+/// Sends pipelines of the connection's protocol.
+fn work(wire: &mut Wire, binary: bool, random: &mut Random, keys: &Keys, batches: usize) {
+    for _ in 0..batches {
+        if binary {
+            wire.binary_batch(random, keys, 30);
+        } else {
+            wire.text_batch(random, keys, 30);
+        }
+    }
+}
+
+/// A client that opens one connection after the other.
+fn client(address: &Address, number: u64, keys: &Keys) -> Vec<Log> {
+    let mut random = Random(number);
+    let mut logs = Vec::new();
+    for connection in 0..4 {
+        let binary = random.chance(40);
+        let mut wire = Wire::connect(address);
+        wire.begin(&format!("client-{number}-{connection}"), binary, &mut random);
+        work(&mut wire, binary, &mut random, keys, 12);
+        if random.chance(50) {
+            wire.quit(binary, &mut random);
+            assert!(wire.is_closed_by_server());
+        }
+        logs.push(wire.close());
+    }
+    logs
+}
+
+#[test]
+fn pipelines_of_every_protocol_equal_the_clients_log() {
+    for server in servers(&["-t", "3"]) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("capture.parquet");
+        let mut recorder = Recorder::start(server.pid(), &path, &SOURCE);
+        let (address, keys) = (server.endpoint(), Keys::new(&mut Random(5)));
+        let logs: Vec<Log> = thread::scope(|scope| {
+            let (address, keys) = (&address, &keys);
+            let clients: Vec<_> =
+                (0..8).map(|number| scope.spawn(move || client(address, number, keys))).collect();
+            clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+        });
+        server.settle(0);
+        let (status, said) = recorder.interrupt();
+        assert!(status.success(), "{said}");
+        assert_recorded(&path, &logs);
+        let count: usize = logs.iter().map(|log| log.done.len()).sum();
+        assert!(count > 8000, "the log is not of nothing: {count}");
+    }
+}
+
+#[test]
+fn two_hundred_connections_at_once() {
+    for server in servers(&["-t", "4"]) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("capture.parquet");
+        let mut recorder = Recorder::start(server.pid(), &path, &SOURCE);
+        let (address, keys) = (server.endpoint(), Keys::new(&mut Random(6)));
+        let wires: Vec<Wire> = thread::scope(|scope| {
+            let (address, keys) = (&address, &keys);
+            let client = move |number: u64| {
+                let mut random = Random(number);
+                let mut wires: Vec<Wire> = (0..50)
+                    .map(|at| {
+                        let mut wire = Wire::connect(address);
+                        wire.begin(&format!("one-of-{number}-{at}"), at % 3 == 0, &mut random);
+                        wire
+                    })
+                    .collect();
+                for _ in 0..3 {
+                    for (at, wire) in wires.iter_mut().enumerate() {
+                        if at % 3 == 0 {
+                            wire.binary_batch(&mut random, keys, 4);
+                        } else {
+                            wire.text_batch(&mut random, keys, 4);
+                        }
+                    }
+                }
+                wires
+            };
+            let clients: Vec<_> =
+                (0..4).map(|number| scope.spawn(move || client(number))).collect();
+            clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+        });
+        // Half of them are still open when the recording ends.
+        let (mut open, mut logs) = (Vec::new(), Vec::new());
+        for (at, wire) in wires.into_iter().enumerate() {
+            if at % 2 == 0 { open.push(wire) } else { logs.push(wire.close()) }
+        }
+        server.settle(open.len());
+        let (status, said) = recorder.interrupt();
+        assert!(status.success(), "{said}");
+        logs.extend(open.into_iter().map(|wire| wire.log));
+        assert_recorded(&path, &logs);
+    }
+}
+
+#[test]
+fn requests_that_come_byte_by_byte() {
+    for server in servers(&[]) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("capture.parquet");
+        let mut recorder = Recorder::start(server.pid(), &path, &SOURCE);
+        let mut text = Wire::connect(&server.endpoint());
+        text.store("set", b"text", 0, b"", None, false);
+        text.run_by_byte();
+        for round in 0..5 {
+            text.store("set", b"key", 100, b"\r\nEND\r\n", None, round % 2 == 0);
+            text.get("get", None, &[b"text", b"absent", b"key"]);
+            text.get("gat", Some(20), &[b"key"]);
+            text.on_key("delete", b"key", None, false);
+            text.on_key("incr", b"text", Some(1), false);
+            text.mn();
+            text.run_by_byte();
+        }
+        let mut binary = Wire::connect(&server.endpoint());
+        binary.packet("set", 0x01, &[0; 8], b"binary", b"", 0, None);
+        binary.run_by_byte();
+        for _ in 0..5 {
+            binary.packet("set", 0x11, &[0; 8], b"key", b"\x80\x81", 0, Some("stored"));
+            binary.packet("get", 0x0d, &[], b"key", b"", 0, Some("miss"));
+            binary.packet("get", 0x09, &[], b"absent", b"", 0, Some("miss"));
+            binary.packet("append", 0x0e, &[], b"key", b"more", 0, None);
+            binary.packet("delete", 0x14, &[], b"key", b"", 0, Some("deleted"));
+            binary.packet("noop", 0x0a, &[], b"", b"", 0, None);
+            binary.run_by_byte();
+        }
+        let logs = [text.close(), binary.close()];
+        server.settle(0);
+        let (status, said) = recorder.interrupt();
+        assert!(status.success(), "{said}");
+        assert_recorded(&path, &logs);
+    }
+}
+
+#[test]
+fn connections_that_were_open_before() {
+    for server in servers(&["-t", "2"]) {
+        let (address, keys) = (server.endpoint(), Keys::new(&mut Random(7)));
+        let mut random = Random(8);
+        let mut idle: Vec<Wire> = (0..6)
+            .map(|number| {
+                let mut wire = Wire::connect(&address);
+                wire.begin(&format!("before-{number}"), number % 2 == 0, &mut random);
+                wire
+            })
+            .collect();
+        let skipped = idle[0].log.done.len();
+        let mut half = Wire::connect(&address);
+        half.begin("half-before", false, &mut random);
+        half.store("set", b"half", 0, &[b'x'; 100], None, false);
+        half.send_first(30);
+        let over = AtomicBool::new(false);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("capture.parquet");
+        let (mut recorder, busy) = thread::scope(|scope| {
+            let (address, keys, over) = (&address, &keys, &over);
+            let busy: Vec<_> = (0..3)
+                .map(|number| {
+                    scope.spawn(move || {
+                        let (mut random, binary) = (Random(number), number == 0);
+                        let mut wire = Wire::connect(address);
+                        while !over.load(Relaxed) {
+                            work(&mut wire, binary, &mut random, keys, 1);
+                        }
+                        wire.begin(&format!("busy-{number}"), binary, &mut random);
+                        wire
+                    })
+                })
+                .collect();
+            let recorder = Recorder::start(server.pid(), &path, &SOURCE);
+            for (number, wire) in idle.iter_mut().enumerate() {
+                let binary = number % 2 == 0;
+                wire.begin(&format!("idle-{number}"), binary, &mut random);
+                work(wire, binary, &mut random, keys, 5);
+            }
+            half.run(&mut random);
+            half.begin("half-after", false, &mut random);
+            work(&mut half, false, &mut random, keys, 5);
+            over.store(true, Relaxed);
+            let busy: Vec<Wire> = busy.into_iter().map(|busy| busy.join().unwrap()).collect();
+            (recorder, busy)
+        });
+        server.settle(idle.len() + busy.len() + 1);
+        let (_, said) = recorder.interrupt();
+        let losses = capture::footer(&path).unwrap().loss.losses;
+        assert_eq!(losses.total(), losses.connection_unsynced, "{said}");
+
+        let rows = capture::all_rows(&path);
+        assert!(!rows.iter().any(is_event), "none of them began or ended");
+        let connections = by_connection(&rows);
+        assert!(connections.len() == idle.len() + busy.len() + 1);
+        let of = |name: String| {
+            let own = |rows: &&Vec<&Row>| rows.iter().any(|row| row.key == name.as_bytes());
+            connections.values().find(own).unwrap_or_else(|| panic!("no {name}")).as_slice()
+        };
+        for (number, wire) in idle.iter().enumerate() {
+            assert_connection(of(format!("idle-{number}")), &wire.log, skipped);
+        }
+        // The rest of what was half sent is not taken for anything.
+        assert_connection(of("half-after".to_owned()), &half.log, 2);
+        // Those that were busy are recorded from some request on, without a gap.
+        for (number, wire) in busy.iter().enumerate() {
+            let rows = of(format!("busy-{number}"));
+            assert_connection(rows, &wire.log, wire.log.done.len() - rows.len());
+        }
+    }
+}
+
+/// The state of a process, as in /proc/PID/stat.
+fn state(pid: u32) -> char {
+    procfs::process::Process::new(pid.cast_signed()).unwrap().stat().unwrap().state
+}
+
+#[test]
+fn what_a_full_ring_loses_is_counted_and_nothing_is_made_up() {
+    for server in servers(&[]) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("capture.parquet");
+        let arguments = ["--buffer-size", "64KiB", "--commit-every", "1s"];
+        let arguments = [&SOURCE[..], &arguments].concat();
+        let mut recorder = Recorder::start(server.pid(), &path, &arguments);
+        let pid = recorder.process.id();
+        let (keys, mut random) = (Keys::new(&mut Random(9)), Random(10));
+        let mut wires: Vec<Wire> = (0..4)
+            .map(|number| {
+                let mut wire = Wire::connect(&server.endpoint());
+                wire.begin(&format!("wire-{number}"), number == 0, &mut random);
+                wire
+            })
+            .collect();
+        let mut round = |batches| {
+            for (number, wire) in wires.iter_mut().enumerate() {
+                work(wire, number == 0, &mut random, &keys, batches);
+            }
+        };
+        until("the first operations", || (capture::rows_if_any(&path).len() >= 4).then_some(()));
+        recorder.signal(Signal::STOP);
+        until("mcrec to stop", || (state(pid) == 'T').then_some(()));
+        round(30);
+        recorder.signal(Signal::CONT);
+        until("mcrec to see the loss", || {
+            (capture::footer(&path)?.loss.losses.ring_full > 0).then_some(())
+        });
+        round(10);
+        server.settle(wires.len());
+        let (status, said) = recorder.interrupt();
+        assert_eq!(status.code(), Some(1), "{said}");
+        assert!(said.contains("ring full"), "{said}");
+        let rows = capture::all_rows(&path);
+        let loss = capture::footer(&path).unwrap().loss;
+        assert!(loss.losses.ring_full > 0);
+        assert_eq!(loss.seen, loss.written + loss.losses.total(), "{loss:?}");
+        assert_eq!(loss.written, rows.len() as u64);
+
+        let connections = by_connection(&rows);
+        assert_eq!(connections.len(), wires.len());
+        for wire in &wires {
+            let own = |rows: &&Vec<&Row>| rows[1].key == wire.log.done[0].key;
+            let rows = connections.values().find(own).unwrap();
+            let mut log = wire.log.done.iter();
+            let mut skipped = 0;
+            for row in &rows[1..] {
+                let found = log.position(|done| is_of(row, done));
+                skipped += found.unwrap_or_else(|| panic!("not sent, or not then: {row:?}"));
+            }
+            assert!(skipped > 0);
+        }
+    }
+}
+
+/// Whether `row` is of `done`: what it says of it is so, or it says nothing.
+fn is_of(row: &Row, done: &Done) -> bool {
+    let (row, done) = (of_row(row), of_done(done));
+    (row.op, row.protocol, &row.key, row.ttl, row.quiet)
+        == (done.op, done.protocol, &done.key, done.ttl, done.quiet)
+        && (row.status == "unknown" || row.status == done.status)
+        && (row.value_size.is_none() || row.value_size == done.value_size)
+        && (done.has_latency || !row.has_latency)
+}
+
+/// No trace of `secret` in what the recorder wrote or said.
+fn assert_kept_out(path: &Path, said: &str, secret: &str) {
+    let rows = capture::all_rows(path);
+    let all = format!("{rows:?}{:?}{said}", capture::footer(path));
+    assert!(!all.contains(secret), "{all}");
+    assert!(!rows.iter().any(|row| row.key.windows(6).any(|part| part == &secret.as_bytes()[..6])));
+    let file = fs::read(path).unwrap();
+    assert!(!file.windows(secret.len()).any(|part| part == secret.as_bytes()));
+}
+
+#[test]
+fn credentials_of_the_text_protocol_are_not_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users");
+    fs::write(&users, "user:swordfish\n").unwrap();
+    for release in WITHOUT_PROBES {
+        let server = Server::start(release, &["-Y", users.to_str().unwrap()]);
+        let path = folder.path().join(format!("{release}.parquet"));
+        let mut recorder = Recorder::start(server.pid(), &path, &SOURCE);
+        let mut random = Random(12);
+        let auth = |wire: &mut Wire, credentials: &str| {
+            let bytes = format!("set any 0 0 {}\r\n{credentials}\r\n", credentials.len());
+            let keys = vec![Vec::new()];
+            let (op, protocol, answer) = ("auth", "text", Answer::Line);
+            let (size, ttl, quiet) = (None, None, false);
+            wire.push(bytes.as_bytes(), Expected { op, protocol, keys, size, ttl, quiet, answer });
+        };
+        let mut logs = Vec::new();
+        for by_byte in [false, true] {
+            let mut wire = Wire::connect(&server.endpoint());
+            for credentials in ["user swordfishes", "user swordfish"] {
+                auth(&mut wire, credentials);
+                if by_byte { wire.run_by_byte() } else { wire.run(&mut random) }
+            }
+            wire.store("set", b"after", 0, b"value", None, false);
+            wire.get("get", None, &[b"after"]);
+            wire.run(&mut random);
+            logs.push(wire.close());
+        }
+        server.settle(0);
+        let (status, said) = recorder.interrupt();
+        assert!(status.success(), "{said}");
+        assert_kept_out(&path, &said, "swordfish");
+        let rows = capture::all_rows(&path);
+        for (rows, log) in in_order_of_connecting(&rows).iter().zip(&logs) {
+            assert_eq!(log.done[0].status, "client_error");
+            // The reply to credentials says STORED, but nothing was.
+            let mut expected: Vec<Shown<'_>> = log.done.iter().map(of_done).collect();
+            assert_eq!(expected[1].status, "stored");
+            expected[1].status = "ok";
+            let recorded: Vec<Shown<'_>> = rows.iter().map(|row| of_row(row)).collect();
+            assert_eq!(recorded, expected);
+        }
+    }
+}
+
+/// The operations of each connection, which came one after the other.
+fn in_order_of_connecting(rows: &[Row]) -> Vec<Vec<&Row>> {
+    let mut connections: Vec<_> = by_connection(rows).into_iter().collect();
+    connections.sort_by_key(|(id, _)| *id);
+    for (_, rows) in &mut connections {
+        rows.retain(|row| !is_event(row));
+    }
+    connections.into_iter().map(|(_, rows)| rows).collect()
+}
+
+#[test]
+fn credentials_of_the_binary_protocol_are_not_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users");
+    let host = Command::new("hostname").output().unwrap().stdout;
+    let host = String::from_utf8(host).unwrap();
+    // SASL takes the name to be one of this host's.
+    fs::write(&users, format!("user@{}:swordfish\n", host.trim())).unwrap();
+    fs::write(folder.path().join("memcached.conf"), "mech_list: plain\n").unwrap();
+    let variables = [("SASL_CONF_PATH", folder.path()), ("MEMCACHED_SASL_PWDB", &users)];
+    let server = Server::start_with(&program("full-1.6.38"), &["-S"], &variables);
+    let path = folder.path().join("capture.parquet");
+    let mut recorder = Recorder::start(server.pid(), &path, &SOURCE);
+    let mut random = Random(13);
+    let mut wire = Wire::connect(&server.endpoint());
+    wire.packet("auth", 0x20, &[], b"", b"", 0, None);
+    wire.packet("auth", 0x21, &[], b"PLAIN", b"\0user\0swordfishes", 0, None);
+    wire.run(&mut random);
+    wire.packet("auth", 0x21, &[], b"PLAIN", b"\0user\0swordfish", 0, None);
+    wire.packet("auth", 0x22, &[], b"PLAIN", b"swordfish", 0, None);
+    wire.run_by_byte();
+    wire.packet("auth", 0x21, &[], b"PLAIN", b"\0user\0swordfish", 0, None);
+    wire.packet("set", 0x01, &[0; 8], b"after", b"value", 0, None);
+    wire.run(&mut random);
+    assert_eq!(wire.log.done[2].status, "ok", "it was the right password");
+    assert_eq!(wire.log.done[1].status, "client_error", "and that the wrong one");
+    let log = wire.close();
+    server.settle(0);
+    let (status, said) = recorder.interrupt();
+    assert!(status.success(), "{said}");
+    assert_kept_out(&path, &said, "swordfish");
+    let rows = capture::all_rows(&path);
+    let rows = &in_order_of_connecting(&rows)[0];
+    assert_connection(rows, &log, 0);
+    assert!(rows[..5].iter().all(|row| row.op == "auth" && row.key.is_empty()));
+}
