@@ -11,6 +11,8 @@ use crate::{
 pub(crate) const HEADER: usize = 24;
 pub(crate) const REQUEST: u8 = 0x80;
 const REPLY: u8 = 0x81;
+/// The highest that any release knows.
+const OPCODE_MAX: u8 = 0x48;
 pub(crate) const STAT: u8 = 0x10;
 
 /// The parts of a header that requests and replies have in common.
@@ -60,12 +62,17 @@ impl Header {
     /// Whether this can be the beginning of a request, to get into step.
     pub(crate) fn begins(&self) -> bool {
         self.magic == REQUEST
-            && self.opcode <= 0x48
+            && self.opcode <= OPCODE_MAX
             && self.data_type == 0
             && self.key <= KEY_MAX
             && self.extras <= 20
             && (self.key + self.extras) as u64 <= self.body
     }
+}
+
+/// Whether `data`, shorter than a header, can be the beginning of a request.
+pub(crate) fn may_begin(data: &[u8]) -> bool {
+    data.first() == Some(&REQUEST) && data.get(1).is_none_or(|&opcode| opcode <= OPCODE_MAX)
 }
 
 /// An opcode, without regard to quietness.

@@ -39,6 +39,8 @@ impl Kinds {
     pub(crate) const LINE: Self = Self(1 << 22);
     /// A packet of the binary protocol.
     pub(crate) const PACKET: Self = Self(1 << 23);
+    /// A line of statistics, which answers nothing else.
+    pub(crate) const STAT: Self = Self(1 << 24);
 
     pub(crate) const ERRORS: Self =
         Self(Self::ERROR.0 | Self::CLIENT_ERROR.0 | Self::SERVER_ERROR.0);
@@ -109,6 +111,7 @@ pub(crate) fn line(line: &[u8]) -> Reply {
         b"ERROR" => Kinds::ERROR,
         b"CLIENT_ERROR" => Kinds::CLIENT_ERROR,
         b"SERVER_ERROR" => Kinds::SERVER_ERROR,
+        b"STAT" => Kinds::STAT,
         digits if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => Kinds::NUMBER,
         _ => Kinds::LINE,
     };
@@ -176,7 +179,7 @@ impl Reply {
     pub(crate) fn is_part(&self) -> bool {
         match self.kind {
             Kinds::PACKET => self.opcode == crate::binary::STAT,
-            kind => kind == Kinds::VALUE || kind == Kinds::LINE,
+            kind => matches!(kind, Kinds::VALUE | Kinds::LINE | Kinds::STAT),
         }
     }
 

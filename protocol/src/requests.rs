@@ -65,10 +65,15 @@ impl Requests {
 
     /// A request may begin with `data`.
     pub(crate) fn can_begin(&self, data: &[u8], protocol: Option<Protocol>) -> bool {
-        match Header::read(data) {
-            Some(header) if header.begins() => protocol.is_none_or(|p| p == Protocol::Binary),
-            _ => protocol != Some(Protocol::Binary) && text::begins(data),
-        }
+        let packet = match Header::read(data) {
+            Some(header) => header.begins(),
+            None => binary::may_begin(data),
+        };
+        let (binary, text) = match protocol {
+            Some(protocol) => (protocol == Protocol::Binary, protocol != Protocol::Binary),
+            None => (true, true),
+        };
+        (binary && packet) || (text && text::begins(data))
     }
 
     /// A line without an end is answered with an error, and then closed.

@@ -52,10 +52,13 @@ const VERBS: [&[u8]; 27] = [
     b"lru_crawler",
 ];
 
-/// Whether `data` begins with a request line of a known verb.
+/// Whether `data` begins with a request line of a known verb, or is the beginning
+/// of one.
 pub(crate) fn begins(data: &[u8]) -> bool {
-    let end = data.iter().position(|byte| matches!(byte, b' ' | b'\r' | b'\n'));
-    end.is_some_and(|end| VERBS.contains(&&data[..end]))
+    match data.iter().position(|byte| matches!(byte, b' ' | b'\r' | b'\n')) {
+        Some(end) => VERBS.contains(&&data[..end]),
+        None => !data.is_empty() && VERBS.iter().any(|verb| verb.starts_with(data)),
+    }
 }
 
 /// Reads the request `line` (without its end), of `wire` bytes with it.
@@ -197,7 +200,7 @@ fn without_key(verb: &[u8], line: &[u8], wire: u64, queue: &mut Queue) -> Next {
     let (command, kinds) = match verb {
         b"flush_all" => (Command::FlushAll, Kinds::OK),
         b"version" => (Command::Version, Kinds::VERSION),
-        b"stats" => (Command::Stats, Kinds::LINE.or(Kinds::END).or(Kinds::OK)),
+        b"stats" => (Command::Stats, Kinds::STAT.or(Kinds::LINE).or(Kinds::END).or(Kinds::OK)),
         b"watch" => (Command::Watch, Kinds::OK),
         b"quit" => (Command::Quit, Kinds::ERRORS),
         // What memcached does not know may be answered by a release that does.
@@ -234,12 +237,20 @@ fn without_key(verb: &[u8], line: &[u8], wire: u64, queue: &mut Queue) -> Next {
     next
 }
 
+/// Credentials longer than this are refused unread (`MAX_AUTH_REQ_LEN`); until
+/// 1.6.39 they were read.
+const CREDENTIALS_MAX: u32 = 16384;
+
 /// With `-Y`, the first request must be `set <any> <any> <any> <bytes>` with
 /// credentials for a value. Of it nothing is kept but that it was there.
 pub(crate) fn authentication(line: &[u8], wire: u64, dialect: Dialect, queue: &mut Queue) -> Next {
     let mut words = tokens(line);
     let is_set = words.next() == Some(b"set");
-    let length = words.nth(3).and_then(number::<u32>).map(|length| u64::from(length) + 2);
+    let length = words
+        .nth(3)
+        .and_then(number::<u32>)
+        .filter(|&length| dialect.before_1_6_40 || length <= CREDENTIALS_MAX)
+        .map(|length| u64::from(length) + 2);
     match length {
         Some(length) if is_set => {
             let mut request = text(Command::Auth, Kinds::STORED);
