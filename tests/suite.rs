@@ -270,7 +270,9 @@ fn counters(row: &Row) -> Vec<(&'static str, bool)> {
         ("delete", "deleted") => vec![("deletes", !meta), ("delete_hits", !meta)],
         ("delete", "exists") if meta => vec![("deletes", true), ("delete_misses", true)],
         ("delete", status @ ("no_reply" | "unknown")) => {
-            let told = status == "no_reply";
+            // A number that is not 0 before `noreply` is refused, in silence too.
+            let plain = "delete  noreply\r\n".len() as i64 + row.key_len;
+            let told = status == "no_reply" && row.request_bytes == Some(plain);
             vec![("deletes", told), ("delete_hits", false), ("delete_misses", false)]
         }
         ("incr", "ok") => vec![("incr_hits", !may_make)],

@@ -172,7 +172,7 @@ fn client(address: &Address, number: u64, keys: &Keys) -> Vec<Log> {
     for connection in 0..4 {
         let binary = random.chance(40);
         let mut wire = Wire::connect(address);
-        wire.begin(&format!("client-{number}-{connection}"), binary, &mut random);
+        wire.begin(&format!("client-{number}-{connection}"), binary);
         work(&mut wire, binary, &mut random, keys, 12);
         if random.chance(50) {
             wire.quit(binary, &mut random);
@@ -219,7 +219,7 @@ fn two_hundred_connections_at_once() {
                 let mut wires: Vec<Wire> = (0..50)
                     .map(|at| {
                         let mut wire = Wire::connect(address);
-                        wire.begin(&format!("one-of-{number}-{at}"), at % 3 == 0, &mut random);
+                        wire.begin(&format!("one-of-{number}-{at}"), at % 3 == 0);
                         wire
                     })
                     .collect();
@@ -297,13 +297,13 @@ fn connections_that_were_open_before() {
         let mut idle: Vec<Wire> = (0..6)
             .map(|number| {
                 let mut wire = Wire::connect(&address);
-                wire.begin(&format!("before-{number}"), number % 2 == 0, &mut random);
+                wire.begin(&format!("before-{number}"), number % 2 == 0);
                 wire
             })
             .collect();
         let skipped = idle[0].log.done.len();
         let mut half = Wire::connect(&address);
-        half.begin("half-before", false, &mut random);
+        half.begin("half-before", false);
         half.store("set", b"half", 0, &[b'x'; 100], None, false);
         half.send_first(30);
         let over = AtomicBool::new(false);
@@ -319,7 +319,7 @@ fn connections_that_were_open_before() {
                         while !over.load(Relaxed) {
                             work(&mut wire, binary, &mut random, keys, 1);
                         }
-                        wire.begin(&format!("busy-{number}"), binary, &mut random);
+                        wire.begin(&format!("busy-{number}"), binary);
                         wire
                     })
                 })
@@ -327,11 +327,11 @@ fn connections_that_were_open_before() {
             let recorder = Recorder::start(server.pid(), &path, &SOURCE);
             for (number, wire) in idle.iter_mut().enumerate() {
                 let binary = number % 2 == 0;
-                wire.begin(&format!("idle-{number}"), binary, &mut random);
+                wire.begin(&format!("idle-{number}"), binary);
                 work(wire, binary, &mut random, keys, 5);
             }
             half.run(&mut random);
-            half.begin("half-after", false, &mut random);
+            half.begin("half-after", false);
             work(&mut half, false, &mut random, keys, 5);
             over.store(true, Relaxed);
             let busy: Vec<Wire> = busy.into_iter().map(|busy| busy.join().unwrap()).collect();
@@ -381,7 +381,7 @@ fn what_a_full_ring_loses_is_counted_and_nothing_is_made_up() {
         let mut wires: Vec<Wire> = (0..4)
             .map(|number| {
                 let mut wire = Wire::connect(&server.endpoint());
-                wire.begin(&format!("wire-{number}"), number == 0, &mut random);
+                wire.begin(&format!("wire-{number}"), number == 0);
                 wire
             })
             .collect();

@@ -121,6 +121,24 @@ pub struct Connection {
     requests: Requests,
     replies: Replies,
     exchange: Exchange,
+    last_read: LastRead,
+}
+
+/// The read before. Into the buffer of a long line the server reads again and
+/// again, doubling it, before it looks at what it has.
+#[derive(Clone, Copy, Debug, Default)]
+struct LastRead {
+    /// Size of the buffer, if it is one for a long line.
+    buffer: u64,
+    asked: u64,
+    got: u64,
+}
+
+impl LastRead {
+    /// A read that asks for so many bytes goes on where this one filled the buffer.
+    fn goes_on(&self, asked: u64) -> bool {
+        self.buffer > BUFFER && self.got == self.asked && asked == self.buffer
+    }
 }
 
 /// What a command read asks for when nothing is left over from the one before
@@ -143,6 +161,7 @@ impl Connection {
             requests: Requests::default(),
             replies: Replies::default(),
             exchange,
+            last_read: LastRead::default(),
         }
     }
 
@@ -165,11 +184,18 @@ impl Connection {
             self.replies = Replies::default();
             self.in_step = false;
         }
+        let goes_on = self.last_read.goes_on(read.asked);
         let reads_command = !self.requests.in_value() && !self.requests.in_credentials();
-        if self.in_step && reads_command && !self.at_boundary(read, observer) {
+        let buffer = match (goes_on, reads_command) {
+            (true, _) => read.asked.saturating_mul(2),
+            (false, true) => read.asked.saturating_add(self.requests.carried() as u64),
+            (false, false) => 0,
+        };
+        self.last_read = LastRead { buffer, asked: read.asked, got: read.length };
+        if self.in_step && !goes_on && reads_command && !self.at_boundary(read, observer) {
             self.desync(Reason::Asked, observer);
         }
-        if self.in_step && self.requests.value_ends_before(read.asked) {
+        if self.in_step && !goes_on && self.requests.value_ends_before(read.asked) {
             self.desync(Reason::Asked, observer);
         }
         if !self.in_step && !self.get_into_step(read) {
@@ -183,6 +209,7 @@ impl Connection {
 
     /// More of what the last read returned, where it was handed over in parts.
     pub fn received_more(&mut self, read: Read<'_>, at: u64, observer: &mut impl Observer) {
+        self.last_read.got = self.last_read.got.saturating_add(read.length);
         if self.in_step && !self.exchange.over {
             self.parse(read, at, observer);
         }

@@ -109,13 +109,13 @@ impl Wire {
     }
 
     /// The first request of a connection: on a key that no other one uses.
-    pub fn begin(&mut self, name: &str, binary: bool, random: &mut Random) {
+    pub fn begin(&mut self, name: &str, binary: bool) {
         if binary {
             self.packet("set", 0x01, &[0; 8], name.as_bytes(), b"", 0, None);
         } else {
             self.store("set", name.as_bytes(), 0, b"", None, false);
         }
-        self.run(random);
+        self.run_whole();
     }
 
     /// A pipeline of up to `most` requests of text and meta.

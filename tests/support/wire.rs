@@ -145,6 +145,11 @@ impl Wire {
         self.run_in(pieces);
     }
 
+    /// Sends the pipeline at once.
+    pub fn run_whole(&mut self) {
+        self.run_in(vec![0..self.bytes.len()]);
+    }
+
     /// Sends the pipeline byte by byte.
     pub fn run_by_byte(&mut self) {
         let pieces = (0..self.bytes.len()).map(|at| at..at + 1).collect();
@@ -276,9 +281,10 @@ impl Wire {
             }
             let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
             if words[0] != b"VALUE" {
-                // Since 1.6.40 an empty line follows. So something else must, too.
+                // Since 1.6.40 an empty line follows, which is no reply to anything.
+                // So something else must, too.
                 if self.peek_line().is_empty() {
-                    self.line();
+                    self.ahead = None;
                 }
                 return self.log_all(expected, status_of_line(&line), true);
             }
