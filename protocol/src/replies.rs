@@ -144,6 +144,15 @@ impl Replies {
                 self.state = State::Packets([0; binary::HEADER]);
                 Ok(())
             }
+            State::Head if in_lines(exchange) => {
+                let mut start = Start::default();
+                start.push(&self.carry);
+                start.broken = true;
+                self.bytes += length + self.carry.len() as u64;
+                self.carry.clear();
+                self.state = State::Lines(start);
+                Ok(())
+            }
             _ if exchange.over => Ok(()),
             _ => Err(Reason::Hole),
         }
@@ -422,6 +431,13 @@ impl Replies {
             self.finish(reply, at, exchange, observer);
         }
     }
+}
+
+/// The first open request is one for a list of lines.
+fn in_lines(exchange: &Exchange) -> bool {
+    let front = exchange.queue.front();
+    front.is_some_and(|front| front.lists && front.protocol == Protocol::Text)
+        && exchange.held.is_empty()
 }
 
 /// The first open request is one for statistics, of the binary protocol.

@@ -147,7 +147,8 @@ impl Wire {
 
     /// Sends the pipeline at once.
     pub fn run_whole(&mut self) {
-        self.run_in(vec![0..self.bytes.len()]);
+        let whole = 0..self.bytes.len();
+        self.run_in(std::iter::once(whole).collect());
     }
 
     /// Sends the pipeline byte by byte.
@@ -281,10 +282,9 @@ impl Wire {
             }
             let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
             if words[0] != b"VALUE" {
-                // Since 1.6.40 an empty line follows, which is no reply to anything.
-                // So something else must, too.
+                // Since 1.6.40 an empty line follows. So something else must, too.
                 if self.peek_line().is_empty() {
-                    self.ahead = None;
+                    self.line();
                 }
                 return self.log_all(expected, status_of_line(&line), true);
             }
