@@ -159,7 +159,6 @@ fn a_second_interrupt_ends_at_once_with_a_valid_capture() {
         let lost = capture::footer(&path).unwrap().loss.losses.total();
         assert_eq!(status.code(), Some(i32::from(lost > 0)), "{said}");
     });
-    let rows = capture::rows(&path);
     let footer = capture::footer(&path).unwrap();
     assert_eq!(footer.loss.written, capture::all_rows(&path).len() as u64);
     assert_eq!(footer.loss.seen, footer.loss.written + footer.loss.losses.total());

@@ -89,11 +89,7 @@ impl Exchange {
     /// Completes every open request, though replies may have been missed: then
     /// silence means nothing, unless there could be no reply.
     pub(crate) fn abandon(&mut self, observer: &mut impl Observer) {
-        while let Some(request) = self.queue.front() {
-            let sure = request.silence.filter(|_| request.accepts == crate::reply::Kinds::NONE);
-            self.queue.finish(sure.unwrap_or(Outcome::Unknown), None, observer);
-        }
-        self.held.clear();
+        self.held.abandon(&mut self.queue, observer);
     }
 
     /// Completes those first requests that surely have no reply.

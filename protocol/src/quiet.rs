@@ -8,7 +8,7 @@
 use crate::{
     operation::{Observer, Outcome},
     pending::{KEPT, Queue, Request},
-    reply::Reply,
+    reply::{Kinds, Reply},
 };
 
 /// Beyond this many pairs of request and reply, what is ambiguous is not sought out.
@@ -129,6 +129,41 @@ impl Held {
     }
 
     /// What became of each, and whether each that must be answered can have been.
+    /// Completes all open requests. Any of them may have a reply that was not seen.
+    pub(crate) fn abandon(&mut self, queue: &mut Queue, observer: &mut impl Observer) {
+        let mut places = self.only_places(queue).into_iter().enumerate().peekable();
+        let mut at = 0;
+        while let Some(request) = queue.front() {
+            let sure = request.silence.filter(|_| request.accepts == Kinds::NONE);
+            let reply = places.next_if(|&(_, place)| place == at).map(|(of, _)| &self.replies[of]);
+            if let Some(reply) = reply {
+                queue.apply(0, reply);
+            }
+            let answered_at = reply.map(|reply| reply.answered_at);
+            queue.finish(sure.unwrap_or(Outcome::Unknown), answered_at, observer);
+            at += 1;
+        }
+        self.clear();
+    }
+
+    /// The request that each reply is of, where there is only one way to have all of
+    /// them; else none.
+    fn only_places(&self, queue: &Queue) -> Vec<usize> {
+        let (n, k) = (queue.open().len(), self.replies.len());
+        let accepts =
+            |j: usize, i: usize| queue.accepts(&queue.open()[i], &self.replies[j], &self.bytes);
+        // The end of the last one may be among what is missing.
+        if self.replies.last().is_none_or(|last| last.answered_at == 0) {
+            return Vec::new();
+        }
+        let first = in_order(0..k, 0..n, accepts);
+        let last = in_order((0..k).rev(), (0..n).rev(), accepts).map(|mut places| {
+            places.reverse();
+            places
+        });
+        first.filter(|first| last.as_ref() == Some(first)).unwrap_or_default()
+    }
+
     fn fates(&self, requests: &[Request], queue: &Queue) -> (Vec<Fate>, bool) {
         let accepts =
             |i: usize, j: usize| queue.accepts(&requests[i], &self.replies[j], &self.bytes);

@@ -366,3 +366,17 @@ fn the_end_of_a_connection_gives_out_what_is_open() {
     hand.read(16384, GET).send("VALUE a 0 1\r\nx\r\nEND\r\n");
     hand.told(&["Get a Hit v9 f0 ~", "Quit - NoReply ~", "Get a Hit v1 f0"], &[]);
 }
+
+#[test]
+fn replies_that_were_seen_are_not_lost_with_those_that_were_not() {
+    // Until the server reads on, each but the first can be of two requests.
+    let mut hand = Hand::new(OLD, Start::Beginning);
+    hand.read(16384, "mg a v q O2\r\nnonsense\r\nmn\r\n");
+    hand.send("VA 0 O2 W\r\n\r\nERROR\r\nMN\r\n").gap();
+    hand.told(&["Get a Hit v0 q", "Other - Error", "Noop - Ok"], &[Fault::Desynced(Reason::Gap)]);
+    // Here one of them was not seen.
+    let mut hand = Hand::new(OLD, Start::Beginning);
+    hand.read(16384, "mg a v q O2\r\nnonsense\r\nmn\r\n").send("ERROR\r\n").gap();
+    let told = ["Get a Unknown q ~", "Other - Unknown ~", "Noop - Unknown ~"];
+    hand.told(&told, &[Fault::Desynced(Reason::Gap)]);
+}
