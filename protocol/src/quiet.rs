@@ -128,7 +128,6 @@ impl Held {
         sound
     }
 
-    /// What became of each, and whether each that must be answered can have been.
     /// Completes all open requests. Any of them may have a reply that was not seen.
     pub(crate) fn abandon(&mut self, queue: &mut Queue, observer: &mut impl Observer) {
         let mut places = self.only_places(queue).into_iter().enumerate().peekable();
@@ -164,6 +163,7 @@ impl Held {
         first.filter(|first| last.as_ref() == Some(first)).unwrap_or_default()
     }
 
+    /// What became of each, and whether each that must be answered can have been.
     fn fates(&self, requests: &[Request], queue: &Queue) -> (Vec<Fate>, bool) {
         let accepts =
             |i: usize, j: usize| queue.accepts(&requests[i], &self.replies[j], &self.bytes);
