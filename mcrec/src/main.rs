@@ -103,7 +103,7 @@ fn conclude(cli: &Cli, written: &Written, output: &Path) -> ExitCode {
         say("mcrec: the capture ends with the last commit before that");
     }
     if !cli.quiet {
-        say(&report::summary(&written.footer, output, written.bytes));
+        say(&report::summary(written, output));
     } else if !complete {
         say(&format!("mcrec: lost {}", report::losses(&written.footer)));
     }

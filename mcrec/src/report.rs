@@ -12,7 +12,12 @@ use bytesize::ByteSize;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use mcrec_schema::footer::{Footer, Source};
 
-use crate::{host::Host, plan::Plan, target::Target, writer::Live};
+use crate::{
+    host::Host,
+    plan::Plan,
+    target::Target,
+    writer::{Live, Written},
+};
 
 /// Says something on stderr, in lines. A recording goes on where nobody listens
 /// any more.
@@ -182,7 +187,8 @@ impl Progress {
 }
 
 /// The closing summary.
-pub(crate) fn summary(footer: &Footer, path: &Path, bytes: u64) -> String {
+pub(crate) fn summary(written: &Written, path: &Path) -> String {
+    let Written { footer, bytes, events, .. } = written;
     let capture = &footer.capture;
     let loss = &footer.loss;
     let duration = Duration::from_nanos(capture.end_monotonic_ns - capture.start_monotonic_ns);
@@ -194,13 +200,13 @@ pub(crate) fn summary(footer: &Footer, path: &Path, bytes: u64) -> String {
         "recorded",
         format!(
             "{} operations in {}, {}/s; ended: {}",
-            HumanCount(loss.written),
+            HumanCount(loss.written - events),
             clock(duration),
-            count(per_second(loss.written, duration)),
+            count(per_second(loss.written - events, duration)),
             capture.ended.as_deref().unwrap_or("unknown"),
         ),
     );
-    line("file", file(path, bytes, loss.written));
+    line("file", file(path, *bytes, loss.written));
     line("lost", losses(footer));
     if footer.source.requests_without_operation > 0 {
         line(

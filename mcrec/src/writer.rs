@@ -70,6 +70,8 @@ pub(crate) struct Written {
     pub(crate) footer: Footer,
     /// Size of the file, bytes.
     pub(crate) bytes: u64,
+    /// Rows that are the beginning or end of a connection, and no operation.
+    pub(crate) events: u64,
     /// Why the file could not be written to the end.
     pub(crate) failure: Option<anyhow::Error>,
 }
@@ -107,7 +109,7 @@ impl Writer {
     ) -> Written {
         let mut rows = Rows::new(decoder, self.footer.capture.clock_offset_ns, self.max_events);
         match self.record(batches, &mut rows, &notice) {
-            Ok(()) => self.close(),
+            Ok(()) => self.close(rows.gathered.events()),
             Err(failure) => {
                 notice(Notice::Failed);
                 self.close_failed(rows, batches, failure)
@@ -210,10 +212,10 @@ impl Writer {
         Ok(lost)
     }
 
-    fn close(self) -> Written {
+    fn close(self, events: u64) -> Written {
         let bytes = self.sink.bytes();
         let failure = self.sink.close().err();
-        Written { footer: self.footer, bytes, failure }
+        Written { footer: self.footer, bytes, events, failure }
     }
 
     /// The file could not be written. What was committed stays; what came after
@@ -241,7 +243,8 @@ impl Writer {
             Ok(()) => failure,
             Err(also) => anyhow!("{failure:#}; its footer could not be completed either: {also:#}"),
         };
-        Written { footer: self.footer, bytes, failure: Some(failure) }
+        // Which of the rows were not written is not told apart.
+        Written { footer: self.footer, bytes, events: 0, failure: Some(failure) }
     }
 
     fn reason(&self) -> String {
@@ -323,6 +326,10 @@ impl Gathered {
         self.hits += u64::from(operation.status == Status::Hit);
         self.misses += u64::from(operation.status == Status::Miss);
         self.batch.push(operation);
+    }
+
+    fn events(&self) -> u64 {
+        self.decoded - self.operations
     }
 
     fn limit_reached(&self) -> bool {
