@@ -86,10 +86,9 @@ impl Exchange {
         self.held.settle(open, &mut self.queue, observer)
     }
 
-    /// Completes every open request, though replies may have been missed: then
-    /// silence means nothing, unless there could be no reply.
-    pub(crate) fn abandon(&mut self, observer: &mut impl Observer) {
-        self.held.abandon(&mut self.queue, observer);
+    /// Completes every open request, though replies may have been missed.
+    pub(crate) fn abandon(&mut self, contradicted: bool, observer: &mut impl Observer) {
+        self.held.abandon(contradicted, &mut self.queue, observer);
     }
 
     /// Completes those first requests that surely have no reply.
@@ -303,7 +302,8 @@ impl Connection {
 
     fn desync(&mut self, reason: Reason, observer: &mut impl Observer) {
         observer.fault(Fault::Desynced(reason));
-        self.exchange.abandon(observer);
+        let contradicted = !matches!(reason, Reason::Gap | Reason::TooMuch);
+        self.exchange.abandon(contradicted, observer);
         self.requests = Requests::default();
         self.replies = Replies::default();
         self.in_step = self.datagrams;

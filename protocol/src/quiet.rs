@@ -128,39 +128,37 @@ impl Held {
         sound
     }
 
-    /// Completes all open requests. Any of them may have a reply that was not seen.
-    pub(crate) fn abandon(&mut self, queue: &mut Queue, observer: &mut impl Observer) {
-        let mut places = self.only_places(queue).into_iter().enumerate().peekable();
-        let mut at = 0;
-        while let Some(request) = queue.front() {
-            let sure = request.silence.filter(|_| request.accepts == Kinds::NONE);
-            let reply = places.next_if(|&(_, place)| place == at).map(|(of, _)| &self.replies[of]);
-            if let Some(reply) = reply {
-                queue.apply(0, reply);
+    /// Completes all open requests, where those after the last reply that was seen
+    /// may have others; with `contradicted`, any may. Then their silence means
+    /// nothing, unless they could have no reply.
+    pub(crate) fn abandon(
+        &mut self,
+        contradicted: bool,
+        queue: &mut Queue,
+        observer: &mut impl Observer,
+    ) {
+        let (n, k) = (queue.open().len(), self.replies.len());
+        // Nor is anything known of a reply whose end is missing.
+        let cut_off = self.replies.last().is_none_or(|last| last.answered_at == 0);
+        let fates = if contradicted || cut_off || n * k > PAIRS_MAX {
+            vec![Fate::Unknown; n]
+        } else {
+            let accepts =
+                |i: usize, j: usize| queue.accepts(&queue.open()[i], &self.replies[j], &self.bytes);
+            every_way(queue.open(), k, accepts, true).0
+        };
+        for fate in fates {
+            let Some(request) = queue.front() else { break };
+            let (silence, none) = (request.silence, request.accepts == Kinds::NONE);
+            let outcome = silence.filter(|_| none || fate == Fate::Silent);
+            let mut answered_at = None;
+            if let Fate::Answered(at) = fate {
+                queue.apply(0, &self.replies[at]);
+                answered_at = Some(self.replies[at].answered_at);
             }
-            let answered_at = reply.map(|reply| reply.answered_at);
-            queue.finish(sure.unwrap_or(Outcome::Unknown), answered_at, observer);
-            at += 1;
+            queue.finish(outcome.unwrap_or(Outcome::Unknown), answered_at, observer);
         }
         self.clear();
-    }
-
-    /// The request that each reply is of, where there is only one way to have all of
-    /// them; else none.
-    fn only_places(&self, queue: &Queue) -> Vec<usize> {
-        let (n, k) = (queue.open().len(), self.replies.len());
-        let accepts =
-            |j: usize, i: usize| queue.accepts(&queue.open()[i], &self.replies[j], &self.bytes);
-        // The end of the last one may be among what is missing.
-        if self.replies.last().is_none_or(|last| last.answered_at == 0) {
-            return Vec::new();
-        }
-        let first = in_order(0..k, 0..n, accepts);
-        let last = in_order((0..k).rev(), (0..n).rev(), accepts).map(|mut places| {
-            places.reverse();
-            places
-        });
-        first.filter(|first| last.as_ref() == Some(first)).unwrap_or_default()
     }
 
     /// What became of each, and whether each that must be answered can have been.
@@ -199,7 +197,7 @@ impl Held {
             }
             return (fates, true);
         }
-        every_way(requests, k, accepts)
+        every_way(requests, k, accepts, false)
     }
 }
 
@@ -214,11 +212,12 @@ fn in_order(
 
 /// Looks at all assignments at once: `before[i][j]` says that the first i
 /// requests can have had the first j replies, `after[i][j]` that the others can
-/// have had the others.
+/// have had the others. With an open end, not all of those need to have had theirs.
 fn every_way(
     requests: &[Request],
     k: usize,
     accepts: impl Fn(usize, usize) -> bool,
+    open_end: bool,
 ) -> (Vec<Fate>, bool) {
     let n = requests.len();
     let at = |i: usize, j: usize| i * (k + 1) + j;
@@ -234,10 +233,11 @@ fn every_way(
     }
     after[at(n, k)] = true;
     for i in (0..n).rev() {
+        after[at(i, k)] = open_end;
         for j in 0..=k {
             let silent = requests[i].silence.is_some() && after[at(i + 1, j)];
             let answered = j < k && fits[i * k + j] && after[at(i + 1, j + 1)];
-            after[at(i, j)] = silent || answered;
+            after[at(i, j)] |= silent || answered;
         }
     }
     let fates = (0..n)
@@ -247,6 +247,7 @@ fn every_way(
             let mut replies =
                 (0..k).filter(|&j| fits[i * k + j] && before[at(i, j)] && after[at(i + 1, j + 1)]);
             match (silent, replies.next(), replies.next()) {
+                _ if open_end && before[at(i, k)] => Fate::Unknown,
                 (true, None, _) => Fate::Silent,
                 (false, Some(j), None) => Fate::Answered(j),
                 _ => Fate::Unknown,

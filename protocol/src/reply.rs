@@ -47,8 +47,8 @@ impl Kinds {
     /// Those that carry the meta flags of their request.
     const WITH_FLAGS: Self =
         Self(Self::HD.0 | Self::VA.0 | Self::EN.0 | Self::NF.0 | Self::NS.0 | Self::EX.0);
-    /// Any single line; a value is more than that.
-    pub(crate) const ANY_LINE: Self = Self((Self::PACKET.0 - 1) & !Self::VALUE.0);
+    /// What administration is answered with, in releases to come too.
+    pub(crate) const ADMINISTRATION: Self = Self(Self::LINE.0 | Self::OK.0);
 
     pub(crate) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)

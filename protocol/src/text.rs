@@ -200,15 +200,17 @@ fn without_key(verb: &[u8], line: &[u8], wire: u64, queue: &mut Queue) -> Next {
     let (command, kinds) = match verb {
         b"flush_all" => (Command::FlushAll, Kinds::OK),
         b"version" => (Command::Version, Kinds::VERSION),
-        b"stats" => (Command::Stats, Kinds::STAT.or(Kinds::LINE).or(Kinds::END).or(Kinds::OK)),
+        b"stats" => (Command::Stats, Kinds::STAT.or(Kinds::LINE).or(Kinds::OK)),
         b"watch" => (Command::Watch, Kinds::OK),
         b"quit" => (Command::Quit, Kinds::ERRORS),
-        // What memcached does not know may be answered by a release that does.
-        _ => (Command::Other, Kinds::ANY_LINE),
+        _ => (Command::Other, Kinds::ADMINISTRATION),
     };
     let mut request = text(command, kinds);
     let listing = tokens(line).nth(1).is_some_and(|word| matches!(word, b"metadump" | b"mgdump"));
     request.lists = command == Command::Stats || (verb == b"lru_crawler" && listing);
+    if request.lists {
+        request.accepts = request.accepts.or(Kinds::END).or(Kinds::EN);
+    }
     let mut next = Next::Request;
     match verb {
         b"quit" | b"shutdown" => {
