@@ -168,9 +168,10 @@ impl Server {
     /// Returns once it accepts, and has forgotten the connection that tried it.
     fn accepting(self) -> Self {
         let mut stream = until("memcached to accept", || self.endpoint().connect().ok());
-        // Answered or hung up on, whatever it was told to listen for: so it was
+        // Answered or hung up on, whatever it was told to listen for, as it is longer
+        // than the header of a packet: so it was
         // accepted, and of its sockets one is this connection's.
-        stream.write_all(b"version\r\n").unwrap();
+        stream.write_all(&b"version\r\n".repeat(3)).unwrap();
         let _ = stream.read(&mut [0]);
         drop(stream);
         self.settle(0);
