@@ -390,7 +390,9 @@ fn what_a_full_ring_loses_is_counted_and_nothing_is_made_up() {
                 work(wire, number == 0, &mut random, &keys, batches);
             }
         };
-        until("the first operations", || (capture::rows_if_any(&path).len() >= 4).then_some(()));
+        until("the beginnings", || {
+            (capture::footer(&path)?.loss.written >= 2 * wires.len() as u64).then_some(())
+        });
         recorder.signal(Signal::STOP);
         until("mcrec to stop", || (state(pid) == 'T').then_some(()));
         round(30);

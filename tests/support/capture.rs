@@ -92,11 +92,6 @@ pub fn all_rows(path: &Path) -> Vec<Row> {
     rows
 }
 
-/// The operations in a capture that may not have begun yet.
-pub fn rows_if_any(path: &Path) -> Vec<Row> {
-    if footer(path).is_some() { rows(path) } else { Vec::new() }
-}
-
 /// What the capture says of itself; `None` if there is no whole capture.
 pub fn footer(path: &Path) -> Option<Footer> {
     let reader = SerializedFileReader::new(File::open(path).ok()?).ok()?;

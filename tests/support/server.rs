@@ -168,9 +168,8 @@ impl Server {
     /// Returns once it accepts, and has forgotten the connection that tried it.
     fn accepting(self) -> Self {
         let mut stream = until("memcached to accept", || self.endpoint().connect().ok());
-        // Answered or hung up on, whatever it was told to listen for, as it is longer
-        // than the header of a packet: so it was
-        // accepted, and of its sockets one is this connection's.
+        // Answered or hung up on, whatever it was told to listen for: it is longer than
+        // the header of a packet. So it was accepted, and one socket is its own.
         stream.write_all(&b"version\r\n".repeat(3)).unwrap();
         let _ = stream.read(&mut [0]);
         drop(stream);
