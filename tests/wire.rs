@@ -385,13 +385,14 @@ fn what_a_full_ring_loses_is_counted_and_nothing_is_made_up() {
                 wire
             })
             .collect();
+        let beginnings = 2 * wires.len() as u64;
         let mut round = |batches| {
             for (number, wire) in wires.iter_mut().enumerate() {
                 work(wire, number == 0, &mut random, &keys, batches);
             }
         };
         until("the beginnings", || {
-            (capture::footer(&path)?.loss.written >= 2 * wires.len() as u64).then_some(())
+            (capture::footer(&path)?.loss.written >= beginnings).then_some(())
         });
         recorder.signal(Signal::STOP);
         until("mcrec to stop", || (state(pid) == 'T').then_some(()));
