@@ -4,6 +4,7 @@ mod support;
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Mutex,
@@ -165,23 +166,33 @@ fn the_last_of_a_recording_is_written_when_asked_for_and_at_the_end() {
     assert_eq!(in_all, sent, "up to the end");
 }
 
+/// A process that ends with the test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A memcached that has a name of its own.
-fn start_named(folder: &Path, release: &str, run: u32) -> (Child, std::net::SocketAddr) {
-    let named = folder.join("followed");
+fn start_named(folder: &Path, name: &str, release: &str, run: u32) -> (Process, SocketAddr) {
+    let named = folder.join(name);
     fs::copy(program(release), &named).unwrap();
     let port_file = folder.join(format!("port-{run}"));
-    let mut process = Command::new(&named)
+    let process = Command::new(&named)
         .args(["-u", "root", "-l", "127.0.0.1", "-p", "-1"])
         .env("MEMCACHED_PORT_FILENAME", &port_file)
         .stdin(Stdio::null())
-        .spawn()
-        .unwrap();
+        .spawn();
+    let mut process = Process(process.unwrap());
     let port = until("memcached to listen", || {
-        assert!(process.try_wait().unwrap().is_none(), "memcached did not start");
+        assert!(process.0.try_wait().unwrap().is_none(), "memcached did not start");
         let text = fs::read_to_string(&port_file).ok()?;
         text.lines().find_map(|line| line.strip_prefix("TCP INET: ")?.trim().parse().ok())
     });
-    (process, std::net::SocketAddr::from(([127, 0, 0, 1], port)))
+    (process, SocketAddr::from(([127, 0, 0, 1], port)))
 }
 
 #[test]
@@ -191,30 +202,31 @@ fn a_memcached_that_is_restarted_and_upgraded_is_recorded_on() {
     let captures_in = folder.path().join("captures");
     fs::create_dir(&captures_in).unwrap();
     // Before there is anything to record.
-    let mut follower = mcrec()
-        .args(["--follow", "followed", "--commit-every", "50ms", "-o"])
+    let name = format!("mc{}", std::process::id());
+    let follower = mcrec()
+        .args(["--follow", &name, "--commit-every", "50ms", "-o"])
         .arg(captures_in.join("c.parquet"))
-        .spawn()
-        .unwrap();
-    let mut sent = Vec::new();
+        .spawn();
+    let mut follower = Process(follower.unwrap());
+    let (mut sent, mut servers) = (Vec::new(), Vec::new());
     let releases = ["debian-1.6.18", "plain-1.6.45", "plain-1.6.45"];
     for (run, release) in (0..).zip(releases) {
-        let (mut server, address) = start_named(folder.path(), release, run);
+        let (mut server, address) = start_named(folder.path(), &name, release, run);
         until("a recording", || (captures(&captures_in).len() > sent.len()).then_some(()));
         let load = Load::start(address, 1);
         let path = captures(&captures_in).pop().unwrap();
         until("rows", || (capture::footer(&path)?.loss.written > 500).then_some(()));
         sent.push(load.stop());
-        if run == 2 {
-            // The last is ended by us.
-            break;
+        // The last recording is ended by us.
+        if run < 2 {
+            server.0.kill().unwrap();
+            server.0.wait().unwrap();
+            until("its end", || capture::footer(&path)?.capture.ended);
         }
-        server.kill().unwrap();
-        server.wait().unwrap();
-        until("its end", || capture::footer(&path)?.capture.ended);
+        servers.push(server);
     }
-    kill_process(Pid::from_child(&follower), Signal::INT).unwrap();
-    assert!(follower.wait().unwrap().success());
+    kill_process(Pid::from_child(&follower.0), Signal::INT).unwrap();
+    assert!(follower.0.wait().unwrap().success());
     let paths = captures(&captures_in);
     assert_eq!(paths.len(), 3);
     let ends = ["target exited", "target exited", "interrupted"];
