@@ -5,8 +5,8 @@
 //! ```
 //!
 //! This file chooses what to do and says how it went. Each of the others uses only
-//! those to its left: cli, host, target, plan, probe, drain, decode, batch, sink,
-//! loss, writer, report, stop, recording.
+//! those to its left: cli, host, target, plan, probe, privilege, drain, decode, batch,
+//! sink, loss, writer, report, stop, recording.
 
 mod batch;
 mod cli;
@@ -15,6 +15,7 @@ mod drain;
 mod host;
 mod loss;
 mod plan;
+mod privilege;
 mod probe;
 mod recording;
 mod report;

@@ -2,6 +2,7 @@
 
 use std::{
     mem::MaybeUninit,
+    os::fd::{AsFd, OwnedFd},
     path::Path,
     sync::{
         Arc,
@@ -14,14 +15,19 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use mcrec_schema::footer::{self, Footer};
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
+    process::fchdir,
+};
 
 use crate::{
     cli::Cli,
     decode::{Decoder, SyscallsDecoder, UsdtDecoder},
     drain,
-    host::{self, Host},
+    host::{self, Host, OwnCost},
     loss::KernelCounts,
     plan::{Kind, Plan},
+    privilege,
     probe::Probes,
     report::{self, Progress, say},
     sink::Sink,
@@ -47,8 +53,9 @@ pub(crate) fn record(
     plan: &Plan,
     output: &Path,
 ) -> Result<Written> {
-    let (events_in, events) = mpsc::channel();
-    stop::watch(target.pid, &events_in)?;
+    let own_cost = OwnCost::open();
+    let folder = folder_of(output)?;
+    let process = stop::hold(target.pid)?;
     let mut storage = MaybeUninit::uninit();
     let probes = Probes::attach(&mut storage, plan, target, cli.buffer_size).map_err(|error| {
         if target.is_running() {
@@ -58,12 +65,18 @@ pub(crate) fn record(
         }
     })?;
     let footer = begin_footer(cli, host, target, plan);
-    let sink = Sink::create(output, cli.force, &footer)?;
-    let kernel = Arc::new(KernelCounts::new(probes.counters()?, probes.statistics()?));
+    let kernel = Arc::new(KernelCounts::new(probes.counters()?, probes.statistics()?)?);
+    // What needs more than to write the capture was done above, and threads are
+    // begun below: they are bound as this one is.
+    let confined = privilege::drop(folder.as_fd(), host)?;
+    let sink = Sink::create(Path::new(output.file_name().context("no name")?), cli.force, &footer)?;
+    let (events_in, events) = mpsc::channel();
+    stop::watch(process, &events_in)?;
     let live = Arc::new(Live::default());
     let writer = Writer {
         sink,
         kernel: Arc::clone(&kernel),
+        own_cost,
         footer,
         commit_every: cli.commit_every,
         max_events: cli.max_events,
@@ -81,6 +94,10 @@ pub(crate) fn record(
         say(&report::beginning(target, plan, output));
         if let Some(blind) = plan.blind_line() {
             say(&format!("mcrec: {blind}"));
+        }
+        if !confined {
+            say("mcrec: stays root, without any capability, but with root's files in reach: the \
+                 kernel has no Landlock. In a folder of somebody else's it would not stay root");
         }
     }
     let mut progress = Progress::start(cli.quiet);
@@ -198,4 +215,18 @@ fn begin_footer(cli: &Cli, host: &Host, target: &Target, plan: &Plan) -> Footer 
         cost: footer::Cost::default(),
         privacy: footer::Privacy::default(),
     }
+}
+
+/// The folder of the capture, which becomes the current one: a name in it can be
+/// found also by whom the path to it is closed to.
+fn folder_of(output: &Path) -> Result<OwnedFd> {
+    let folder = match output.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = openat(CWD, folder, flags, Mode::empty())
+        .with_context(|| format!("cannot open folder {}", folder.display()))?;
+    fchdir(&open).context("cannot enter")?;
+    Ok(open)
 }

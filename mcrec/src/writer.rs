@@ -19,7 +19,7 @@ use crate::{
     batch::Batch,
     decode::{Decoder, Operation},
     drain::RawBatch,
-    host,
+    host::{self, OwnCost},
     loss::{KernelCounts, State, Taken},
     sink::{Schedule, Sink},
 };
@@ -80,6 +80,7 @@ pub(crate) struct Written {
 pub(crate) struct Writer {
     pub(crate) sink: Sink,
     pub(crate) kernel: Arc<KernelCounts>,
+    pub(crate) own_cost: OwnCost,
     /// The footer so far: the fixed parts filled in, the others kept up.
     pub(crate) footer: Footer,
     pub(crate) commit_every: Duration,
@@ -202,7 +203,7 @@ impl Writer {
             _ => loss.series.push([from, capture.end_us, lost.cast_signed()]),
         }
         self.footer.loss = loss;
-        let (cpu, peak_memory) = host::own_cost(self.ring_bytes);
+        let (cpu, peak_memory) = self.own_cost.read(self.ring_bytes);
         self.footer.cost.programs =
             halt.map_or_else(|| self.kernel.statistics().cost(), |halt| halt.cost.clone());
         self.footer.cost.cpu_s = cpu.as_secs_f64();
