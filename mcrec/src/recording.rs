@@ -64,7 +64,7 @@ pub(crate) fn record(
             anyhow!("memcached (pid {}) exited while mcrec attached to it", target.pid)
         }
     })?;
-    let footer = begin_footer(cli, host, target, plan);
+    let footer = begin_footer(cli, host, target, plan)?;
     let kernel = Arc::new(KernelCounts::new(probes.counters()?, probes.statistics()?)?);
     // What needs more than to write the capture was done above, and threads are
     // begun below: they are bound as this one is.
@@ -180,13 +180,13 @@ fn wait(cli: &Cli, events: &Receiver<Event>, mut tick: impl FnMut()) -> &'static
     }
 }
 
-fn begin_footer(cli: &Cli, host: &Host, target: &Target, plan: &Plan) -> Footer {
+fn begin_footer(cli: &Cli, host: &Host, target: &Target, plan: &Plan) -> Result<Footer> {
     let clock_offset_ns = host::clock_offset_ns();
     let start_monotonic_ns = host::monotonic_ns();
     let start_us = wall_us(start_monotonic_ns, clock_offset_ns);
-    Footer {
+    Ok(Footer {
         capture: footer::Capture {
-            id: host::uuid(),
+            id: host::uuid()?,
             mcrec_version: env!("CARGO_PKG_VERSION").to_owned(),
             command_line: std::env::args_os()
                 .map(|argument| argument.to_string_lossy().into_owned())
@@ -214,7 +214,7 @@ fn begin_footer(cli: &Cli, host: &Host, target: &Target, plan: &Plan) -> Footer 
         loss: footer::Loss::default(),
         cost: footer::Cost::default(),
         privacy: footer::Privacy::default(),
-    }
+    })
 }
 
 /// The folder of the capture, which becomes the current one: a name in it can be
