@@ -1,15 +1,16 @@
 """Runs what a systemd service runs, under what its unit restricts it to.
 
-    unit.py UNIT PROGRAM STATE [ARGUMENT...]
+    unit.py UNIT PROGRAM STATE NAME [ARGUMENT...]
 
 reads the [Service] section of UNIT and applies each of its directives as systemd.exec(5)
-describes them, in namespaces of its own, then executes ExecStart with ARGUMENTs added.
+describes them, in namespaces of its own, then executes ExecStart with ARGUMENTs added,
+and with NAME for the word `memcached` in it.
 PROGRAM stands where ExecStart expects it, and the folder STATE, which gets the service's
 user for an owner, where it keeps its state. Needs root, and /usr/bin/python3 with
 python3-seccomp.
 
 A directive that this does not know is an error, and so is one that only systemd itself
-could apply. Those in TIMING say when a service runs, and not what it may do.
+could apply. Those in TIMING say when a service begins and ends, and not what it may do.
 """
 
 import errno
@@ -21,7 +22,7 @@ import stat
 import subprocess
 import sys
 
-TIMING = {"Type", "Restart", "RestartSec", "SuccessExitStatus"}
+TIMING = {"Type", "Restart", "RestartSec", "SuccessExitStatus", "KillMode"}
 # systemd takes one of these that is free.
 DYNAMIC_USER = 61234
 READ_ONLY = "remount,bind,ro"
@@ -313,14 +314,14 @@ def main():
     if sys.argv[1] == "--filters":
         return filters(*map(json.loads, sys.argv[2:]))
     inside = sys.argv[1] == "--inside"
-    unit, program, state, *arguments = sys.argv[2 if inside else 1 :]
+    unit, program, state, name, *arguments = sys.argv[2 if inside else 1 :]
     restrictions = Restrictions(program, state)
-    for name, values in read(unit).items():
-        if name in TIMING:
+    for directive, values in read(unit).items():
+        if directive in TIMING:
             continue
-        known = getattr(restrictions, name, None) if name[0].isupper() else None
+        known = getattr(restrictions, directive, None) if directive[0].isupper() else None
         if known is None:
-            sys.exit(f"unit.py: {name} is not known, or not to be had without systemd")
+            sys.exit(f"unit.py: {directive} is not known, or not to be had without systemd")
         for value in values:
             known(value)
     if not inside:
@@ -329,10 +330,15 @@ def main():
     with open(__file__) as source:
         source = source.read()
     lay_out(restrictions)
-    for name, limit in restrictions.limits.items():
-        resource.setrlimit(getattr(resource, name), (limit, limit))
+    for which, limit in restrictions.limits.items():
+        try:
+            resource.setrlimit(getattr(resource, which), (limit, limit))
+        except ValueError:
+            # Raising one is not ours to do everywhere; as it is, it is narrower.
+            continue
     os.umask(restrictions.mask)
-    last = [sorted(restrictions.allowed), restrictions.denied, restrictions.command + arguments]
+    command = [name if word == "memcached" else word for word in restrictions.command]
+    last = [sorted(restrictions.allowed), restrictions.denied, command + arguments]
     last = ["/usr/bin/python3", "-c", source, "--filters", *map(json.dumps, last)]
     # Before the file system's owner is left behind: the state is the service's alone.
     os.chdir(restrictions.folder)

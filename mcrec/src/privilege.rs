@@ -8,11 +8,11 @@ use std::os::fd::BorrowedFd;
 
 use anyhow::{Context, Result, ensure};
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, Ruleset, RulesetAttr,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, PathBeneath, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags,
 };
 use rustix::{
-    fs::{Gid, Uid, fstat},
+    fs::{Access, AtFlags, Gid, Uid, accessat, fstat},
     process::{DumpableBehavior, geteuid, set_dumpable_behavior},
     thread::{
         CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
@@ -54,7 +54,16 @@ pub(crate) fn drop(folder: BorrowedFd<'_>, host: &Host) -> Result<bool> {
     // Nor may the owner of the folder look into the memory of what was root, and so
     // at more than the capture says.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot hide memory")?;
-    let confined = confine(folder).context("cannot confine mcrec to the capture's folder")?;
+    let confined = confine(folder).context("cannot confine mcrec to the captures' folder")?;
+    accessat(folder, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).with_context(
+        || {
+            let user = geteuid().as_raw();
+            format!(
+                "the captures' folder is closed to uid {user}, who writes them (root becomes the \
+                 folder's owner for that)"
+            )
+        },
+    )?;
     Ok(confined || !geteuid().is_root())
 }
 
@@ -83,11 +92,11 @@ fn become_owner(folder: BorrowedFd<'_>) -> Result<()> {
     if !geteuid().is_root() || !current()?.effective.contains(needed) {
         return Ok(());
     }
-    let owner = fstat(folder).context("cannot look at the capture's folder")?;
+    let owner = fstat(folder).context("cannot look at the captures' folder")?;
     let (user, group) = (Uid::from_raw(owner.st_uid), Gid::from_raw(owner.st_gid));
     let cannot = || {
         format!(
-            "cannot become the owner of the capture's folder (uid {}, gid {})",
+            "cannot become the owner of the captures' folder (uid {}, gid {})",
             owner.st_uid, owner.st_gid
         )
     };
