@@ -18,7 +18,8 @@ use support::{
     client::{Client, Protocol},
     process::Running,
     recorder::{Recorder, mcrec},
-    server::Server,
+    server::{Server, program},
+    until,
 };
 
 const ROOT: u32 = 0;
@@ -333,5 +334,74 @@ fn a_folder_that_its_owner_may_not_write_to() {
     let output = mcrec().args(["-p", &server.pid().to_string(), "-o"]).arg(&path).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("closed to uid 54321"), "{said}");
+    assert!(said.contains("capture.parquet") && said.contains("as uid 54321"), "{said}");
+}
+
+#[test]
+fn a_capture_that_is_removed_is_missed_also_where_the_path_to_it_is_closed() {
+    let server = Server::start("1.6.18", &[]);
+    let (_outer, folder) = folder_of(OWNER);
+    let path = folder.join("capture.parquet");
+    let mut recorder = Recorder::start(server.pid(), &path, &["--commit-every", "50ms"]);
+    let mut client = Client::connect(server.address, Protocol::Text);
+    work(&mut client, 100);
+    fs::remove_file(&path).unwrap();
+    until("mcrec to end", || {
+        work(&mut client, 100);
+        recorder.process.try_wait().unwrap()
+    });
+    let (status, said) = recorder.wait();
+    assert_eq!(status.code(), Some(2), "{said}");
+    assert!(said.contains("removed while it was being recorded"), "{said}");
+}
+
+#[test]
+fn a_recording_does_not_outlive_who_follows_although_it_is_another_users() {
+    let (outer, folder) = folder_of(OWNER);
+    // Other tests have theirs running; this one is found by its name.
+    let name = format!("mcf-{}", std::process::id());
+    let memcached = outer.path().join(&name);
+    fs::copy(program("1.6.18"), &memcached).unwrap();
+    let _server = Server::start_program(&memcached, &[]);
+    let mut follower = mcrec();
+    follower.args(["--follow", &name, "-o"]).arg(folder.join("capture.parquet"));
+    let mut follower = Running::start(&mut follower);
+    let recording = until("a recording as the owner", || {
+        let mut processes = procfs::process::all_processes().unwrap().flatten();
+        processes.find(|process| {
+            process.stat().is_ok_and(|stat| stat.ppid.cast_unsigned() == follower.0.id())
+                && process.status().is_ok_and(|status| status.euid == OWNER && status.threads >= 5)
+        })
+    });
+    follower.0.kill().unwrap();
+    until("the recording to end", || (!recording.is_alive()).then_some(()));
+    let captures: Vec<_> =
+        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [capture] = captures.as_slice() else { panic!("{captures:?}") };
+    let footer = capture::footer(capture).unwrap();
+    assert_eq!(footer.capture.ended.as_deref(), Some("interrupted"));
+}
+
+#[test]
+fn where_landlock_is_missing_root_is_told_what_that_means() {
+    // The kernel's answer where it has none.
+    const WITHOUT: &str = "import errno, os, seccomp, sys
+program = seccomp.SyscallFilter(seccomp.ALLOW)
+program.add_rule(seccomp.ERRNO(errno.ENOSYS), 'landlock_create_ruleset')
+program.load()
+os.execv(sys.argv[1], sys.argv[1:])";
+    let server = Server::start("1.6.18", &[]);
+    for owner in [ROOT, OWNER] {
+        let (_outer, folder) = folder_of(owner);
+        let path = folder.join("capture.parquet");
+        let mut command = Command::new("/usr/bin/python3");
+        command.args(["-c", WITHOUT, env!("CARGO_BIN_EXE_mcrec")]);
+        let mut recorder = Recorder::start_as(command, server.pid(), &path, &[]);
+        work(&mut Client::connect(server.address, Protocol::Text), 100);
+        assert_harmless(recorder.process.id(), owner);
+        let (status, said) = recorder.interrupt();
+        assert!(status.success(), "{said}");
+        assert_eq!(said.contains("no Landlock"), owner == ROOT, "{said}");
+        assert_eq!(capture::rows(&path).len(), 100);
+    }
 }

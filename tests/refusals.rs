@@ -183,6 +183,7 @@ fn check_says_what_would_be_recorded_and_records_nothing() {
             "text touch",
             blind,
             "BTF yes",
+            "drops    once attached, every capability; root becomes",
         ] {
             assert!(said.contains(text), "{text:?} is not in: {said}");
         }

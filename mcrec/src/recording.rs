@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 use mcrec_schema::footer::{self, Footer};
-use rustix::process::getppid;
+use rustix::process::{geteuid, getppid};
 
 use crate::{
     account::{Account, Ending, wall_us},
@@ -73,7 +73,8 @@ pub(crate) fn record(
     let ring_bytes = options.buffer_size;
     let account =
         Account::new(footer, Arc::clone(&kernel), Arc::clone(&ending), own_cost, ring_bytes);
-    let sink = Sink::create(place, kept(options), options.files.commit_every, &account)?;
+    let sink = Sink::create(place, kept(options), options.files.commit_every, &account)
+        .with_context(|| format!("as uid {}, without capabilities", geteuid().as_raw()))?;
     let live = Arc::new(Live::default());
     let limits = Limits {
         events: options.max_events,
