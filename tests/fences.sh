@@ -32,9 +32,10 @@ only '\barrow_schema\b' "$all" $c/ $r/batch.rs schema/src/columns.rs
 only '\bpolars::' "$all" $a/capture.rs $a/query/
 only '\bclap::' "$all" $r/cli.rs $r/main.rs $a/cli.rs $a/main.rs
 only '\bprocfs::' "$all" $r/target/ $r/host.rs
+only '\blandlock::' "$all" $r/privilege.rs
 
 # In mcrec a file uses only files to the left of it; main wires them all.
-order="cli host target plan probe drain decode batch loss account sink writer report stop recording follow"
+order="cli host target plan probe privilege drain decode batch loss account sink writer report stop recording follow"
 left=
 for room in $order; do
 	files=$(find $r/$room.rs $r/$room -name '*.rs' 2>/dev/null)

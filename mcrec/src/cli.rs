@@ -9,7 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 ///
 /// Attaches to the unmodified server through eBPF and detaches when it ends:
 /// on Ctrl-C, after --duration, --max-events or --max-size, or when memcached exits.
-/// Needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE.
+/// Needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE, to attach; after that it
+/// can only write captures, which belong to the owner of their folder.
 #[derive(Debug, Parser)]
 #[command(
     name = "mcrec",
