@@ -87,7 +87,7 @@ fn killed_at_any_moment_a_capture_keeps_what_was_committed() {
         fs::remove_file(&path).unwrap();
     }
     load.stop();
-    println!("{rows_in_all} rows in {ROUNDS} captures, of which {cut_off} were cut off");
+    eprintln!("{rows_in_all} rows in {ROUNDS} captures, of which {cut_off} were cut off");
     assert!(rows_in_all > u64::from(ROUNDS) * 1_000, "there was a load: {rows_in_all}");
 }
 

@@ -59,7 +59,7 @@ fn memory_does_not_grow_with_time_keys_or_connections() {
             highest = highest.max(memory(recorder.process.id()).0);
         }
         by_minute.push(highest);
-        println!(
+        eprintln!(
             "minute {minute}: {:.1} MiB, {} operations",
             highest as f64 / f64::from(1 << 20),
             load.sent() - sent
@@ -70,7 +70,7 @@ fn memory_does_not_grow_with_time_keys_or_connections() {
     let sent = load.stop();
     let (_, said) = recorder.interrupt();
     let loss = capture::footer(&path).unwrap().loss;
-    println!("{sent} operations, {connections} connections\n{said}");
+    eprintln!("{sent} operations, {connections} connections\n{said}");
     assert_eq!(loss.losses.total(), 0, "{said}");
     // What comes and goes, two events and a get, and what stays.
     assert_eq!(loss.written, sent + 3 * connections + 2 * 4);
