@@ -13,13 +13,17 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use mcrec_schema::footer::{self, Footer};
+use mcrec_schema::{
+    footer::{self, Footer},
+    pseudonym,
+};
 
 use crate::{
     cli::Cli,
     decode::{Decoder, SyscallsDecoder, UsdtDecoder},
     drain,
     host::{self, Host},
+    key_file,
     loss::KernelCounts,
     plan::{Kind, Plan},
     probe::Probes,
@@ -47,6 +51,7 @@ pub(crate) fn record(
     plan: &Plan,
     output: &Path,
 ) -> Result<Written> {
+    let pseudonyms = cli.hash_keys.as_deref().map(key_file::pseudonyms).transpose()?;
     let (events_in, events) = mpsc::channel();
     stop::watch(target.pid, &events_in)?;
     let mut storage = MaybeUninit::uninit();
@@ -67,6 +72,7 @@ pub(crate) fn record(
         footer,
         commit_every: cli.commit_every,
         max_events: cli.max_events,
+        pseudonyms,
         ring_bytes: cli.buffer_size,
         live: Arc::clone(&live),
         ending: Arc::new(Ending::default()),
@@ -196,6 +202,8 @@ fn begin_footer(cli: &Cli, host: &Host, target: &Target, plan: &Plan) -> Footer 
         source: plan.source.clone(),
         loss: footer::Loss::default(),
         cost: footer::Cost::default(),
-        privacy: footer::Privacy::default(),
+        privacy: footer::Privacy {
+            keys_hashed: cli.hash_keys.as_ref().map(|_| pseudonym::METHOD.to_owned()),
+        },
     }
 }

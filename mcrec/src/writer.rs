@@ -13,6 +13,7 @@ use anyhow::{Result, anyhow};
 use mcrec_schema::{
     codes::{Op, Status},
     footer::{Footer, ProgramCost},
+    pseudonym::Pseudonyms,
 };
 
 use crate::{
@@ -84,6 +85,8 @@ pub(crate) struct Writer {
     pub(crate) footer: Footer,
     pub(crate) commit_every: Duration,
     pub(crate) max_events: Option<u64>,
+    /// What keys are hidden behind, if anything.
+    pub(crate) pseudonyms: Option<Pseudonyms>,
     /// Size of the ring, for the memory account.
     pub(crate) ring_bytes: u32,
     pub(crate) live: Arc<Live>,
@@ -107,7 +110,9 @@ impl Writer {
         batches: &Receiver<RawBatch>,
         notice: impl Fn(Notice),
     ) -> Written {
-        let mut rows = Rows::new(decoder, self.footer.capture.clock_offset_ns, self.max_events);
+        let clock_offset = self.footer.capture.clock_offset_ns;
+        let batch = Batch::new(clock_offset, self.pseudonyms.take());
+        let mut rows = Rows::new(decoder, batch, self.max_events);
         match self.record(batches, &mut rows, &notice) {
             Ok(()) => self.close(rows.gathered.events()),
             Err(failure) => {
@@ -229,7 +234,7 @@ impl Writer {
         // Until the probes are off and the ring is empty: the count is of all.
         for batch in batches {
             batch.records().for_each(|record| rows.decode(record));
-            rows.gathered.batch = Batch::new(0);
+            rows.gathered.batch = Batch::new(0, None);
         }
         rows.finish();
         let written = self.sink.committed_rows();
@@ -292,9 +297,9 @@ struct Gathered {
 }
 
 impl Rows {
-    fn new(decoder: Decoder, clock_offset: i64, max_events: Option<u64>) -> Self {
+    fn new(decoder: Decoder, batch: Batch, max_events: Option<u64>) -> Self {
         let gathered = Gathered {
-            batch: Batch::new(clock_offset),
+            batch,
             max_events: max_events.unwrap_or(u64::MAX),
             decoded: 0,
             operations: 0,
