@@ -59,6 +59,10 @@ pub struct Capture {
     pub ended: Option<String>,
     /// Seconds between commits that were in force at this one.
     pub commit_interval_s: f64,
+    /// How the footer was made up for a file that had lost its own, which then says
+    /// neither what was lost nor what recording cost; null for all others.
+    #[serde(default)]
+    pub recovered: Option<String>,
 }
 
 /// The memcached that was recorded.
