@@ -5,7 +5,7 @@
 //! ```
 //!
 //! This file chooses what to do and says how it went. Each of the others uses only
-//! those to its left: cli, key_file, host, target, plan, probe, drain, decode, batch, sink,
+//! those to its left: cli, host, target, plan, probe, drain, decode, batch, sink,
 //! loss, writer, report, stop, recording.
 
 mod batch;
@@ -13,7 +13,6 @@ mod cli;
 mod decode;
 mod drain;
 mod host;
-mod key_file;
 mod loss;
 mod plan;
 mod probe;

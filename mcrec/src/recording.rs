@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
+use mcrec_capture::key_file;
 use mcrec_schema::{
     footer::{self, Footer},
     pseudonym,
@@ -23,7 +24,6 @@ use crate::{
     decode::{Decoder, SyscallsDecoder, UsdtDecoder},
     drain,
     host::{self, Host},
-    key_file,
     loss::KernelCounts,
     plan::{Kind, Plan},
     probe::Probes,
@@ -189,6 +189,7 @@ fn begin_footer(cli: &Cli, host: &Host, target: &Target, plan: &Plan) -> Footer 
             clock_offset_ns,
             ended: None,
             commit_interval_s: cli.commit_every.as_secs_f64(),
+            recovered: None,
         },
         target: footer::Target {
             pid: target.pid,
@@ -205,5 +206,6 @@ fn begin_footer(cli: &Cli, host: &Host, target: &Target, plan: &Plan) -> Footer 
         privacy: footer::Privacy {
             keys_hashed: cli.hash_keys.as_ref().map(|_| pseudonym::METHOD.to_owned()),
         },
+        derived: Vec::new(),
     }
 }

@@ -108,7 +108,7 @@ fn target(footer: &Footer) -> String {
 }
 
 /// A line of the summary. Host names and command lines are not ours: made safe.
-fn line(out: &mut impl Write, name: &str, text: &str) -> io::Result<()> {
+pub(super) fn line(out: &mut impl Write, name: &str, text: &str) -> io::Result<()> {
     writeln!(out, "{name:<11}{}", inert(text))
 }
 
@@ -256,7 +256,7 @@ pub(crate) fn harmful(c: char) -> bool {
 }
 
 /// `1,234,567`.
-fn grouped(number: impl ToString) -> String {
+pub(super) fn grouped(number: impl ToString) -> String {
     let digits = number.to_string();
     let (sign, digits) = digits.strip_prefix('-').map_or(("", digits.as_str()), |rest| ("-", rest));
     let groups: Vec<&str> = digits
@@ -281,7 +281,7 @@ fn percent(ratio: f64) -> String {
     format!("{:.1} %", ratio * 100.0)
 }
 
-fn bytes(bytes: i64) -> String {
+pub(super) fn bytes(bytes: i64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     scaled(bytes, 1024.0, "B", &UNITS)
 }
@@ -306,7 +306,7 @@ fn scaled(number: i64, step: f64, small: &str, units: &[&str]) -> String {
     if name == small { format!("{number} {small}") } else { format!("{value:.1} {name}") }
 }
 
-fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     if seconds < 60.0 {
         return format!("{seconds:.1} s");
     }
@@ -316,7 +316,7 @@ fn duration(seconds: f64) -> String {
 }
 
 /// `2026-11-21 01:30:00`.
-fn second(micros: i64) -> String {
+pub(super) fn second(micros: i64) -> String {
     let text = humantime::format_rfc3339_seconds(system_time(micros)).to_string();
     text.replace('T', " ").trim_end_matches('Z').to_owned()
 }

@@ -15,7 +15,7 @@ use rustix::{
 ///
 /// When the file cannot be opened, is a link or no regular file, is somebody else's
 /// or open to others, or holds anything but a secret. No error tells what it holds.
-pub(crate) fn pseudonyms(path: &Path) -> Result<Pseudonyms> {
+pub fn pseudonyms(path: &Path) -> Result<Pseudonyms> {
     let name = path.display();
     // A pipe of that name must not make us wait for its other end.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
