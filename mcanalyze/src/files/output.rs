@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use arrow_array::RecordBatch;
-use mcrec_capture::{Durability, Encoder, Folder, ROW_GROUP_ROWS, Writer};
+use mcrec_capture::{Durability, Encoder, Folder, ROW_GROUP_ROWS, RowGroup, Writer};
 use mcrec_schema::footer::Footer;
 
 /// Where a new capture goes.
@@ -127,7 +127,7 @@ impl Output {
         let mut writer = self.writer.take().context("the capture was finished before")?;
         footer.loss.written = writer.rows();
         footer.loss.seen = footer.loss.written + footer.loss.losses.total();
-        writer.commit(&[], &footer)?;
+        writer.commit(&[] as &[RowGroup], &footer)?;
         let bytes = writer.bytes();
         writer.close()?;
         let path = self.folder.path_of(&self.name);

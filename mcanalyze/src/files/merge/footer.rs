@@ -14,12 +14,13 @@ use mcrec_schema::{
 /// The footer of all `parts` together. `first` is that of one of them.
 pub(super) fn combined(parts: &[Part], first: &Footer) -> Footer {
     let one = parts.iter().all(|part| part.capture.id == first.capture.id);
-    let (cost, source) = (cost(parts, one), source(parts, one));
+    let counted = counted(parts);
+    let (cost, source) = (cost(&counted), source(parts, &counted));
     Footer {
         capture: capture(parts, one, &first.capture),
         target: if one { first.target.clone() } else { target(parts) },
         source,
-        loss: loss(parts),
+        loss: Loss { incomplete: incomplete(&counted), ..loss(parts) },
         cost,
         derived: Vec::new(),
         ..first.clone()
@@ -100,7 +101,23 @@ fn target(parts: &[Part]) -> Target {
     }
 }
 
-fn source(parts: &[Part], one: bool) -> Source {
+/// The parts whose counts of the whole recording add up: each file of a recording
+/// has those of its own time, but each slice of a file has those of all of it.
+fn counted(parts: &[Part]) -> Vec<&Part> {
+    let mut counted: Vec<&Part> = Vec::new();
+    for part in parts {
+        let same = |other: &&Part| {
+            let is_slice = part.derived.iter().any(|step| step.how == SLICE);
+            is_slice && other.capture.id == part.capture.id && other.cost == part.cost
+        };
+        if !counted.iter().any(same) {
+            counted.push(part);
+        }
+    }
+    counted
+}
+
+fn source(parts: &[Part], counted: &[&Part]) -> Source {
     let sources = || parts.iter().map(|part| &part.source);
     let mut attached: Vec<Attached> = Vec::new();
     let mut cannot_see: Vec<Blind> = Vec::new();
@@ -113,7 +130,7 @@ fn source(parts: &[Part], one: bool) -> Source {
     // Seen of all of them.
     let mut sees = parts[0].source.sees.clone();
     sees.retain(|what| sources().all(|source| source.sees.contains(what)));
-    let total = |count: fn(&Source) -> u64| of_recordings(one, sources().map(count));
+    let total = |count: fn(&Source) -> u64| counted.iter().map(|part| count(&part.source)).sum();
     Source {
         name: listed(sources().map(|source| source.name.as_str())),
         attached,
@@ -134,37 +151,20 @@ fn loss(parts: &[Part]) -> Loss {
         seen: losses().map(|loss| loss.seen).sum(),
         written: losses().map(|loss| loss.written).sum(),
         losses: losses().fold(Losses::default(), |sum, loss| sum + loss.losses),
-        incomplete: incomplete(parts),
+        incomplete: Incomplete::default(),
         series,
     }
 }
 
-/// Slices have the counts of their whole recording, which count once.
-fn incomplete(parts: &[Part]) -> Incomplete {
-    let mut counted: Vec<(&str, Incomplete)> = Vec::new();
-    let mut sum = Incomplete::default();
-    for part in parts {
-        let is_slice = part.derived.iter().any(|step| step.how == SLICE);
-        let of = (part.capture.id.as_str(), part.loss.incomplete);
-        if !is_slice || !counted.contains(&of) {
-            sum = sum + part.loss.incomplete;
-        }
-        if is_slice {
-            counted.push(of);
-        }
-    }
-    sum
+fn incomplete(counted: &[&Part]) -> Incomplete {
+    counted.iter().fold(Incomplete::default(), |sum, part| sum + part.loss.incomplete)
 }
 
-fn cost(parts: &[Part], one: bool) -> Cost {
-    let costs = || parts.iter().map(|part| &part.cost);
+fn cost(counted: &[&Part]) -> Cost {
+    let costs = || counted.iter().map(|part| &part.cost);
     let mut programs: Vec<ProgramCost> = Vec::new();
     for program in costs().flat_map(|cost| &cost.programs) {
         match programs.iter_mut().find(|other| other.name == program.name) {
-            Some(other) if one => {
-                other.run_count = other.run_count.max(program.run_count);
-                other.run_time_ns = other.run_time_ns.max(program.run_time_ns);
-            }
             Some(other) => {
                 other.run_count += program.run_count;
                 other.run_time_ns += program.run_time_ns;
@@ -172,17 +172,11 @@ fn cost(parts: &[Part], one: bool) -> Cost {
             None => programs.push(program.clone()),
         }
     }
-    let cpu = costs().map(|cost| cost.cpu_s);
     Cost {
         programs,
-        cpu_s: if one { cpu.fold(0.0, f64::max) } else { cpu.sum() },
+        cpu_s: costs().map(|cost| cost.cpu_s).sum(),
         peak_memory: costs().map(|cost| cost.peak_memory).max().unwrap_or(0),
     }
-}
-
-/// A count that goes on from file to file of one recording, and adds up over several.
-fn of_recordings(one: bool, counts: impl Iterator<Item = u64>) -> u64 {
-    if one { counts.max().unwrap_or(0) } else { counts.sum() }
 }
 
 /// The one value that all have.
