@@ -42,7 +42,10 @@ struct Answers {
 }
 
 fn main() -> ExitCode {
-    let mut cli = Cli::parse();
+    let mut cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     if let Some(tool) = cli.tool.take() {
         return use_tool(tool);
     }
@@ -57,6 +60,18 @@ fn main() -> ExitCode {
         remark(&format!("{} holds a recording that was read already: left out", path.display()));
     }
     conclude(print(&cli, &answers), answers.summary.is_complete())
+}
+
+/// Says what is wrong with the command line, or the help that was asked for. What
+/// is quoted of the command line may have come from a capture.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    for line in error.to_string().lines() {
+        let _ = writeln!(stderr(), "{}", render::text::inert(line));
+    }
+    ExitCode::from(2)
 }
 
 /// Does what a tool does, and says what it found or made.

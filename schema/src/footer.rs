@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{FORMAT_VERSION, derived::Step};
+use crate::{
+    FORMAT_VERSION,
+    derived::{Part, Step},
+};
 
 /// Key of [`Format`].
 pub const FORMAT: &str = "mcrec.format";
@@ -366,6 +369,26 @@ impl std::fmt::Display for FooterError {
 impl std::error::Error for FooterError {}
 
 impl Footer {
+    /// The captures that it consists of, if it was merged; none if it was recorded.
+    pub fn parts(&self) -> &[Part] {
+        self.derived.iter().rev().find(|step| !step.parts.is_empty()).map_or(&[], |s| &s.parts)
+    }
+
+    /// The stretches of time that it covers, µs since the epoch, UTC. Those of
+    /// several recordings may overlap, or have a gap between them.
+    pub fn spans(&self) -> Vec<(i64, i64)> {
+        let (start, end) = (self.capture.start_us, self.capture.end_us);
+        match self.parts() {
+            [] => vec![(start, end)],
+            // A slice of a merged capture covers less.
+            parts => parts
+                .iter()
+                .map(|part| (part.capture.start_us.max(start), part.capture.end_us.min(end)))
+                .filter(|(from, to)| from <= to)
+                .collect(),
+        }
+    }
+
     /// The footer as entries of Parquet key-value metadata.
     pub fn to_entries(&self) -> Vec<(&'static str, String)> {
         let mut entries = vec![

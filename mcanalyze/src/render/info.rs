@@ -42,7 +42,9 @@ pub(crate) fn text(info: &Info, width: Option<u16>, out: &mut impl Write) -> io:
     }
     let version = target.version.as_deref().unwrap_or("of unknown version");
     let build = target.build_id.as_deref().unwrap_or("unknown");
-    say("memcached", &format!("{version}, pid {}, {}", target.pid, target.executable))?;
+    let pid =
+        if target.pid == 0 { "several pids".to_owned() } else { format!("pid {}", target.pid) };
+    say("memcached", &format!("{version}, {pid}, {}", target.executable))?;
     say("  build", build)?;
     say("  command", &target.command_line.join(" "))?;
     let threads = target.worker_threads;

@@ -18,7 +18,7 @@ use text::{bytes, grouped};
 pub(crate) fn made(path: &Path, made: &Made) -> Vec<String> {
     let size = bytes(i64::try_from(made.bytes).unwrap_or(i64::MAX));
     let (written, read) = (grouped(made.written), grouped(made.read));
-    let mut remarks = vec![format!("{written} of {read} rows to {}, {size}", path.display())];
+    let mut remarks = vec![format!("wrote {written} of {read} rows to {}, {size}", path.display())];
     if made.late > 0 {
         let late = grouped(made.late);
         remarks.push(format!("{late} rows come after rows of a later time: they were too late"));

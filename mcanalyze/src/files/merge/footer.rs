@@ -51,7 +51,11 @@ fn capture(parts: &[Part], one: bool, first: &Capture) -> Capture {
         kernel: listed(captures().map(|capture| capture.kernel.as_str())),
         end_us: last.end_us,
         // Of several clocks, that of the first recording.
-        end_monotonic_ns: first.start_monotonic_ns.saturating_add(length_ns),
+        end_monotonic_ns: if one {
+            last.end_monotonic_ns
+        } else {
+            first.start_monotonic_ns.saturating_add(length_ns)
+        },
         ended,
         commit_interval_s: captures().map(|c| c.commit_interval_s).fold(0.0, f64::max),
         recovered: captures().find_map(|capture| capture.recovered.clone()),
