@@ -315,7 +315,8 @@ fn check_finds_each_fault_and_none_where_there_is_none() {
         ("hashed", &["keys"]),
     ];
     let hostile = sample("hostile.parquet");
-    let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"break", &hostile, &folder.path()];
+    let into = folder.path();
+    let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"break", &hostile, &into];
     arguments.extend(faults.iter().map(|(fault, _)| fault as &dyn AsRef<std::ffi::OsStr>));
     python(&arguments);
     for (fault, rules) in faults {

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use mcrec_capture::{Capture, State};
 use mcrec_schema::{columns, footer::Footer};
-use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
+use parquet::file::{
+    metadata::{ColumnChunkMetaData, RowGroupMetaData},
+    statistics::Statistics,
+};
 
 use super::{is_complete, rows::range};
 use crate::table::{Column, Need, Table, Unit, Value};
@@ -112,7 +115,7 @@ fn of_columns(groups: &[RowGroupMetaData], total_rows: u64) -> Table {
         let raw = chunks.iter().map(|chunk| chunk.uncompressed_size()).sum();
         let nulls: Option<u64> = chunks
             .iter()
-            .map(|chunk| chunk.statistics().and_then(|known| known.null_count_opt()))
+            .map(|chunk| chunk.statistics().and_then(Statistics::null_count_opt))
             .sum();
         let column = chunks[0].column_descr();
         let kind = column
