@@ -63,6 +63,7 @@ def compare_merge(merged, *parts):
                 | {
                     "conn_id": row["conn_id"] + conn_ids,
                     "request_id": row["request_id"] + request_ids,
+                    "host": footer_of(path)["mcrec.capture"]["host"],
                 }
             )
         conn_ids += max(row["conn_id"] for row in rows)
@@ -82,6 +83,9 @@ def by_connection(rows):
 
 def compare_same(one, other):
     one, other = rows_of(one), rows_of(other)
+    # Of one recording alone.
+    hosts = {row.pop("host", None) for row in other}
+    assert len(hosts) == 1, hosts
     assert_same(sorted(one, key=identity), sorted(other, key=identity))
     assert_same(by_connection(one), by_connection(other))
 
@@ -99,7 +103,8 @@ def compare_anonymised(whole, hashed, secret):
 
 def footer_of(path):
     metadata = pq.read_metadata(path).metadata
-    return {name.decode(): json.loads(value) for name, value in metadata.items()}
+    entries = {name.decode(): value for name, value in metadata.items()}
+    return {name: json.loads(value) for name, value in entries.items() if name.startswith("mcrec.")}
 
 
 def with_value(table, name, row, value):
@@ -186,6 +191,8 @@ def break_capture(whole, broken, fault):
         table = with_field(table, "quiet", nullable=True)
     elif fault == "statistics":
         statistics = False
+    elif fault == "elsewhere":
+        capture["host"] = "elsewhere"
     elif fault == "hashed":
         footer["mcrec.privacy"]["keys_hashed"] = "so it says"
     else:

@@ -178,7 +178,9 @@ fn slices_in_time_are_the_whole_once_merged() {
 fn merged_captures_keep_recordings_apart_and_add_up() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("merged.parquet");
-    let parts = ["lossy.parquet", "zipf.parquet", "hostile.parquet"].map(sample);
+    let mut parts = ["lossy.parquet", "zipf.parquet", "hostile.parquet"].map(sample);
+    python(&[&"break", &parts[2], &folder.path(), &"elsewhere"]);
+    parts[2] = folder.path().join("elsewhere.parquet");
     ran(1, &[&"merge", &parts[0], &parts[1], &parts[2], &"-o", &out]);
     python(&[&"merge", &out, &parts[0], &parts[1], &parts[2]]);
     assert_sound(&out);
@@ -197,6 +199,12 @@ fn merged_captures_keep_recordings_apart_and_add_up() {
     };
     assert_eq!(merged["loss"]["seen"], sum("seen"));
     assert_eq!(merged["loss"]["written"], sum("written"));
+
+    // What is made of it still says of which host its rows are.
+    let slice = folder.path().join("slice.parquet");
+    ran(1, &[&"slice", &out, &"--conn", &"1,2,18", &"-o", &slice]);
+    python(&[&"slice", &out, &slice, &"conn_id IN (1, 2, 18)"]);
+    assert_sound(&slice);
 
     // Answers about it are those about all of its parts.
     let answer = |files: &[&dyn AsRef<std::ffi::OsStr>]| {

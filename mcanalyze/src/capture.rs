@@ -42,7 +42,10 @@ impl Capture {
                 repeated.push(path);
                 continue;
             }
-            frames.push(scan(&path)?);
+            // Those that were merged have one more.
+            let all = columns::schema();
+            let all: Vec<_> = all.fields().iter().map(|field| col(field.name().as_str())).collect();
+            frames.push(scan(&path)?.select(all));
             footers.push(footer);
         }
         let rows =

@@ -33,7 +33,7 @@ pub struct Step {
 
 /// Some of the rows were taken.
 pub const SLICE: &str = "slice";
-/// Several captures were made one.
+/// Several captures were made one, which has the column [`crate::columns::HOST`].
 pub const MERGE: &str = "merge";
 /// Keys were hashed.
 pub const ANONYMISE: &str = "anonymise";

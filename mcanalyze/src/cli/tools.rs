@@ -33,8 +33,8 @@ pub(crate) enum Tool {
     #[command(
         after_help = "Example: mcanalyze merge host-a.parquet host-b.parquet -o both.parquet\n\
                             Files of one recording keep their conn_id and request_id; those of \
-                            others are renumbered. The footer's mcrec.derived says which conn_id \
-                            are of which host and server."
+                            others are renumbered. A column host says where each row is from; \
+                            mcrec.derived (see info) which conn_id are of which server."
     )]
     Merge(MergeArgs),
 

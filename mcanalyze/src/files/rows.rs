@@ -49,12 +49,31 @@ pub(super) fn damaged(capture: &Capture) -> String {
 
 /// The columns of the format alone, in its order: a capture may have more.
 pub(super) fn plain(batch: &RecordBatch) -> Result<RecordBatch> {
-    let at: Vec<usize> = columns::schema()
-        .fields()
-        .iter()
-        .map(|field| batch.schema_ref().index_of(field.name()))
-        .collect::<Result<_, _>>()?;
-    Ok(batch.project(&at)?)
+    let index = |name: &str| batch.schema_ref().index_of(name);
+    let names = columns::schema();
+    let mut at = names.fields().iter().map(|field| index(field.name())).collect::<Result<_, _>>();
+    if let (Ok(at), Ok(host)) = (&mut at, index(columns::HOST)) {
+        Vec::push(at, host);
+    }
+    Ok(batch.project(&at?)?)
+}
+
+/// The rows with the host that they are of, where they do not say it yet.
+pub(super) fn with_host(batch: &RecordBatch, host: &str) -> Result<RecordBatch> {
+    if batch.column_by_name(columns::HOST).is_some() {
+        return Ok(batch.clone());
+    }
+    let hosts: ArrayRef =
+        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(host, batch.num_rows())));
+    let named = batch.schema_ref().fields().iter().map(|field| field.name().clone());
+    let named = named.zip(batch.columns().iter().cloned());
+    let nullable = batch.schema_ref().fields().iter().map(|field| field.is_nullable());
+    let all = named.zip(nullable).map(|((name, column), nullable)| (name, column, nullable));
+    Ok(RecordBatch::try_from_iter_with_nullable(all.chain([(
+        columns::HOST.to_owned(),
+        hosts,
+        true,
+    )]))?)
 }
 
 /// The same rows with another column in the place of the one of that name.

@@ -50,7 +50,9 @@ fn columns(capture: &Capture, findings: &mut Findings) {
     let Some(group) = capture.row_groups().first() else {
         return;
     };
-    let Ok(expected) = ArrowSchemaConverter::new().convert(&columns::schema()) else {
+    let is_merged = !capture.footer().parts().is_empty();
+    let names = if is_merged { columns::merged_schema() } else { columns::schema() };
+    let Ok(expected) = ArrowSchemaConverter::new().convert(&names) else {
         return;
     };
     for column in expected.columns() {
@@ -73,8 +75,7 @@ fn columns(capture: &Capture, findings: &mut Findings) {
         }
     }
     let more = group.columns().iter().map(|column| column.column_path().string());
-    let more: Vec<String> =
-        more.filter(|name| columns::schema().field_with_name(name).is_err()).collect();
+    let more: Vec<String> = more.filter(|name| names.field_with_name(name).is_err()).collect();
     if !more.is_empty() {
         findings.remarks.push(format!("columns beyond those of the format: {}", more.join(", ")));
     }

@@ -87,6 +87,7 @@ impl<'a> Input<'a> {
             }
             let moved = moved(&batch, columns::CONN_ID, self.conn_ids_moved_by)
                 .and_then(|batch| moved(&batch, columns::REQUEST_ID, self.request_ids_moved_by))
+                .and_then(|batch| rows::with_host(&batch, &self.capture.footer().capture.host))
                 .with_context(|| rows::damaged(self.capture))?;
             self.times = rows::times(&moved)?.values().to_vec();
             self.row = 0;
