@@ -76,8 +76,8 @@ pub(crate) struct Record {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_events: Option<u64>,
 
-    /// Stop when this much is on disk, as in 500MB or 2GiB; with --keep-last, hold no
-    /// more than this in memory [default: no limit; with --keep-last 1GiB]
+    /// Stop before more than this is written, as in 500MB or 2GiB; with --keep-last, hold
+    /// no more than this in memory [default: no limit; with --keep-last 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) max_size: Option<u64>,
 
