@@ -82,6 +82,12 @@ pub(crate) struct Record {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) max_size: Option<u64>,
 
+    /// Record pseudonyms in place of keys: each segment between : / . hashed with the
+    /// secret in this file, so that prefixes and joins with other captures still work.
+    /// Make one with: (umask 077; openssl rand -hex 16 > KEYFILE)
+    #[arg(long, value_name = "KEYFILE")]
+    pub(crate) hash_keys: Option<PathBuf>,
+
     /// Size of the ring between kernel and mcrec, 4KiB to 1GiB, rounded up to a
     /// power of two. It absorbs bursts; kernel memory, charged to mcrec
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = ring_size)]

@@ -13,11 +13,16 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
-use mcrec_schema::footer::{self, Footer};
+use mcrec_capture::key_file;
+use mcrec_schema::{
+    footer::{self, Footer},
+    pseudonym,
+};
 use rustix::process::{geteuid, getppid};
 
 use crate::{
     account::{Account, Ending, wall_us},
+    batch::Batch,
     cli::Record,
     decode::{Decoder, SyscallsDecoder, UsdtDecoder},
     drain,
@@ -50,6 +55,7 @@ pub(crate) fn record(
     plan: &Plan,
     place: Place,
 ) -> Result<Outcome> {
+    let pseudonyms = options.hash_keys.as_deref().map(key_file::pseudonyms).transpose()?;
     let process = stop::hold(target.pid)?;
     let own_cost = OwnCost::open();
     let mut storage = MaybeUninit::uninit();
@@ -86,7 +92,7 @@ pub(crate) fn record(
         Kind::Usdt => Decoder::Usdt(UsdtDecoder::default()),
         Kind::Syscalls => Decoder::Syscalls(SyscallsDecoder::new(plan.dialect)),
     };
-    let rows = Rows::new(decoder, clock_offset, limits.events);
+    let rows = Rows::new(decoder, Batch::new(clock_offset, pseudonyms), limits.events);
     let kernel_counts = Arc::clone(&kernel);
     let mut running = launch(probes, rows, writer, (kernel, ending), events_in, events)?;
     running.probes.start();
@@ -257,6 +263,9 @@ fn begin_footer(options: &Record, host: &Host, target: &Target, plan: &Plan) -> 
         source: plan.source.clone(),
         loss: footer::Loss::default(),
         cost: footer::Cost::default(),
-        privacy: footer::Privacy::default(),
+        privacy: footer::Privacy {
+            keys_hashed: options.hash_keys.as_ref().map(|_| pseudonym::METHOD.to_owned()),
+        },
+        derived: Vec::new(),
     })
 }
