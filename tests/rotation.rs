@@ -4,6 +4,7 @@ mod support;
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -206,13 +207,16 @@ fn a_memcached_that_is_restarted_and_upgraded_is_recorded_on() {
     let follower = mcrec()
         .args(["--follow", &name, "--commit-every", "50ms", "-o"])
         .arg(captures_in.join("c.parquet"))
+        .stderr(Stdio::piped())
         .spawn();
     let mut follower = Process(follower.unwrap());
+    let mut said = BufReader::new(follower.0.stderr.take().unwrap()).lines();
     let (mut sent, mut servers) = (Vec::new(), Vec::new());
     let releases = ["debian-1.6.18", "plain-1.6.45", "plain-1.6.45"];
     for (run, release) in (0..).zip(releases) {
         let (mut server, address) = start_named(folder.path(), &name, release, run);
-        until("a recording", || (captures(&captures_in).len() > sent.len()).then_some(()));
+        let begun = said.any(|line| line.unwrap().starts_with("mcrec: recording"));
+        assert!(begun, "mcrec ended");
         let load = Load::start(address, 1);
         let path = captures(&captures_in).pop().unwrap();
         until("rows", || (capture::footer(&path)?.loss.written > 500).then_some(()));
