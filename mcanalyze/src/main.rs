@@ -7,8 +7,11 @@
 
 mod capture;
 mod cli;
+mod keys;
+mod percentile;
 mod query;
 mod render;
+mod scan;
 mod table;
 
 use std::{
@@ -24,10 +27,11 @@ use clap::Parser;
 
 use capture::Capture;
 use cli::{Cli, Format};
+use keys::{Question, keys};
 use query::{
     latency::{Latency, latency},
     summary::{Summary, summary},
-    top::{self, top},
+    top::top,
 };
 use table::Table;
 
@@ -86,15 +90,11 @@ fn unless_damaged<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 fn answer(cli: &Cli) -> Result<Answers> {
     let capture = Capture::open(&cli.files)?;
     let key = cli.key.as_deref();
-    let summary = summary(&capture)?;
-    let parameters = top::Parameters {
-        top: cli.top,
-        sort: cli.sort,
-        reverse: cli.reverse,
-        key,
-        operations: summary.operations,
-    };
-    let top = top(&capture, &parameters)?;
+    let top_keys = usize::try_from(cli.top).unwrap_or(usize::MAX);
+    let question = Question { top: top_keys, sort: cli.sort, reverse: cli.reverse, key };
+    let keys = keys(&capture, &question)?;
+    let summary = summary(&capture, keys.distinct)?;
+    let top = top(&capture, summary.operations, keys.top);
     let latency = if cli.latency { Some(latency(&capture, key)?) } else { None };
     Ok(Answers { repeated: capture.repeated, summary, top, latency })
 }
