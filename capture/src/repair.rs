@@ -40,10 +40,9 @@ pub fn repair(path: &Path) -> Result<Repair> {
     let (folder, file_name) =
         Folder::of(path).with_context(|| format!("cannot repair {name}: no such file"))?;
     let file = folder.open(&file_name, true).with_context(|| format!("cannot repair {name}"))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => bail!("{name} is being recorded: there is nothing to repair"),
-        // Where there are no locks, there is no way to tell.
-        Ok(()) | Err(_) => {}
+    // Where there are no locks, there is no way to tell.
+    if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+        bail!("{name} is being recorded: there is nothing to repair");
     }
     let length = file.metadata().with_context(|| format!("cannot read {name}"))?.len();
     let (data_end, footer, state) = open::tail(path, &file, length)?;

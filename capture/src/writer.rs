@@ -1,6 +1,7 @@
 //! A capture that is being written.
 
 use std::{
+    borrow::Borrow,
     ffi::OsStr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -70,26 +71,26 @@ impl Writer {
     /// # Errors
     ///
     /// When it cannot be written; the file then is as the last commit left it.
-    pub fn commit(&mut self, groups: &[RowGroup], footer: &Footer) -> Result<usize> {
+    pub fn commit<G: Borrow<RowGroup>>(&mut self, groups: &[G], footer: &Footer) -> Result<usize> {
         let before = self.groups.len();
         let written = self.append(groups, footer);
         if written.is_err() {
             self.groups.truncate(before);
         } else {
-            self.rows += groups.iter().map(RowGroup::rows).sum::<u64>();
+            self.rows += groups.iter().map(|group| group.borrow().rows()).sum::<u64>();
         }
         written
     }
 
-    fn append(&mut self, groups: &[RowGroup], footer: &Footer) -> Result<usize> {
+    fn append<G: Borrow<RowGroup>>(&mut self, groups: &[G], footer: &Footer) -> Result<usize> {
         let mut place = self.file.data_end();
-        for group in groups {
+        for group in groups.iter().map(Borrow::borrow) {
             self.groups.push(group.at(place)?);
             place += group.bytes().len() as u64;
         }
         let footer = metadata::encode(&self.schema, &self.groups, footer)?;
         let size = footer.len();
-        let data: Vec<&[u8]> = groups.iter().map(RowGroup::bytes).collect();
+        let data: Vec<&[u8]> = groups.iter().map(|group| group.borrow().bytes()).collect();
         self.file.commit(&data, footer).with_context(|| self.cannot_write())?;
         Ok(size)
     }
