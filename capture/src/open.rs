@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use arrow_array::RecordBatch;
 use bytes::Bytes;
-use mcrec_schema::{columns, footer::Footer};
+use mcrec_schema::footer::Footer;
 use parquet::{
     arrow::{
         ProjectionMask,
@@ -35,6 +35,7 @@ use crate::{
     journal::{self, Journal},
     salvage,
     source::Source,
+    verify::verify,
     view::View,
 };
 
@@ -94,7 +95,8 @@ impl Capture {
             entries.iter().find(|entry| entry.key == key).and_then(|entry| entry.value.as_deref())
         })
         .map_err(|error| anyhow!("cannot read {name}: {error}"))?;
-        check_columns(&metadata).with_context(|| format!("cannot read {name}"))?;
+        verify(&file, &metadata, data_end)
+            .with_context(|| format!("cannot read {name}: it is damaged"))?;
         let source = Source::new(file, data_end, footer);
         Ok(Self {
             path: path.to_owned(),
@@ -298,15 +300,4 @@ fn journal_of(path: &Path, capture: &File) -> Option<Journal> {
     let mut bytes = Vec::new();
     journal.take(journal::MAX).read_to_end(&mut bytes).ok()?;
     Journal::parse(&bytes)
-}
-
-fn check_columns(metadata: &ParquetMetaData) -> Result<()> {
-    let schema = metadata.file_metadata().schema_descr();
-    let there = |name: &str| schema.columns().iter().any(|column| column.path().string() == name);
-    for column in columns::schema().fields() {
-        if !there(column.name()) {
-            bail!("column {} is missing: the file is damaged", column.name());
-        }
-    }
-    Ok(())
 }

@@ -56,10 +56,10 @@ impl Capture {
 /// The length of the union of `spans`.
 fn covered(mut spans: Vec<(i64, i64)>) -> i64 {
     spans.sort_unstable();
-    let mut sum = 0;
+    let mut sum = 0_i64;
     let mut end = i64::MIN;
     for (from, to) in spans {
-        sum += (to - from.max(end)).max(0);
+        sum = sum.saturating_add(to.saturating_sub(from.max(end)).max(0));
         end = end.max(to);
     }
     sum

@@ -72,12 +72,13 @@ fn remark(text: &str) {
     let _ = writeln!(stderr(), "mcanalyze: {}", render::text::inert(text));
 }
 
-/// Does `work`, and takes a panic for a damaged file: polars has some, on its
-/// own threads too, where a file is not what its metadata says.
+/// Does `work`, and takes a panic for a damaged file: decoders may have some left
+/// where the inside of a page is not what it should be.
 fn unless_damaged<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     static FIRST: OnceLock<String> = OnceLock::new();
     panic::set_hook(Box::new(|panic| {
-        let _ = FIRST.set(panic.to_string().replace('\n', " "));
+        let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line()));
+        let _ = FIRST.set(place.unwrap_or_default());
     }));
     let result = panic::catch_unwind(AssertUnwindSafe(work));
     let _ = panic::take_hook();

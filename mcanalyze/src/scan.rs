@@ -9,11 +9,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use arrow_buffer::NullBuffer;
 use arrow_array::{
     Array, ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray, types::Int32Type,
 };
+use arrow_buffer::NullBuffer;
 use mcrec_schema::{codes::Op, columns};
 
 use crate::capture::Capture;

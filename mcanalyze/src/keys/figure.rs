@@ -28,12 +28,7 @@ pub(super) struct Seen<F> {
 }
 
 /// Lets `each` see the row, and what has been seen of its key, of each operation on one.
-fn each<F>(
-    rows: &Rows,
-    keys: &Strings<'_>,
-    to: &mut [Seen<F>],
-    each: impl Fn(usize, &mut F),
-) {
+fn each<F>(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<F>], each: impl Fn(usize, &mut F)) {
     for (row, key) in keys.ids().enumerate() {
         if let Some(key) = key
             && rows.is_operation(row)
@@ -114,7 +109,9 @@ impl Figure for Bytes {
 
     fn add(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<Self>]) -> Result<()> {
         let sizes = rows.ints(columns::VALUE_SIZE)?;
-        each(rows, keys, to, |row, bytes| bytes.0 = bytes.0.saturating_add(sizes.get(row).unwrap_or(0)));
+        each(rows, keys, to, |row, bytes| {
+            bytes.0 = bytes.0.saturating_add(sizes.get(row).unwrap_or(0))
+        });
         Ok(())
     }
 

@@ -55,9 +55,8 @@ pub(crate) fn latency(capture: &Capture, key: Option<&str>) -> Result<Latency> {
     by_op.insert(0, (ALL.to_owned(), all));
     let (ops, mut latencies): (Vec<String>, Vec<Distribution>) = by_op.into_iter().unzip();
     let parts = PERCENTILES.map(|(.., part)| part);
-    let found = percentiles(&mut latencies, parts, |windows| {
-        look_again(capture, key, &ops, windows)
-    })?;
+    let found =
+        percentiles(&mut latencies, parts, |windows| look_again(capture, key, &ops, windows))?;
     let mut latency = Latency {
         percentiles: Table { columns: percentile_columns(), rows: Vec::new() },
         histogram: Table { columns: HISTOGRAM_COLUMNS.to_vec(), rows: Vec::new() },

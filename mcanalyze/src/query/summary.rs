@@ -81,7 +81,7 @@ pub(crate) fn summary(capture: &Capture, distinct_keys: i64) -> Result<Summary> 
         bytes_returned: bytes - stored,
         bytes_stored: stored,
         bandwidth_kbps: kbps(bytes, seconds),
-        seen: footers.iter().map(|footer| footer.loss.seen).sum(),
+        seen: footers.iter().map(|footer| footer.loss.seen).fold(0, u64::saturating_add),
         losses: footers.iter().fold(Losses::default(), |sum, footer| sum + footer.loss.losses),
         incomplete: footers
             .iter()
@@ -89,7 +89,7 @@ pub(crate) fn summary(capture: &Capture, distinct_keys: i64) -> Result<Summary> 
         requests_without_operation: footers
             .iter()
             .map(|footer| footer.source.requests_without_operation)
-            .sum(),
+            .fold(0, u64::saturating_add),
         unended: footers.iter().filter(|footer| footer.capture.ended.is_none()).count(),
         footers: footers.clone(),
     })
@@ -109,8 +109,7 @@ struct Totals {
 
 impl Totals {
     fn add(&mut self, rows: &Rows) -> Result<()> {
-        const STORES: [Op; 6] =
-            [Op::Set, Op::Add, Op::Replace, Op::Append, Op::Prepend, Op::Cas];
+        const STORES: [Op; 6] = [Op::Set, Op::Add, Op::Replace, Op::Append, Op::Prepend, Op::Cas];
         let (ops, status) = (rows.strings(columns::OP)?, rows.strings(columns::STATUS)?);
         let sizes = rows.ints(columns::VALUE_SIZE)?;
         let is_store = |op: Option<&str>| STORES.iter().any(|store| op == Some(store.as_str()));
