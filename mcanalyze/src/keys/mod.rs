@@ -32,12 +32,18 @@ use crate::{
     scan::{OfDictionary, scan},
 };
 
-/// Keys that are counted in one pass: with them a table has half a gigabyte. It is
-/// what fits where a hash table of twice the size would be begun next.
-const KEYS_MAX: usize = 14_000_000;
-/// Keys of equal rank that are looked at in full, to be put in the order of their
-/// bytes, rather than in a pass of their own.
-const EQUALS_MAX: usize = 10_000;
+/// What is held at once.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Keys in one table.
+    keys: usize,
+    /// Keys of equal rank that are looked at in full, to be put in the order of
+    /// their bytes, rather than in a pass of their own.
+    equals: usize,
+}
+
+/// So many keys have half a gigabyte, and with more the hash tables would double.
+const LIMITS: Limits = Limits { keys: 14_000_000, equals: 10_000 };
 
 /// What to look for.
 #[derive(Clone, Copy, Debug)]
@@ -101,12 +107,12 @@ impl KeyFigures {
 ///
 /// When the capture cannot be read.
 pub(crate) fn keys(capture: &Capture, question: &Question<'_>) -> Result<Keys> {
-    keys_within(capture, question, KEYS_MAX)
+    keys_within(capture, question, LIMITS)
 }
 
-fn keys_within(capture: &Capture, question: &Question<'_>, limit: usize) -> Result<Keys> {
+fn keys_within(capture: &Capture, question: &Question<'_>, limits: Limits) -> Result<Keys> {
     let hashing = Hashing::default();
-    let search = Search { capture, hashing: &hashing, question, limit };
+    let search = Search { capture, hashing: &hashing, question, limits };
     let (distinct, found) = match (question.key, question.sort) {
         (Some(key), _) => {
             let none = Question { top: 0, ..*question };
@@ -144,8 +150,7 @@ struct Search<'a> {
     capture: &'a Capture,
     hashing: &'a Hashing,
     question: &'a Question<'a>,
-    /// Keys in one table.
-    limit: usize,
+    limits: Limits,
 }
 
 impl Search<'_> {
@@ -158,7 +163,7 @@ impl Search<'_> {
         let (mut distinct, mut found) = (0, Vec::new());
         let mut parts: Range<usize> = 0..PARTS;
         while !parts.is_empty() {
-            let mut table = Table::fill(self.capture, self.hashing, parts, self.limit)?;
+            let mut table = Table::fill(self.capture, self.hashing, parts, self.limits.keys)?;
             distinct += table.len();
             finish(&mut table)?;
             found.extend(self.first(&table)?);
@@ -180,7 +185,7 @@ impl Search<'_> {
             return Ok(if top == 0 { Vec::new() } else { all().collect() });
         };
         let equals = all().filter(|(place, _)| *place == last).count();
-        if before + equals <= top + EQUALS_MAX {
+        if before + equals <= top + self.limits.equals {
             return Ok(all().filter(|(place, _)| *place <= last).collect());
         }
         let is_equal = |hash| table.get(hash).is_some_and(|figure| place(figure) == last);
@@ -238,4 +243,48 @@ fn worst(places: impl Iterator<Item = Place>, top: usize) -> Option<(Place, usiz
     }
     let last = first.peek().copied().filter(|_| more)?;
     Some((last, first.iter().filter(|place| **place < last).count()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{LIMITS, Limits, Question, keys, keys_within};
+    use crate::{capture::Capture, cli::SortBy};
+
+    const SORTS: [SortBy; 7] = [
+        SortBy::Calls,
+        SortBy::Bytes,
+        SortBy::Rate,
+        SortBy::Size,
+        SortBy::Misses,
+        SortBy::Latency,
+        SortBy::Last,
+    ];
+
+    #[test]
+    fn more_keys_than_fit_have_the_same_answers() {
+        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data");
+        // The same capture in two files would be one; these are two.
+        let files = ["zipf.parquet", "hostile.parquet"].map(|name| samples.join(name));
+        let capture = Capture::open(&files).unwrap();
+        for (sort, reverse) in SORTS.into_iter().flat_map(|sort| [(sort, false), (sort, true)]) {
+            let question = Question { top: usize::MAX, sort, reverse, key: None };
+            let all = keys(&capture, &question).unwrap();
+            assert!(all.distinct > 1_000 && all.top.len() as i64 == all.distinct);
+            for top in [1, 20, 500] {
+                for limits in [
+                    Limits { keys: 100, equals: 0 },
+                    Limits { keys: 1_000, equals: 3 },
+                    Limits { equals: 0, ..LIMITS },
+                    LIMITS,
+                ] {
+                    let question = Question { top, ..question };
+                    let some = keys_within(&capture, &question, limits).unwrap();
+                    assert_eq!(some.distinct, all.distinct, "{sort:?} {limits:?}");
+                    assert_eq!(some.top, all.top[..top], "{sort:?} {reverse} {limits:?}");
+                }
+            }
+        }
+    }
 }
