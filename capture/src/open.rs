@@ -276,6 +276,10 @@ fn parse(footer: &[u8], data_end: u64) -> Result<ParquetMetaData> {
     let metadata = ParquetMetaDataReader::decode_metadata(metadata)?;
     let within = |offset: i64| u64::try_from(offset).is_ok_and(|offset| offset <= data_end);
     for column in metadata.row_groups().iter().flat_map(RowGroupMetaData::columns) {
+        // Other writers say nothing of where a column without rows is.
+        if column.compressed_size() == 0 && column.num_values() == 0 {
+            continue;
+        }
         let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
         let end = start.checked_add(column.compressed_size());
         if start < 4 || column.compressed_size() < 0 || !end.is_some_and(within) {

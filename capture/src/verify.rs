@@ -82,6 +82,9 @@ fn chunk(
     column: &ColumnChunkMetaData,
     data_end: u64,
 ) -> Result<(u64, u64)> {
+    if group.num_rows() == 0 && column.num_values() == 0 && column.compressed_size() == 0 {
+        return Ok((data_end, data_end));
+    }
     let dictionary = column.dictionary_page_offset();
     let data = unsigned(column.data_page_offset())?;
     let start = dictionary.map_or(Ok(data), unsigned)?;

@@ -11,7 +11,7 @@ use mcrec_schema::footer::{Cost, Footer, Loss, ProgramCost};
 
 use crate::{
     decode::Tally,
-    host,
+    host::{self, OwnCost},
     loss::{KernelCounts, State, Taken},
 };
 
@@ -70,6 +70,7 @@ pub(crate) struct Account {
     template: Footer,
     /// Size of the ring, for the memory account.
     ring_bytes: u32,
+    own_cost: OwnCost,
     start: Totals,
     now: Totals,
 }
@@ -81,6 +82,7 @@ impl Account {
         template: Footer,
         kernel: Arc<KernelCounts>,
         ending: Arc<Ending>,
+        own_cost: OwnCost,
         ring_bytes: u32,
     ) -> Self {
         let start = Totals {
@@ -91,7 +93,7 @@ impl Account {
             requests_without_operation: 0,
             connections_encrypted: 0,
         };
-        Self { kernel, ending, template, ring_bytes, now: start.clone(), start }
+        Self { kernel, ending, template, own_cost, ring_bytes, now: start.clone(), start }
     }
 
     /// The counts as they were last looked at.
@@ -120,7 +122,7 @@ impl Account {
     pub(crate) fn update(&mut self, taken: &Taken, tally: &Tally, state: State) -> Result<()> {
         let halt = self.ending.halt.get();
         let at_monotonic_ns = halt.map_or_else(host::monotonic_ns, |halt| halt.at);
-        let (cpu, peak_memory) = host::own_cost(self.ring_bytes);
+        let (cpu, peak_memory) = self.own_cost.read(self.ring_bytes);
         let programs =
             halt.map_or_else(|| self.kernel.statistics().cost(), |halt| halt.cost.clone());
         self.now = Totals {

@@ -53,6 +53,7 @@ pub(crate) fn check(host: &Host, target: &Target, plan: Option<&Plan>) -> String
         ("target", describe(target)),
         ("", format!("{} ({workers} workers)", target.path.display())),
         ("machine", format!("kernel {}: {}", host.kernel, needs.join(", "))),
+        ("drops", dropped(host)),
     ];
     if let Some(plan) = plan {
         let chosen = &plan.source;
@@ -66,6 +67,14 @@ pub(crate) fn check(host: &Host, target: &Target, plan: Option<&Plan>) -> String
         }
     }
     lines.iter().map(|(name, text)| format!("{name:<9}{}\n", inert(text))).collect()
+}
+
+fn dropped(host: &Host) -> String {
+    let kept = if host.maps_need_capability() { " but CAP_BPF" } else { "" };
+    format!(
+        "once attached, every capability{kept}; root becomes the owner of the captures' folder; \
+         Landlock, if there is one, shuts off the rest"
+    )
 }
 
 /// What a source sees of the target, and what not.

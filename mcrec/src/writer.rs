@@ -208,7 +208,7 @@ impl Writer {
         // Until the probes are off and the ring is empty: the count is of all.
         for batch in batches {
             batch.records().for_each(|record| rows.decode(record));
-            rows.gathered.batch = Batch::new(0);
+            rows.gathered.batch = Batch::new(0, None);
         }
         rows.finish();
         let written = self.sink.rows();
@@ -253,11 +253,10 @@ struct Gathered {
 }
 
 impl Rows {
-    /// `clock_offset` is wall clock minus monotonic clock, ns; at most `max_events`
-    /// operations are taken.
-    pub(crate) fn new(decoder: Decoder, clock_offset: i64, max_events: Option<u64>) -> Self {
+    /// Rows go into `batch`; at most `max_events` operations are taken.
+    pub(crate) fn new(decoder: Decoder, batch: Batch, max_events: Option<u64>) -> Self {
         let gathered = Gathered {
-            batch: Batch::new(clock_offset),
+            batch,
             most: max_events.unwrap_or(u64::MAX),
             decoded: 0,
             operations: 0,

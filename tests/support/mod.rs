@@ -6,8 +6,10 @@ pub mod capture;
 pub mod client;
 pub mod commands;
 pub mod probes;
+pub mod process;
 pub mod random;
 pub mod recorder;
+pub mod sequence;
 pub mod server;
 pub mod wire;
 

@@ -35,7 +35,16 @@ pub(crate) fn write(
         });
         object.insert("latency".to_owned(), parts);
     }
-    let text = serde_json::to_string_pretty(&Json::Object(object))?;
+    write_object(&Json::Object(object), out)
+}
+
+/// Writes an object, and nothing in it that could do something to a terminal.
+///
+/// # Errors
+///
+/// When `out` fails.
+pub(super) fn write_object(object: &Json, out: &mut impl Write) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(object)?;
     writeln!(out, "{}", escaped(&text))
 }
 
@@ -91,7 +100,8 @@ fn file(footer: &Footer) -> Json {
     })
 }
 
-fn rows(table: &Table) -> Json {
+/// A table as a list of objects.
+pub(super) fn rows(table: &Table) -> Json {
     let row = |row: &Vec<Value>| {
         let fields = table.columns.iter().zip(row).map(|(column, value)| {
             let value = match value {
