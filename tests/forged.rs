@@ -4,7 +4,7 @@
 //! `MCREC_FORGED_ROUNDS=20000 cargo test -p mcanalyze --test forged` goes on for
 //! longer than every run of the tests does.
 
-#[allow(dead_code, reason = "a part of it is used")]
+#[allow(dead_code, unreachable_pub, reason = "a part of it is used")]
 #[path = "support/random.rs"]
 mod random;
 

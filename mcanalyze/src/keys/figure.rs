@@ -110,7 +110,7 @@ impl Figure for Bytes {
     fn add(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<Self>]) -> Result<()> {
         let sizes = rows.ints(columns::VALUE_SIZE)?;
         each(rows, keys, to, |row, bytes| {
-            bytes.0 = bytes.0.saturating_add(sizes.get(row).unwrap_or(0))
+            bytes.0 = bytes.0.saturating_add(sizes.get(row).unwrap_or(0));
         });
         Ok(())
     }
