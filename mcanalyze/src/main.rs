@@ -8,8 +8,11 @@
 mod capture;
 mod cli;
 mod files;
+mod keys;
+mod percentile;
 mod query;
 mod render;
+mod scan;
 mod table;
 mod tools;
 
@@ -26,10 +29,11 @@ use clap::Parser;
 
 use capture::Capture;
 use cli::{Cli, Format, tools::Tool};
+use keys::{Question, keys};
 use query::{
     latency::{Latency, latency},
     summary::{Summary, summary},
-    top::{self, top},
+    top::top,
 };
 use table::Table;
 
@@ -117,12 +121,13 @@ fn remark(text: &str) {
     let _ = writeln!(stderr(), "mcanalyze: {}", render::text::inert(text));
 }
 
-/// Does `work`, and takes a panic for a damaged file: polars has some, on its
-/// own threads too, where a file is not what its metadata says.
+/// Does `work`, and takes a panic for a damaged file: decoders may have some left
+/// where the inside of a page is not what it should be.
 fn unless_damaged<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     static FIRST: OnceLock<String> = OnceLock::new();
     panic::set_hook(Box::new(|panic| {
-        let _ = FIRST.set(panic.to_string().replace('\n', " "));
+        let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line()));
+        let _ = FIRST.set(place.unwrap_or_default());
     }));
     let result = panic::catch_unwind(AssertUnwindSafe(work));
     let _ = panic::take_hook();
@@ -135,15 +140,11 @@ fn unless_damaged<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 fn answer(cli: &Cli) -> Result<Answers> {
     let capture = Capture::open(&cli.files)?;
     let key = cli.key.as_deref();
-    let summary = summary(&capture)?;
-    let parameters = top::Parameters {
-        top: cli.top,
-        sort: cli.sort,
-        reverse: cli.reverse,
-        key,
-        operations: summary.operations,
-    };
-    let top = top(&capture, &parameters)?;
+    let top_keys = usize::try_from(cli.top).unwrap_or(usize::MAX);
+    let question = Question { top: top_keys, sort: cli.sort, reverse: cli.reverse, key };
+    let keys = keys(&capture, &question)?;
+    let summary = summary(&capture, keys.distinct)?;
+    let top = top(&capture, summary.operations, keys.top);
     let latency = if cli.latency { Some(latency(&capture, key)?) } else { None };
     Ok(Answers { repeated: capture.repeated, summary, top, latency })
 }
