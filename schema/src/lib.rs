@@ -2,8 +2,8 @@
 //! operation on one key.
 //!
 //! This crate is the only place where the format is defined: the [columns],
-//! the [words](codes) that stand in them, how a [key](key) is written, and the
-//! metadata in the [footer]. The recorder writes by it, the analyzer reads by
+//! the [words](codes) that stand in them, how a [key](key) is written, which keys
+//! a [sample] has, and the metadata in the [footer]. The recorder writes by it, the analyzer reads by
 //! it, and nothing but a Parquet reader is needed to do either.
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ pub mod codes;
 pub mod columns;
 pub mod footer;
 pub mod key;
+pub mod sample;
 
 /// The format version that this crate writes. A reader refuses a newer one by
 /// name and reads every older one.
