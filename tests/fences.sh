@@ -32,7 +32,7 @@ only '\bclap::' "$r $a schema/src protocol/src" $r/cli.rs $r/main.rs $a/cli.rs $
 only '\bprocfs::' "$r $a schema/src protocol/src" $r/target/ $r/host.rs
 
 # In mcrec a file uses only files to the left of it; main wires them all.
-order="cli host target plan probe drain decode batch sink loss writer report stop recording"
+order="cli host target plan sample probe drain decode batch sink loss writer report stop recording"
 left=
 for room in $order; do
 	files=$(find $r/$room.rs $r/$room -name '*.rs' 2>/dev/null)

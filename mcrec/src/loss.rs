@@ -24,6 +24,7 @@ pub(crate) struct Seen {
     probe_missed: u64,
     request_boundaries_lost: u64,
     key_unreadable: u64,
+    sampled_out: u64,
 }
 
 /// What happened to the records on this side of the ring.
@@ -103,11 +104,18 @@ impl Seen {
         self.connection_untracked += counters.connection_untracked;
         self.request_boundaries_lost += counters.context_lost;
         self.key_unreadable += counters.key_unreadable;
+        self.sampled_out += counters.sampled_out;
     }
 
     /// Operations lost in the kernel so far.
     pub(crate) fn lost(&self) -> u64 {
         self.loss(&Taken::default(), State::Recording).losses.total()
+    }
+
+    /// Operations outside of the sample that the kernel left out so far. It counts
+    /// them nowhere else.
+    pub(crate) fn sampled_out(&self) -> u64 {
+        self.sampled_out
     }
 
     /// Adds up what the kernel saw and what became of it, without the series.

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! This file chooses what to do and says how it went. Each of the others uses only
-//! those to its left: cli, host, target, plan, probe, drain, decode, batch, sink,
+//! those to its left: cli, host, target, plan, sample, probe, drain, decode, batch, sink,
 //! loss, writer, report, stop, recording.
 
 mod batch;
@@ -18,6 +18,7 @@ mod plan;
 mod probe;
 mod recording;
 mod report;
+mod sample;
 mod sink;
 mod stop;
 mod target;

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use mcrec_schema::footer::{self, Footer};
 
 use crate::{
@@ -22,13 +22,20 @@ use crate::{
     host::{self, Host},
     loss::KernelCounts,
     plan::{Kind, Plan},
-    probe::Probes,
+    probe::{Probes, Statistics},
     report::{self, Progress, say},
+    sample::{self, Guard, OneIn, Rates, Verdict},
     sink::Sink,
     stop::{self, Event, Running},
     target::Target,
-    writer::{Ending, Live, Writer, Written, wall_us},
+    writer::{Ending, Live, SharedRates, Writer, Written, wall_us},
 };
+
+/// For the capture.
+const HOW_SAMPLED: &str = "A key is recorded, with all of its operations, when the upper 32 bits \
+     of its hash are below 2^32 / N, rounded down, where N is the one_in of the series. The hash is \
+     FNV-1a with 64 bits of the key's bytes as the client sent them, and then the finalizer of \
+     MurmurHash3 for 64 bits. Operations without a key are always recorded.";
 
 /// How often the progress line changes.
 const TICK: Duration = Duration::from_millis(200);
@@ -50,17 +57,26 @@ pub(crate) fn record(
     let (events_in, events) = mpsc::channel();
     stop::watch(target.pid, &events_in)?;
     let mut storage = MaybeUninit::uninit();
-    let probes = Probes::attach(&mut storage, plan, target, cli.buffer_size).map_err(|error| {
-        if target.is_running() {
-            error
-        } else {
-            anyhow!("memcached (pid {}) exited while mcrec attached to it", target.pid)
-        }
-    })?;
+    let mut probes =
+        Probes::attach(&mut storage, plan, target, cli.buffer_size).map_err(|error| {
+            if target.is_running() {
+                error
+            } else {
+                anyhow!("memcached (pid {}) exited while mcrec attached to it", target.pid)
+            }
+        })?;
+    let kernel = Arc::new(KernelCounts::new(probes.counters()?, probes.statistics()?));
+    if cli.max_overhead.is_some() && !kernel.statistics().are_timed() {
+        bail!(
+            "--max-overhead needs the kernel's run-time statistics of BPF programs, and those \
+             need CAP_SYS_ADMIN: run mcrec as root, or choose a rate with --sample"
+        );
+    }
     let footer = begin_footer(cli, host, target, plan);
     let sink = Sink::create(output, cli.force, &footer)?;
-    let kernel = Arc::new(KernelCounts::new(probes.counters()?, probes.statistics()?));
     let live = Arc::new(Live::default());
+    let mut sampling = Sampling::new(cli, &footer.capture);
+    probes.sample(sampling.one_in());
     let writer = Writer {
         sink,
         kernel: Arc::clone(&kernel),
@@ -70,6 +86,7 @@ pub(crate) fn record(
         ring_bytes: cli.buffer_size,
         live: Arc::clone(&live),
         ending: Arc::new(Ending::default()),
+        rates: Arc::clone(&sampling.rates),
     };
     let decoder = match plan.kind {
         Kind::Usdt => Decoder::Usdt(UsdtDecoder::default()),
@@ -89,10 +106,75 @@ pub(crate) fn record(
         #[expect(clippy::cast_precision_loss, reason = "a ring has at most 1 GiB")]
         let full = used as f64 / f64::from(cli.buffer_size);
         let lost = kernel.read().map_or(0, |seen| seen.lost());
-        progress.show(&live, full, lost);
+        if let Some(remark) = sampling.tick(&mut running.probes, kernel.statistics()) {
+            progress.remark(&remark);
+        }
+        progress.show(&live, full, lost, sampling.one_in());
     });
     progress.finish();
     stop::stop(running, reason)
+}
+
+/// How often the guard looks at what recording costs.
+const GUARD_EVERY: Duration = Duration::from_secs(1);
+
+/// The sample, and the guard that makes it sparser where recording costs too much.
+struct Sampling {
+    rates: Arc<SharedRates>,
+    clock_offset_ns: i64,
+    /// With its budget.
+    guard: Option<(Guard, f64)>,
+    /// Time and run time of the programs, ns, when it last looked.
+    before: Option<(Instant, u64)>,
+}
+
+impl Sampling {
+    fn new(cli: &Cli, capture: &footer::Capture) -> Self {
+        let densest = cli.sample.unwrap_or(1);
+        Self {
+            rates: Arc::new(SharedRates::new(Rates::new(capture.start_us, densest))),
+            clock_offset_ns: capture.clock_offset_ns,
+            guard: cli.max_overhead.map(|budget| (Guard::new(budget, densest), budget)),
+            before: None,
+        }
+    }
+
+    fn one_in(&self) -> OneIn {
+        self.rates.lock().now()
+    }
+
+    /// Does what the guard wants, now and then. Returns what there is to say of it.
+    fn tick(&mut self, probes: &mut Probes<'_>, statistics: &Statistics) -> Option<String> {
+        let (guard, budget) = self.guard.as_mut()?;
+        let now = Instant::now();
+        if self.before.is_some_and(|(before, _)| now - before < GUARD_EVERY) {
+            return None;
+        }
+        let run_time = statistics.cost().iter().map(|program| program.run_time_ns).sum();
+        let (before, run_time_before) = self.before.replace((now, run_time))?;
+        let spent = Duration::from_nanos(run_time.saturating_sub(run_time_before));
+        let cost = spent.as_secs_f64() / (now - before).as_secs_f64();
+        match guard.judge(cost) {
+            Verdict::Stay => None,
+            Verdict::Helpless => Some(report::helpless(cost, *budget)),
+            Verdict::Change(to) => {
+                let from = self.one_in();
+                self.change(from, to, probes);
+                Some(report::sampling_changed(from, to, cost, self.guard.as_ref()?.1))
+            }
+        }
+    }
+
+    fn change(&self, from: OneIn, to: OneIn, probes: &mut Probes<'_>) {
+        let now = || wall_us(host::monotonic_ns(), self.clock_offset_ns);
+        let fix = || {
+            // Looked at with the rates in hand: whoever judged by those before did so
+            // earlier.
+            let mut rates = self.rates.lock();
+            sample::fix(&mut rates, now(), to)
+        };
+        sample::change(from, to, fix, now, |one_in| probes.sample(one_in));
+    }
 }
 
 /// Starts the two threads, with the channel between them.
@@ -195,6 +277,7 @@ fn begin_footer(cli: &Cli, host: &Host, target: &Target, plan: &Plan) -> Footer 
         },
         source: plan.source.clone(),
         loss: footer::Loss::default(),
+        sampling: footer::Sampling { how: HOW_SAMPLED.to_owned(), ..footer::Sampling::default() },
         cost: footer::Cost::default(),
         privacy: footer::Privacy::default(),
     }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError},
     },
@@ -21,6 +21,7 @@ use crate::{
     drain::RawBatch,
     host,
     loss::{KernelCounts, State, Taken},
+    sample::Rates,
     sink::{Schedule, Sink},
 };
 
@@ -88,6 +89,28 @@ pub(crate) struct Writer {
     pub(crate) ring_bytes: u32,
     pub(crate) live: Arc<Live>,
     pub(crate) ending: Arc<Ending>,
+    /// What is recorded of what comes.
+    pub(crate) rates: Arc<SharedRates>,
+}
+
+/// The sampling rates of the recording, as the main thread sets them.
+///
+/// The writer looks at them after it got a batch: what it then takes from it is
+/// older than any change that is yet to come.
+#[derive(Debug)]
+pub(crate) struct SharedRates(Mutex<Rates>);
+
+impl SharedRates {
+    /// These to begin with.
+    pub(crate) fn new(rates: Rates) -> Self {
+        Self(Mutex::new(rates))
+    }
+
+    /// To be looked at or changed.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Rates> {
+        // Whole at any moment, whoever panics.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What the main thread is told while the writer works.
@@ -107,7 +130,8 @@ impl Writer {
         batches: &Receiver<RawBatch>,
         notice: impl Fn(Notice),
     ) -> Written {
-        let mut rows = Rows::new(decoder, self.footer.capture.clock_offset_ns, self.max_events);
+        let offset = self.footer.capture.clock_offset_ns;
+        let mut rows = Rows::new(decoder, offset, self.max_events, self.rates.lock().clone());
         match self.record(batches, &mut rows, &notice) {
             Ok(()) => self.close(rows.gathered.events()),
             Err(failure) => {
@@ -140,6 +164,7 @@ impl Writer {
             }
             self.tell(rows);
         }
+        rows.gathered.learn(&self.rates);
         rows.finish();
         self.footer.capture.ended = Some(self.reason());
         self.commit(rows, self.final_state(), &mut schedule)?;
@@ -148,6 +173,7 @@ impl Writer {
     }
 
     fn take(&mut self, batch: &RawBatch, rows: &mut Rows) -> Result<()> {
+        rows.gathered.learn(&self.rates);
         for record in batch.records() {
             rows.decode(record);
             if rows.gathered.batch.rows() >= BATCH_ROWS {
@@ -162,8 +188,10 @@ impl Writer {
             self.sink.write(&rows.gathered.batch.take()?)?;
         }
         self.footer.capture.commit_interval_s = schedule.interval().as_secs_f64();
+        let sampled_out = self.footer.sampling.sampled_out;
         let lost = self.describe(rows, rows.gathered.decoded, 0, state)?;
-        let idle = self.sink.uncommitted_rows() == 0 && lost == 0 && state == State::Recording;
+        let counted = lost > 0 || self.footer.sampling.sampled_out > sampled_out;
+        let idle = self.sink.uncommitted_rows() == 0 && !counted && state == State::Recording;
         let footer_bytes = if idle { 0 } else { self.sink.commit(&self.footer)? };
         schedule.done(footer_bytes as u64, self.sink.bytes());
         Ok(())
@@ -192,7 +220,11 @@ impl Writer {
         let halt = self.ending.halt.get();
         capture.end_monotonic_ns = halt.map_or_else(host::monotonic_ns, |halt| halt.at);
         capture.end_us = wall_us(capture.end_monotonic_ns, capture.clock_offset_ns);
-        let mut loss = self.kernel.read()?.loss(&taken, state);
+        let seen = self.kernel.read()?;
+        let sampling = &mut self.footer.sampling;
+        sampling.sampled_out = seen.sampled_out() + rows.gathered.sampled_out;
+        sampling.series = self.rates.lock().series(capture.start_us, capture.end_us);
+        let mut loss = seen.loss(&taken, state);
         loss.series = std::mem::take(&mut self.footer.loss.series);
         let lost_before = self.footer.loss.losses.total();
         let lost = loss.losses.total().saturating_sub(lost_before);
@@ -228,6 +260,7 @@ impl Writer {
     ) -> Written {
         // Until the probes are off and the ring is empty: the count is of all.
         for batch in batches {
+            rows.gathered.learn(&self.rates);
             batch.records().for_each(|record| rows.decode(record));
             rows.gathered.batch = Batch::new(0);
         }
@@ -282,6 +315,9 @@ struct Rows {
 /// Operations that were decoded.
 struct Gathered {
     batch: Batch,
+    rates: Rates,
+    /// Wall clock minus monotonic clock, ns.
+    clock_offset: i64,
     max_events: u64,
     /// Rows.
     decoded: u64,
@@ -289,17 +325,22 @@ struct Gathered {
     operations: u64,
     hits: u64,
     misses: u64,
+    /// Operations outside of the sample.
+    sampled_out: u64,
 }
 
 impl Rows {
-    fn new(decoder: Decoder, clock_offset: i64, max_events: Option<u64>) -> Self {
+    fn new(decoder: Decoder, clock_offset: i64, max_events: Option<u64>, rates: Rates) -> Self {
         let gathered = Gathered {
             batch: Batch::new(clock_offset),
+            rates,
+            clock_offset,
             max_events: max_events.unwrap_or(u64::MAX),
             decoded: 0,
             operations: 0,
             hits: 0,
             misses: 0,
+            sampled_out: 0,
         };
         Self { decoder, malformed: 0, gathered }
     }
@@ -315,8 +356,20 @@ impl Rows {
 }
 
 impl Gathered {
+    /// Takes note of changes of the sampling rate.
+    fn learn(&mut self, shared: &SharedRates) {
+        let rates = shared.lock();
+        if rates.changes() != self.rates.changes() {
+            self.rates = rates.clone();
+        }
+    }
+
     fn take(&mut self, operation: &Operation<'_>) {
         if self.limit_reached() {
+            return;
+        }
+        if !self.rates.keeps(wall_us(operation.ts, self.clock_offset), operation.key) {
+            self.sampled_out += 1;
             return;
         }
         self.decoded += 1;
