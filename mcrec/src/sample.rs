@@ -112,9 +112,11 @@ pub(crate) struct Guard {
     /// Parts of one CPU, 1.0 for all of it.
     budget: f64,
     densest: OneIn,
-    /// What each doubling so far took of the cost, as a factor; the last is `None`
-    /// until it was measured.
-    gains: Vec<Option<f64>>,
+    /// For each doubling so far, by what factor taking it back is expected to raise
+    /// the cost.
+    gains: Vec<f64>,
+    /// What the last change, if nothing was measured since, came from.
+    unmeasured: Option<OneIn>,
     /// The cost at the last measurement.
     before: f64,
     /// Measurements in a row that leave room for a denser sample.
@@ -148,6 +150,7 @@ impl Guard {
             budget,
             densest,
             gains: Vec::new(),
+            unmeasured: None,
             before: 0.0,
             calm: 0,
             patience: Self::PATIENCE,
@@ -166,15 +169,11 @@ impl Guard {
     /// What to do now that recording costs `cost`, parts of one CPU, measured since
     /// the last verdict.
     pub(crate) fn judge(&mut self, cost: f64) -> Verdict {
-        if let Some(gain @ None) = self.gains.last_mut() {
-            *gain = Some(if cost > 0.0 { (self.before / cost).clamp(1.0, 2.0) } else { 2.0 });
-        }
-        self.before = cost;
+        self.learn(cost);
         if cost > self.budget {
             return self.sparser();
         }
-        let Some(gain) = self.gains.last().copied().flatten() else { return Verdict::Stay };
-        // What it costs at half the rate's distance, by what the doubling brought.
+        let Some(gain) = self.gains.last() else { return Verdict::Stay };
         self.calm = if cost * gain < self.budget * Self::COMFORT { self.calm + 1 } else { 0 };
         if self.calm < self.patience {
             return Verdict::Stay;
@@ -184,6 +183,7 @@ impl Guard {
             self.patience = Self::PATIENCE;
         }
         self.last_was_denser = true;
+        self.unmeasured = Some(self.one_in());
         self.gains.pop();
         Verdict::Change(self.one_in())
     }
@@ -199,8 +199,24 @@ impl Guard {
         if std::mem::take(&mut self.last_was_denser) {
             self.patience = (self.patience * 2).min(Self::PATIENCE_MAX);
         }
-        self.gains.push(None);
+        self.unmeasured = Some(self.one_in());
+        self.gains.push(2.0);
         Verdict::Change(self.one_in())
+    }
+
+    /// Learns from the first measurement after a change. A part of the cost is that
+    /// of keys, which doubles with them, the rest stays: so less than a doubling.
+    fn learn(&mut self, cost: f64) {
+        let before = std::mem::replace(&mut self.before, cost);
+        let Some(from) = self.unmeasured.take() else { return };
+        let denser = from > self.one_in();
+        let Some(gain) = self.gains.last_mut() else { return };
+        if denser && before > 0.0 {
+            // The next step adds twice what this one did.
+            *gain = gain.min(3.0 - 2.0 * before / cost.max(before)).max(1.0);
+        } else if !denser && cost > 0.0 {
+            *gain = (before / cost).clamp(1.0, 2.0);
+        }
     }
 }
 
@@ -307,8 +323,8 @@ mod tests {
     fn a_floor_does_not_keep_the_sample_sparse() {
         let mut guard = Guard::new(0.05, 1);
         assert_eq!(run(&mut guard, 0.02, 0.2, 10), [2, 4, 8]);
-        // At 1/8 it costs 0.0225 of which a doubling takes little: by that, 1/4 fits.
-        assert_eq!(run(&mut guard, 0.02, 0.02, 100), [4, 2, 1]);
+        // At 1/8 nearly all is the floor, as each step back shows.
+        assert_eq!(run(&mut guard, 0.02, 0.015, 100), [4, 2, 1]);
     }
 
     #[test]

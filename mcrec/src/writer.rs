@@ -188,9 +188,11 @@ impl Writer {
             self.sink.write(&rows.gathered.batch.take()?)?;
         }
         self.footer.capture.commit_interval_s = schedule.interval().as_secs_f64();
-        let sampled_out = self.footer.sampling.sampled_out;
+        let sampling =
+            |footer: &Footer| (footer.sampling.sampled_out, footer.sampling.series.len());
+        let sampling_before = sampling(&self.footer);
         let lost = self.describe(rows, rows.gathered.decoded, 0, state)?;
-        let counted = lost > 0 || self.footer.sampling.sampled_out > sampled_out;
+        let counted = lost > 0 || sampling(&self.footer) != sampling_before;
         let idle = self.sink.uncommitted_rows() == 0 && !counted && state == State::Recording;
         let footer_bytes = if idle { 0 } else { self.sink.commit(&self.footer)? };
         schedule.done(footer_bytes as u64, self.sink.bytes());

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod probes;
 pub mod random;
 pub mod recorder;
+pub mod rows;
 pub mod server;
 pub mod wire;
 
