@@ -23,16 +23,18 @@ only() {
 	done
 }
 
-r=mcrec/src a=mcanalyze/src
-only '\blibbpf_(rs|sys)\b' "$r $a schema/src protocol/src" $r/probe/ $r/drain.rs $r/loss.rs
-only '\b(arrow_array|parquet)::' "$r $a schema/src protocol/src" $r/batch.rs $r/sink/
-only '\barrow_schema\b' "$r $a schema/src protocol/src" $r/batch.rs $r/sink/ schema/src/columns.rs
-only '\bpolars::' "$r $a schema/src protocol/src" $a/capture.rs $a/query/
-only '\bclap::' "$r $a schema/src protocol/src" $r/cli.rs $r/main.rs $a/cli.rs $a/main.rs
-only '\bprocfs::' "$r $a schema/src protocol/src" $r/target/ $r/host.rs
+r=mcrec/src a=mcanalyze/src c=capture/src
+all="$r $a $c schema/src protocol/src"
+only '\blibbpf_(rs|sys)\b' "$all" $r/probe/ $r/drain.rs $r/loss.rs
+only '\barrow_array::' "$all" $c/ $r/batch.rs $r/sink/mod.rs
+only '\bparquet::' "$all" $c/
+only '\barrow_schema\b' "$all" $c/ $r/batch.rs schema/src/columns.rs
+only '\bpolars::' "$all" $a/capture.rs $a/query/
+only '\bclap::' "$all" $r/cli.rs $r/main.rs $a/cli.rs $a/main.rs
+only '\bprocfs::' "$all" $r/target/ $r/host.rs
 
 # In mcrec a file uses only files to the left of it; main wires them all.
-order="cli host target plan sample probe drain decode batch sink loss writer report stop recording"
+order="cli host target plan sample probe drain decode batch loss account sink writer report guard stop recording follow"
 left=
 for room in $order; do
 	files=$(find $r/$room.rs $r/$room -name '*.rs' 2>/dev/null)
@@ -56,6 +58,7 @@ done
 
 # The crates depend one way.
 grep -qE '^mcrec( |=|\.)' mcanalyze/Cargo.toml && breach "mcanalyze depends on mcrec"
+grep -qE '^mcrec-(protocol|analyze)|^mcrec( |=)' capture/Cargo.toml && breach "capture depends on what it serves"
 grep -qE '^mcrec' protocol/Cargo.toml && breach "protocol depends on something of ours"
 for file in $(grep -L 'forbid(unsafe_code)' schema/src/lib.rs protocol/src/lib.rs $a/main.rs); do
 	breach "$file does not forbid unsafe code"

@@ -3,36 +3,71 @@
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use bytesize::ByteSize;
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use mcrec_schema::sample::ONE_IN_MAX;
 
 /// Records every operation of a running memcached into a Parquet capture.
 ///
 /// Attaches to the unmodified server through eBPF and detaches when it ends:
-/// on Ctrl-C, after --duration or --max-events, or when memcached exits.
+/// on Ctrl-C, after --duration, --max-events or --max-size, or when memcached exits.
 /// Needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE.
 #[derive(Debug, Parser)]
 #[command(
     name = "mcrec",
     version,
+    args_conflicts_with_subcommands = true,
     after_help = "Exit status: 0 done; 1 done, but operations were lost or the capture is incomplete; \
                   2 could not do it.\n\
                   Read the capture with mcanalyze FILE, or with any Parquet reader."
 )]
 pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    #[command(flatten)]
+    pub(crate) record: Record,
+}
+
+/// What mcrec does beside recording.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Finish a capture, in place, whose recorder was killed in the midst of a commit
+    ///
+    /// What was committed before is kept; a capture that is whole is not touched. Of a
+    /// file that was cut off otherwise, as by a full disk or a copy that broke off, the
+    /// complete row groups are kept; exit status 1 then, as it is not known what is
+    /// missing.
+    Repair {
+        /// The capture
+        file: PathBuf,
+    },
+}
+
+/// What to record, how, and for how long.
+#[derive(Debug, Args)]
+pub(crate) struct Record {
     /// Process id of the memcached to record [default: the only one running]
     #[arg(short, long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
     pub(crate) pid: Option<i32>,
 
-    /// The capture to write; must not exist [default: mcrec-HOST-PID-TIME.parquet]
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
+    /// Record whatever runs under this name, as in memcached: wait until it does, and
+    /// when it exits, for the next. Each goes to a file of its own, named as with
+    /// --rotate-every
+    #[arg(long, value_name = "NAME", conflicts_with = "pid")]
+    pub(crate) follow: Option<String>,
+
+    /// The process that --follow found
+    #[arg(long, hide = true, requires = "follow")]
+    pub(crate) followed: Option<i32>,
 
     /// How to see the operations: syscalls is what the server reads and sends, and
     /// sees every command; usdt is memcached's own probes (needs a memcached built
     /// with --enable-dtrace, up to 1.6.39); auto chooses
     #[arg(long, value_enum, default_value_t = SourceChoice::Auto)]
     pub(crate) source: SourceChoice,
+
+    #[command(flatten)]
+    pub(crate) files: Files,
 
     /// Stop after this long, as in 30s, 5m, 1h30m [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = positive_duration)]
@@ -42,11 +77,10 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_events: Option<u64>,
 
-    /// Time between commits, at least 10ms: after each, the file on disk is a
-    /// complete capture of everything before. On long, slow recordings the interval
-    /// stretches (up to 60s) so that footers stay a small part of the file
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = commit_interval)]
-    pub(crate) commit_every: Duration,
+    /// Stop when this much is on disk, as in 500MB or 2GiB; with --keep-last, hold no
+    /// more than this in memory [default: no limit; with --keep-last 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) max_size: Option<u64>,
 
     /// Size of the ring between kernel and mcrec, 4KiB to 1GiB, rounded up to a
     /// power of two. It absorbs bursts; kernel memory, charged to mcrec
@@ -70,13 +104,63 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) check: bool,
 
+    /// No progress and no summary; losses and errors only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// Where the rows go.
+#[derive(Debug, Args)]
+pub(crate) struct Files {
+    /// The capture to write; must not exist [default: mcrec-HOST-PID-TIME.parquet]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
     /// Replace the output file if it exists
     #[arg(long)]
     pub(crate) force: bool,
 
-    /// No progress and no summary; losses and errors only
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
+    /// Begin a new file after this long: FILE-TIME-NUMBER.parquet, each a complete
+    /// capture, together all operations
+    #[arg(long, value_name = "TIME", value_parser = rotation_interval)]
+    pub(crate) rotate_every: Option<Duration>,
+
+    /// Begin a new file when this one has about so many bytes, as in 500MB or 1GiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) rotate_size: Option<u64>,
+
+    /// Keep this many files, those of earlier recordings of the same FILE included,
+    /// and remove the oldest [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) keep: Option<u32>,
+
+    /// Write nothing, but hold the last so long in memory; SIGUSR1 writes that out, to
+    /// FILE-TIME-NUMBER.parquet, and so does the end
+    #[arg(long, value_name = "TIME", value_parser = positive_duration,
+          conflicts_with_all = ["rotate_every", "rotate_size", "keep"])]
+    pub(crate) keep_last: Option<Duration>,
+
+    /// Time between commits, at least 10ms: after each, the file on disk is a
+    /// complete capture of everything before. On long, slow recordings the interval
+    /// stretches (up to 60s) so that footers stay a small part of the file
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = commit_interval)]
+    pub(crate) commit_every: Duration,
+
+    /// Wait with each commit until it is on the disk, so that it survives a power
+    /// failure too, and not only the end of mcrec
+    #[arg(long)]
+    pub(crate) fsync: bool,
+}
+
+impl Record {
+    /// Whether the names of files have a time and a number.
+    pub(crate) fn has_series(&self) -> bool {
+        let Files { rotate_every, rotate_size, keep_last, .. } = self.files;
+        rotate_every.is_some()
+            || rotate_size.is_some()
+            || keep_last.is_some()
+            || self.follow.is_some()
+    }
 }
 
 /// The sources that can be asked for.
@@ -102,6 +186,21 @@ fn commit_interval(text: &str) -> Result<Duration, String> {
     const MIN: Duration = Duration::from_millis(10);
     let interval = positive_duration(text)?;
     if interval < MIN { Err("must be at least 10ms".to_owned()) } else { Ok(interval) }
+}
+
+fn rotation_interval(text: &str) -> Result<Duration, String> {
+    const MIN: Duration = Duration::from_secs(1);
+    let interval = positive_duration(text)?;
+    if interval < MIN { Err("must be at least 1s".to_owned()) } else { Ok(interval) }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    const MIN: u64 = 64 << 10;
+    let size = ByteSize::from_str(text)?.as_u64();
+    if size < MIN {
+        return Err("must be at least 64KiB (KiB is 1024 bytes, kB 1000)".to_owned());
+    }
+    Ok(size)
 }
 
 fn ring_size(text: &str) -> Result<u32, String> {

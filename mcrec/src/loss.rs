@@ -42,6 +42,8 @@ pub(crate) struct Taken {
     pub(crate) malformed: u64,
     /// Decoded, but the file could not be written any more.
     pub(crate) write_failed: u64,
+    /// Operations outside of the sample, which are no loss.
+    pub(crate) sampled_out: u64,
 }
 
 /// How a recording stands when its losses are added up.
@@ -112,10 +114,10 @@ impl Seen {
         self.loss(&Taken::default(), State::Recording).losses.total()
     }
 
-    /// Operations outside of the sample that the kernel left out so far. It counts
-    /// them nowhere else.
-    pub(crate) fn sampled_out(&self) -> u64 {
-        self.sampled_out
+    /// Operations outside of the sample, left out by the kernel or on this side. The
+    /// kernel counts its own nowhere else.
+    pub(crate) fn sampled_out(&self, taken: &Taken) -> u64 {
+        self.sampled_out + taken.sampled_out
     }
 
     /// Adds up what the kernel saw and what became of it, without the series.

@@ -5,13 +5,16 @@
 //! ```
 //!
 //! This file chooses what to do and says how it went. Each of the others uses only
-//! those to its left: cli, host, target, plan, sample, probe, drain, decode, batch, sink,
-//! loss, writer, report, stop, recording.
+//! those to its left: cli, host, target, plan, sample, probe, drain, decode, batch, loss,
+//! account, sink, writer, report, guard, stop, recording, follow.
 
+mod account;
 mod batch;
 mod cli;
 mod decode;
 mod drain;
+mod follow;
+mod guard;
 mod host;
 mod loss;
 mod plan;
@@ -33,49 +36,72 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use mcrec_capture::{Durability, State};
 
-use cli::Cli;
+use cli::{Cli, Command, Record};
 use host::Host;
 use plan::Plan;
 use report::say;
+use sink::Place;
 use target::Target;
-use writer::Written;
+use writer::Outcome;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(&cli) {
-        Ok(code) => code,
-        Err(error) => {
-            say(&format!("mcrec: {error:#}"));
-            ExitCode::from(2)
-        }
-    }
+    let done = match &cli.command {
+        Some(Command::Repair { file }) => repair(file),
+        None => record(&cli.record),
+    };
+    done.unwrap_or_else(|error| {
+        say(&format!("mcrec: {error:#}"));
+        ExitCode::from(2)
+    })
 }
 
-fn run(cli: &Cli) -> Result<ExitCode> {
+fn repair(file: &Path) -> Result<ExitCode> {
+    let repair = mcrec_capture::repair(file)?;
+    say(&report::repaired(file, &repair));
+    let known = repair.state != State::Salvaged;
+    Ok(if known { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn record(options: &Record) -> Result<ExitCode> {
+    if let (Some(name), None) = (&options.follow, options.followed) {
+        return follow::follow(options, name);
+    }
+    if options.followed.is_some() {
+        follow::end_with_parent()?;
+    }
     let host = Host::here();
-    let target = Target::of(match cli.pid {
+    let target = Target::of(match options.followed.or(options.pid) {
         Some(pid) => pid,
         None => only_running()?,
     })?;
-    if cli.check {
-        let plan = Plan::new(cli.source, &target);
+    if options.check {
+        let plan = Plan::new(options.source, &target);
         let found = report::check(&host, &target, plan.as_ref().ok());
         stdout().write_all(found.as_bytes()).context("cannot write to stdout")?;
         plan?;
         host.require()?;
         return Ok(ExitCode::SUCCESS);
     }
-    let plan = Plan::new(cli.source, &target)?;
+    let plan = Plan::new(options.source, &target)?;
     host.require()?;
-    let output = cli.output.clone().unwrap_or_else(|| default_output(&host, &target));
-    sink::check(&output, cli.force)?;
-    let written = recording::record(cli, &host, &target, &plan, &output)?;
-    Ok(conclude(cli, &written, &output))
+    let output = options.files.output.clone();
+    let output = output.unwrap_or_else(|| default_output(options, &host, &target));
+    let place = Place::open(
+        &output,
+        options.has_series(),
+        options.files.force,
+        if options.files.fsync { Durability::Disk } else { Durability::Process },
+        options.files.keep.and_then(|keep| usize::try_from(keep).ok()),
+    )?;
+    let outcome = recording::record(options, &host, &target, &plan, place)?;
+    Ok(conclude(options, &outcome))
 }
 
 fn only_running() -> Result<i32> {
-    let running = target::running()?;
+    let running = target::running(target::NAME)?;
     match running.as_slice() {
         [] => bail!("no memcached is running; if one is under another name, name it with -p PID"),
         [only] => Ok(only.pid),
@@ -86,27 +112,30 @@ fn only_running() -> Result<i32> {
     }
 }
 
-fn default_output(host: &Host, target: &Target) -> PathBuf {
+fn default_output(options: &Record, host: &Host, target: &Target) -> PathBuf {
+    if options.has_series() {
+        return format!("mcrec-{}.parquet", host.name).into();
+    }
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let now: String = now.chars().filter(|c| !matches!(c, '-' | ':')).collect();
     format!("mcrec-{}-{}-{now}.parquet", host.name, target.pid).into()
 }
 
 /// Says how it went, and with what exit status.
-fn conclude(cli: &Cli, written: &Written, output: &Path) -> ExitCode {
-    let loss = &written.footer.loss;
+fn conclude(options: &Record, outcome: &Outcome) -> ExitCode {
+    let loss = &outcome.footer.loss;
     let complete = loss.losses.total() == 0 && loss.incomplete.total() == 0;
-    if let Some(failure) = &written.failure {
+    if let Some(failure) = &outcome.failure {
         say(&format!("mcrec: {failure:#}"));
-        if !output.exists() {
+        if outcome.written.files == 0 || outcome.written.removed {
             return ExitCode::from(2);
         }
         say("mcrec: the capture ends with the last commit before that");
     }
-    if !cli.quiet {
-        say(&report::summary(written, output));
+    if !options.quiet {
+        say(&report::summary(outcome));
     } else if !complete {
-        say(&format!("mcrec: lost {}", report::losses(&written.footer)));
+        say(&format!("mcrec: lost {}", report::losses(&outcome.footer)));
     }
-    if complete && written.failure.is_none() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    if complete && outcome.failure.is_none() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }

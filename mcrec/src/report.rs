@@ -8,8 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Result;
 use bytesize::ByteSize;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use mcrec_capture::{Repair, State};
 use mcrec_schema::{
     footer::{Footer, Sampling, Source},
     sample::ONE_IN_MAX,
@@ -19,8 +21,9 @@ use crate::{
     host::Host,
     plan::Plan,
     sample::OneIn,
+    sink::{Dumped, Written},
     target::Target,
-    writer::{Live, Written},
+    writer::{Live, Outcome},
 };
 
 /// Says something on stderr, in lines. A recording goes on where nobody listens
@@ -35,11 +38,11 @@ fn inert(text: &str) -> String {
 }
 
 /// What is about to be recorded, on one line.
-pub(crate) fn beginning(target: &Target, plan: &Plan, output: &Path) -> String {
+pub(crate) fn beginning(target: &Target, plan: &Plan, output: &str) -> String {
     format!(
         "mcrec: recording {} to {}; Ctrl-C ends\nmcrec: through {} ({}): {}",
         describe(target),
-        output.display(),
+        output,
         plan.source.name,
         attached(&plan.source),
         plan.reason,
@@ -214,12 +217,11 @@ impl Progress {
         }
     }
 
-    /// Says something in between.
+    /// Says something that stays.
     pub(crate) fn remark(&self, text: &str) {
         match &self.how {
-            How::Quiet => {}
             How::Bar(bar) => bar.suspend(|| say(text)),
-            How::Lines { .. } => say(text),
+            How::Quiet | How::Lines { .. } => say(text),
         }
     }
 
@@ -231,9 +233,47 @@ impl Progress {
     }
 }
 
+/// How writing out what was held in memory went.
+pub(crate) fn dumped(dumped: &Result<Dumped>) -> String {
+    match dumped {
+        Ok(Dumped { path, bytes, rows, length }) => format!(
+            "mcrec: the last {} are in {}: {} rows, {}",
+            clock(*length),
+            path.display(),
+            HumanCount(*rows),
+            ByteSize(*bytes)
+        ),
+        Err(error) => format!("mcrec: what is held in memory was not written: {error:#}"),
+    }
+}
+
+/// What `mcrec repair` did.
+pub(crate) fn repaired(path: &Path, repair: &Repair) -> String {
+    let Repair { state, rows, dropped, journal_removed } = *repair;
+    let (path, rows) = (path.display(), HumanCount(rows));
+    match state {
+        State::Whole if journal_removed => {
+            format!(
+                "{path} is whole: {rows} rows; its journal, which it does not need, was removed"
+            )
+        }
+        State::Whole => format!("{path} is whole: {rows} rows; nothing to repair"),
+        State::CutOff => format!(
+            "{path} is whole again: {rows} rows, all that was committed; {} of a commit that was \
+             cut off were removed",
+            ByteSize(dropped)
+        ),
+        State::Salvaged => format!(
+            "{path} is whole again: {rows} rows, of the row groups that were complete; {} after \
+             them were removed. Its footer was lost: what was lost while recording is not known",
+            ByteSize(dropped)
+        ),
+    }
+}
+
 /// The closing summary.
-pub(crate) fn summary(written: &Written, path: &Path) -> String {
-    let Written { footer, bytes, events, .. } = written;
+pub(crate) fn summary(outcome: &Outcome) -> String {
+    let Outcome { footer, written, events, .. } = outcome;
     let capture = &footer.capture;
     let loss = &footer.loss;
     let duration = Duration::from_nanos(capture.end_monotonic_ns - capture.start_monotonic_ns);
@@ -251,7 +291,7 @@ pub(crate) fn summary(written: &Written, path: &Path) -> String {
             capture.ended.as_deref().unwrap_or("unknown"),
         ),
     );
-    line("file", file(path, *bytes, loss.written));
+    line(if written.files > 1 { "files" } else { "file" }, files(written));
     if footer.sampling.is_sampled() {
         line("left out", left_out(&footer.sampling));
     }
@@ -273,11 +313,17 @@ pub(crate) fn summary(written: &Written, path: &Path) -> String {
     text
 }
 
-fn file(path: &Path, bytes: u64, rows: u64) -> String {
-    let mut text = format!("{}, {}", path.display(), ByteSize(bytes));
-    if rows > 0 {
+fn files(written: &Written) -> String {
+    let Written { first, last, files, bytes, rows, .. } = written;
+    let mut text = match files {
+        0 => return "none".to_owned(),
+        1 => first.display().to_string(),
+        _ => format!("{}, from {} to {}", HumanCount(*files), first.display(), last.display()),
+    };
+    write!(text, ", {}", ByteSize(*bytes)).expect("writing to a String cannot fail");
+    if *rows > 0 {
         #[expect(clippy::cast_precision_loss, reason = "for display")]
-        let each = bytes as f64 / rows as f64;
+        let each = *bytes as f64 / *rows as f64;
         write!(text, ", {each:.1} bytes an operation").expect("writing to a String cannot fail");
     }
     text

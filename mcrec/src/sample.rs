@@ -5,6 +5,8 @@
 //! are a series, and what the capture has is exactly what lies in it. The kernel
 //! leaves out what it can before, never more than that: see [`change`].
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use mcrec_schema::sample;
 
 /// One key in so many is recorded: 1 is every key.
@@ -67,6 +69,23 @@ impl Rates {
             })
             .filter(|[from, to, _]| from < to || (*from == start && *to == end))
             .collect()
+    }
+}
+
+/// The rates as the main thread changes them and the writer sees them.
+#[derive(Debug)]
+pub(crate) struct SharedRates(Mutex<Rates>);
+
+impl SharedRates {
+    /// These to begin with.
+    pub(crate) fn new(rates: Rates) -> Self {
+        Self(Mutex::new(rates))
+    }
+
+    /// To be looked at or changed.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Rates> {
+        // Whole at any moment, whoever panics.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -17,23 +17,26 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
 };
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
     iterator::Signals,
 };
 
 use crate::{
+    account::{Ending, Halt},
     drain::Control,
     host,
     loss::KernelCounts,
     probe::Probes,
-    writer::{Ending, Halt, Notice, Written},
+    writer::{Notice, Outcome},
 };
 
-/// What can end a recording, or hurry its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What happens while a recording goes on. Most of it ends it, or hurries its end.
+#[derive(Debug)]
 pub(crate) enum Event {
     /// One of SIGINT, SIGTERM and SIGHUP.
     Signal(i32),
+    /// SIGUSR1.
+    DumpWanted,
     /// memcached is gone.
     TargetExited,
     /// From the writer.
@@ -48,13 +51,16 @@ pub(crate) enum Event {
 ///
 /// When there is no such process any more, or no thread or handler can be had.
 pub(crate) fn watch(pid: i32, events: &Sender<Event>) -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot handle signals")?;
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]).context("cannot handle signals")?;
     let on_signal = events.clone();
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             for signal in signals.forever() {
-                if on_signal.send(Event::Signal(signal)).is_err() {
+                let event =
+                    if signal == SIGUSR1 { Event::DumpWanted } else { Event::Signal(signal) };
+                if on_signal.send(event).is_err() {
                     return;
                 }
             }
@@ -76,16 +82,17 @@ pub(crate) fn watch(pid: i32, events: &Sender<Event>) -> Result<()> {
     Ok(())
 }
 
-/// Why the recording ends, as the capture will say it.
-pub(crate) fn reason(event: Event) -> &'static str {
-    match event {
+/// Why the recording ends, as the capture will say it; `None` if it goes on.
+pub(crate) fn reason(event: &Event) -> Option<&'static str> {
+    Some(match event {
         Event::Signal(SIGINT) => "interrupted",
         Event::Signal(_) => "terminated",
         Event::TargetExited => "target exited",
-        Event::Notice(Notice::LimitReached) => "max-events",
+        Event::Notice(Notice::LimitReached(limit)) => limit,
         Event::Notice(Notice::Failed) => "cannot write",
         Event::ThreadEnded => "recorder failed",
-    }
+        Event::DumpWanted | Event::Notice(Notice::Dumped(_)) => return None,
+    })
 }
 
 /// The threads of a recording and what they share.
@@ -95,7 +102,7 @@ pub(crate) struct Running<'a> {
     pub(crate) control: Arc<Control>,
     pub(crate) drain: JoinHandle<Result<()>>,
     pub(crate) ending: Arc<Ending>,
-    pub(crate) writer: JoinHandle<Written>,
+    pub(crate) writer: JoinHandle<Outcome>,
     pub(crate) events: Receiver<Event>,
 }
 
@@ -105,7 +112,7 @@ pub(crate) struct Running<'a> {
 /// # Errors
 ///
 /// When a thread failed.
-pub(crate) fn stop(mut running: Running<'_>, reason: &str) -> Result<Written> {
+pub(crate) fn stop(mut running: Running<'_>, reason: &str) -> Result<Outcome> {
     // The first reason counts; it is set before the writer can look at it.
     let _ = running.ending.reason.set(reason.to_owned());
     running.probes.pause();

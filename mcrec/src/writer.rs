@@ -2,33 +2,33 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError},
     },
     time::Duration,
 };
 
-use anyhow::{Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 use mcrec_schema::{
     codes::{Op, Status},
-    footer::{Footer, ProgramCost},
+    footer::Footer,
 };
 
 use crate::{
+    account::{Account, wall_us},
     batch::Batch,
     decode::{Decoder, Operation},
     drain::RawBatch,
-    host,
-    loss::{KernelCounts, State, Taken},
-    sample::Rates,
-    sink::{Schedule, Sink},
+    loss::{State, Taken},
+    sample::{Rates, SharedRates},
+    sink::{Dumped, Sink, Written},
 };
 
 /// Rows that are built before they are handed to the Parquet writer.
 const BATCH_ROWS: usize = 8192;
-/// Encoded bytes that wait for a commit, at most.
-const PENDING_BYTES: usize = 64 << 20;
+/// How often orders are looked for where nothing comes from the ring.
+const ATTENTION: Duration = Duration::from_millis(100);
 
 /// What the progress line shows; kept by the writer, read by the main thread.
 #[derive(Debug, Default)]
@@ -39,101 +39,67 @@ pub(crate) struct Live {
     pub(crate) hits: AtomicU64,
     /// Those that missed.
     pub(crate) misses: AtomicU64,
-    /// Size of the file on disk, bytes.
+    /// Bytes on disk, or held in memory.
     pub(crate) bytes: AtomicU64,
+    /// The main thread wants what is held in memory to be written.
+    pub(crate) dump_wanted: AtomicBool,
 }
 
-/// Why a recording ends. Set before the ring is drained for the last time.
-#[derive(Debug, Default)]
-pub(crate) struct Ending {
-    /// In words, for the capture.
-    pub(crate) reason: OnceLock<String>,
-    /// How it stood when the probes were switched off.
-    pub(crate) halt: OnceLock<Halt>,
-    /// Records were left on the ring.
-    pub(crate) abandoned: OnceLock<()>,
+/// When there is enough.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Operations.
+    pub(crate) events: Option<u64>,
+    /// Bytes on disk.
+    pub(crate) bytes: Option<u64>,
 }
 
-/// The end of what was recorded. Detaching comes after it and can take a while,
-/// in which memcached still runs the programs, to no effect.
+/// How the recording went.
 #[derive(Debug)]
-pub(crate) struct Halt {
-    /// `CLOCK_MONOTONIC`, ns.
-    pub(crate) at: u64,
-    /// What the programs had cost.
-    pub(crate) cost: Vec<ProgramCost>,
-}
-
-/// How the writing went.
-#[derive(Debug)]
-pub(crate) struct Written {
-    /// The footer as it stands in the file (or would, had it been written).
+pub(crate) struct Outcome {
+    /// What a footer of all that was recorded would say.
     pub(crate) footer: Footer,
-    /// Size of the file, bytes.
-    pub(crate) bytes: u64,
+    /// What is on disk.
+    pub(crate) written: Written,
     /// Rows that are the beginning or end of a connection, and no operation.
     pub(crate) events: u64,
-    /// Why the file could not be written to the end.
-    pub(crate) failure: Option<anyhow::Error>,
+    /// Why it could not be written to the end.
+    pub(crate) failure: Option<Error>,
 }
 
 /// Everything the thread owns.
 pub(crate) struct Writer {
     pub(crate) sink: Sink,
-    pub(crate) kernel: Arc<KernelCounts>,
-    /// The footer so far: the fixed parts filled in, the others kept up.
-    pub(crate) footer: Footer,
-    pub(crate) commit_every: Duration,
-    pub(crate) max_events: Option<u64>,
-    /// Size of the ring, for the memory account.
-    pub(crate) ring_bytes: u32,
+    pub(crate) account: Account,
+    pub(crate) limits: Limits,
     pub(crate) live: Arc<Live>,
-    pub(crate) ending: Arc<Ending>,
-    /// What is recorded of what comes.
-    pub(crate) rates: Arc<SharedRates>,
-}
-
-/// The sampling rates of the recording, as the main thread sets them.
-///
-/// The writer looks at them after it got a batch: what it then takes from it is
-/// older than any change that is yet to come.
-#[derive(Debug)]
-pub(crate) struct SharedRates(Mutex<Rates>);
-
-impl SharedRates {
-    /// These to begin with.
-    pub(crate) fn new(rates: Rates) -> Self {
-        Self(Mutex::new(rates))
-    }
-
-    /// To be looked at or changed.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Rates> {
-        // Whole at any moment, whoever panics.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// What the main thread is told while the writer works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Notice {
-    /// `--max-events` operations are there.
-    LimitReached,
+    /// There are as many operations, or bytes, as were wanted: why, in words.
+    LimitReached(&'static str),
     /// The file cannot be written any more.
     Failed,
+    /// What was held in memory was written to a file, or why it was not.
+    Dumped(Result<Dumped>),
 }
 
 impl Writer {
     /// Works until the channel is closed, then makes the final commit.
     pub(crate) fn run(
         mut self,
-        decoder: Decoder,
+        mut rows: Rows,
         batches: &Receiver<RawBatch>,
         notice: impl Fn(Notice),
-    ) -> Written {
-        let offset = self.footer.capture.clock_offset_ns;
-        let mut rows = Rows::new(decoder, offset, self.max_events, self.rates.lock().clone());
+    ) -> Outcome {
         match self.record(batches, &mut rows, &notice) {
-            Ok(()) => self.close(rows.gathered.events()),
+            Ok(()) => {
+                let (written, closed) = self.sink.close();
+                let events = rows.gathered.events();
+                Outcome { footer: self.account.whole(), written, events, failure: closed.err() }
+            }
             Err(failure) => {
                 notice(Notice::Failed);
                 self.close_failed(rows, batches, failure)
@@ -147,67 +113,81 @@ impl Writer {
         rows: &mut Rows,
         notice: &impl Fn(Notice),
     ) -> Result<()> {
-        let mut schedule = Schedule::new(self.commit_every);
         let mut limit_told = false;
         loop {
-            match batches.recv_timeout(schedule.due_in()) {
+            match batches.recv_timeout(self.sink.due_in().min(ATTENTION)) {
                 Ok(batch) => self.take(&batch, rows)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if rows.gathered.limit_reached() && !limit_told {
+            if let Some(limit) = self.limit_reached(rows).filter(|_| !limit_told) {
                 limit_told = true;
-                notice(Notice::LimitReached);
+                rows.gathered.end();
+                notice(Notice::LimitReached(limit));
             }
-            if schedule.due_in().is_zero() || self.sink.pending_bytes() >= PENDING_BYTES {
-                self.commit(rows, State::Recording, &mut schedule)?;
+            if self.live.dump_wanted.swap(false, Ordering::Relaxed) {
+                self.dump(rows, notice)?;
+            } else if self.sink.is_due() {
+                self.commit(rows)?;
+            }
+            if let Some(dumped) = self.sink.end_dump() {
+                notice(Notice::Dumped(dumped));
             }
             self.tell(rows);
         }
-        rows.gathered.learn(&self.rates);
+        rows.gathered.learn();
         rows.finish();
-        self.footer.capture.ended = Some(self.reason());
-        self.commit(rows, self.final_state(), &mut schedule)?;
+        self.encode(rows)?;
+        self.update(rows, rows.gathered.decoded, 0, self.account.final_state())?;
+        self.sink.finish(&self.account)?;
         self.tell(rows);
         Ok(())
     }
 
+    fn limit_reached(&self, rows: &Rows) -> Option<&'static str> {
+        if rows.gathered.is_full() {
+            return Some("max-events");
+        }
+        self.limits.bytes.is_some_and(|most| self.sink.size() >= most).then_some("max-size")
+    }
+
     fn take(&mut self, batch: &RawBatch, rows: &mut Rows) -> Result<()> {
-        rows.gathered.learn(&self.rates);
+        rows.gathered.learn();
         for record in batch.records() {
             rows.decode(record);
             if rows.gathered.batch.rows() >= BATCH_ROWS {
-                self.sink.write(&rows.gathered.batch.take()?)?;
+                self.encode(rows)?;
             }
         }
         Ok(())
     }
 
-    fn commit(&mut self, rows: &mut Rows, state: State, schedule: &mut Schedule) -> Result<()> {
-        if rows.gathered.batch.rows() > 0 {
-            self.sink.write(&rows.gathered.batch.take()?)?;
+    fn encode(&mut self, rows: &mut Rows) -> Result<()> {
+        if rows.gathered.batch.rows() == 0 {
+            return Ok(());
         }
-        self.footer.capture.commit_interval_s = schedule.interval().as_secs_f64();
-        let sampling =
-            |footer: &Footer| (footer.sampling.sampled_out, footer.sampling.series.len());
-        let sampling_before = sampling(&self.footer);
-        let lost = self.describe(rows, rows.gathered.decoded, 0, state)?;
-        let counted = lost > 0 || sampling(&self.footer) != sampling_before;
-        let idle = self.sink.uncommitted_rows() == 0 && !counted && state == State::Recording;
-        let footer_bytes = if idle { 0 } else { self.sink.commit(&self.footer)? };
-        schedule.done(footer_bytes as u64, self.sink.bytes());
+        self.sink.write(&rows.gathered.batch.take()?)
+    }
+
+    fn commit(&mut self, rows: &mut Rows) -> Result<()> {
+        self.encode(rows)?;
+        self.update(rows, rows.gathered.decoded, 0, State::Recording)?;
+        self.sink.commit(&self.account)
+    }
+
+    /// Writes what is held in memory, up to now. That it cannot be written does not
+    /// end the recording.
+    fn dump(&mut self, rows: &mut Rows, notice: &impl Fn(Notice)) -> Result<()> {
+        self.commit(rows)?;
+        match self.sink.begin_dump(&self.account) {
+            Ok(true) => {}
+            Ok(false) => notice(Notice::Dumped(Err(anyhow!("the file before is still written")))),
+            Err(error) => notice(Notice::Dumped(Err(error))),
+        }
         Ok(())
     }
 
-    /// Brings the parts of the footer that change up to date, and returns how many
-    /// operations were lost since it last was.
-    fn describe(
-        &mut self,
-        rows: &Rows,
-        written: u64,
-        write_failed: u64,
-        state: State,
-    ) -> Result<u64> {
+    fn update(&mut self, rows: &Rows, written: u64, write_failed: u64, state: State) -> Result<()> {
         let tally = rows.decoder.tally();
         let taken = Taken {
             counted_records: tally.counted_records,
@@ -216,40 +196,9 @@ impl Writer {
             decode_errors: tally.decode_errors,
             write_failed,
             malformed: rows.malformed,
+            sampled_out: rows.gathered.sampled_out,
         };
-        let capture = &mut self.footer.capture;
-        let from = capture.end_us;
-        let halt = self.ending.halt.get();
-        capture.end_monotonic_ns = halt.map_or_else(host::monotonic_ns, |halt| halt.at);
-        capture.end_us = wall_us(capture.end_monotonic_ns, capture.clock_offset_ns);
-        let seen = self.kernel.read()?;
-        let sampling = &mut self.footer.sampling;
-        sampling.sampled_out = seen.sampled_out() + rows.gathered.sampled_out;
-        sampling.series = self.rates.lock().series(capture.start_us, capture.end_us);
-        let mut loss = seen.loss(&taken, state);
-        loss.series = std::mem::take(&mut self.footer.loss.series);
-        let lost_before = self.footer.loss.losses.total();
-        let lost = loss.losses.total().saturating_sub(lost_before);
-        match loss.series.last_mut() {
-            // A stretch without loss is one entry, however long.
-            Some(last) if lost == 0 && last[2] == 0 => last[1] = capture.end_us,
-            _ => loss.series.push([from, capture.end_us, lost.cast_signed()]),
-        }
-        self.footer.loss = loss;
-        let (cpu, peak_memory) = host::own_cost(self.ring_bytes);
-        self.footer.cost.programs =
-            halt.map_or_else(|| self.kernel.statistics().cost(), |halt| halt.cost.clone());
-        self.footer.cost.cpu_s = cpu.as_secs_f64();
-        self.footer.cost.peak_memory = peak_memory;
-        self.footer.source.requests_without_operation = tally.requests_without_operation;
-        self.footer.source.connections_encrypted = tally.encrypted;
-        Ok(lost)
-    }
-
-    fn close(self, events: u64) -> Written {
-        let bytes = self.sink.bytes();
-        let failure = self.sink.close().err();
-        Written { footer: self.footer, bytes, events, failure }
+        self.account.update(&taken, &tally, state)
     }
 
     /// The file could not be written. What was committed stays; what came after
@@ -258,39 +207,26 @@ impl Writer {
         mut self,
         mut rows: Rows,
         batches: &Receiver<RawBatch>,
-        failure: anyhow::Error,
-    ) -> Written {
+        failure: Error,
+    ) -> Outcome {
         // Until the probes are off and the ring is empty: the count is of all.
         for batch in batches {
-            rows.gathered.learn(&self.rates);
+            rows.gathered.learn();
             batch.records().for_each(|record| rows.decode(record));
             rows.gathered.batch = Batch::new(0);
         }
+        rows.gathered.learn();
         rows.finish();
-        let written = self.sink.committed_rows();
+        let written = self.sink.rows();
         let write_failed = rows.gathered.decoded - written;
-        self.footer.capture.ended = Some(self.reason());
-        let amended = self
-            .describe(&rows, written, write_failed, self.final_state())
-            .and_then(|_| self.sink.amend(&self.footer));
-        let bytes = self.sink.bytes();
-        let failure = match amended.and(self.sink.close()) {
+        let updated = self.update(&rows, written, write_failed, self.account.final_state());
+        let (written, closed) = self.sink.close_failed(&self.account);
+        let failure = match updated.and(closed) {
             Ok(()) => failure,
             Err(also) => anyhow!("{failure:#}; its footer could not be completed either: {also:#}"),
         };
         // Which of the rows were not written is not told apart.
-        Written { footer: self.footer, bytes, events: 0, failure: Some(failure) }
-    }
-
-    fn reason(&self) -> String {
-        self.ending.reason.get().cloned().unwrap_or_else(|| "recorder failed".to_owned())
-    }
-
-    fn final_state(&self) -> State {
-        match self.ending.abandoned.get() {
-            None => State::Drained,
-            Some(()) => State::Abandoned,
-        }
+        Outcome { footer: self.account.whole(), written, events: 0, failure: Some(failure) }
     }
 
     fn tell(&self, rows: &Rows) {
@@ -302,13 +238,8 @@ impl Writer {
     }
 }
 
-/// Wall-clock time, µs since the epoch, of a monotonic time, ns.
-pub(crate) fn wall_us(monotonic_ns: u64, clock_offset_ns: i64) -> i64 {
-    (monotonic_ns.cast_signed() + clock_offset_ns).div_euclid(1000)
-}
-
 /// Records on their way to becoming rows.
-struct Rows {
+pub(crate) struct Rows {
     decoder: Decoder,
     malformed: u64,
     gathered: Gathered,
@@ -317,10 +248,14 @@ struct Rows {
 /// Operations that were decoded.
 struct Gathered {
     batch: Batch,
+    /// The sampling rates, as the main thread sets them, and as they were when the
+    /// batch at hand had come: what is in it is older than any change since.
+    shared: Arc<SharedRates>,
     rates: Rates,
     /// Wall clock minus monotonic clock, ns.
     clock_offset: i64,
-    max_events: u64,
+    /// Operations that are wanted.
+    most: u64,
     /// Rows.
     decoded: u64,
     /// Of those, the ones that clients asked for.
@@ -332,12 +267,21 @@ struct Gathered {
 }
 
 impl Rows {
-    fn new(decoder: Decoder, clock_offset: i64, max_events: Option<u64>, rates: Rates) -> Self {
+    /// `clock_offset` is wall clock minus monotonic clock, ns; at most `max_events`
+    /// operations are taken, of those in the sample of their time.
+    pub(crate) fn new(
+        decoder: Decoder,
+        clock_offset: i64,
+        max_events: Option<u64>,
+        shared: Arc<SharedRates>,
+    ) -> Self {
+        let rates = shared.lock().clone();
         let gathered = Gathered {
             batch: Batch::new(clock_offset),
             rates,
+            shared,
             clock_offset,
-            max_events: max_events.unwrap_or(u64::MAX),
+            most: max_events.unwrap_or(u64::MAX),
             decoded: 0,
             operations: 0,
             hits: 0,
@@ -359,15 +303,15 @@ impl Rows {
 
 impl Gathered {
     /// Takes note of changes of the sampling rate.
-    fn learn(&mut self, shared: &SharedRates) {
-        let rates = shared.lock();
+    fn learn(&mut self) {
+        let rates = self.shared.lock();
         if rates.changes() != self.rates.changes() {
             self.rates = rates.clone();
         }
     }
 
     fn take(&mut self, operation: &Operation<'_>) {
-        if self.limit_reached() {
+        if self.is_full() {
             return;
         }
         if !self.rates.keeps(wall_us(operation.ts, self.clock_offset), operation.key) {
@@ -387,7 +331,12 @@ impl Gathered {
         self.decoded - self.operations
     }
 
-    fn limit_reached(&self) -> bool {
-        self.operations >= self.max_events
+    fn is_full(&self) -> bool {
+        self.operations >= self.most
+    }
+
+    /// Nothing more is wanted.
+    fn end(&mut self) {
+        self.most = self.operations;
     }
 }

@@ -61,6 +61,10 @@ pub struct Capture {
     pub ended: Option<String>,
     /// Seconds between commits that were in force at this one.
     pub commit_interval_s: f64,
+    /// How the footer was made up for a file that had lost its own, which then says
+    /// neither what was lost nor what recording cost; null for all others.
+    #[serde(default)]
+    pub recovered: Option<String>,
 }
 
 /// The memcached that was recorded.
@@ -138,6 +142,22 @@ pub struct Loss {
     pub series: Vec<[i64; 3]>,
 }
 
+impl Loss {
+    /// What came after `before`, which was counted earlier; without a series.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let losses = self.losses.since(&before.losses);
+        let written = self.written - before.written;
+        Self {
+            seen: written + losses.total(),
+            written,
+            losses,
+            incomplete: self.incomplete.since(&before.incomplete),
+            series: Vec::new(),
+        }
+    }
+}
+
 macro_rules! reasons {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)* }) => {
         $(#[$doc])*
@@ -156,6 +176,14 @@ macro_rules! reasons {
             /// The sum over all reasons.
             pub fn total(&self) -> u64 {
                 self.by_reason().map(|(_, count)| count).sum()
+            }
+        }
+
+        impl $name {
+            /// What came after `before`, which was counted earlier.
+            #[must_use]
+            pub fn since(&self, before: &Self) -> Self {
+                Self { $($field: self.$field.saturating_sub(before.$field),)* }
             }
         }
 
@@ -258,6 +286,28 @@ impl Cost {
     /// Runs of all programs together.
     pub fn run_count(&self) -> u64 {
         self.programs.iter().map(|program| program.run_count).sum()
+    }
+}
+
+impl Cost {
+    /// What came after `before`, which was counted earlier. The peak of memory is
+    /// that of all time.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let programs = self.programs.iter().map(|program| {
+            let earlier = before.programs.iter().find(|earlier| earlier.name == program.name);
+            let (runs, time) = earlier.map_or((0, 0), |e| (e.run_count, e.run_time_ns));
+            ProgramCost {
+                name: program.name.clone(),
+                run_count: program.run_count.saturating_sub(runs),
+                run_time_ns: program.run_time_ns.saturating_sub(time),
+            }
+        });
+        Self {
+            programs: programs.collect(),
+            cpu_s: (self.cpu_s - before.cpu_s).max(0.0),
+            peak_memory: self.peak_memory,
+        }
     }
 }
 

@@ -59,18 +59,25 @@ impl fmt::Display for Candidate {
     }
 }
 
-/// Every running process whose program is called memcached, by process id.
+/// What memcached's process is called, unless someone renamed its program.
+pub(crate) const NAME: &str = "memcached";
+
+/// Every running process whose program is called `name`, by process id: as the
+/// kernel knows it, which is the first 15 bytes of its file name.
 ///
 /// # Errors
 ///
 /// When `/proc` cannot be listed.
-pub(crate) fn running() -> Result<Vec<Candidate>> {
+pub(crate) fn running(name: &str) -> Result<Vec<Candidate>> {
+    const KNOWN: usize = 15;
+    let known = name.get(..KNOWN).unwrap_or(name);
     let mut found = Vec::new();
     for process in all_processes().context("cannot list /proc")? {
         // A process may end while it is being looked at.
         let Ok(process) = process else { continue };
         let Ok(stat) = process.stat() else { continue };
-        if stat.comm.starts_with("memcached") && stat.state != 'Z' {
+        let same = stat.comm == known || name == NAME && stat.comm.starts_with(NAME);
+        if same && stat.state != 'Z' {
             let command_line = process.cmdline().unwrap_or_default().join(" ");
             found.push(Candidate { pid: process.pid(), command_line: printable(&command_line) });
         }
@@ -131,14 +138,19 @@ impl Target {
 
     /// Whether it still runs.
     pub(crate) fn is_running(&self) -> bool {
-        let stat = Process::new(self.pid).and_then(|process| process.stat());
-        stat.is_ok_and(|stat| stat.state != 'Z')
+        runs(self.pid)
     }
 
     /// Its version for people.
     pub(crate) fn version(&self) -> &str {
         self.executable.version.as_ref().map_or("of unknown version", |version| &version.text)
     }
+}
+
+/// Whether process `pid` still runs.
+pub(crate) fn runs(pid: i32) -> bool {
+    let stat = Process::new(pid).and_then(|process| process.stat());
+    stat.is_ok_and(|stat| stat.state != 'Z')
 }
 
 fn executable_file(pid: i32) -> PathBuf {

@@ -1,0 +1,62 @@
+//! What makes a capture whole again that was cut off in the midst of a commit.
+//!
+//! A commit puts `row group | footer` where the old footer was. For the moment of
+//! that write the old footer stands in a journal beside the file: the capture as
+//! it was before is its data up to the journal's offset, followed by the journal's
+//! footer.
+
+use std::ffi::{OsStr, OsString};
+
+/// A journal is this, the offset of the footer in the capture (u64, little
+/// endian), the footer, and [`END`]. Anything shorter was not finished, and then
+/// the capture was not touched yet.
+const BEGIN: &[u8; 8] = b"mcrecj01";
+const END: &[u8; 8] = b"10jcercm";
+
+/// No footer has more, bytes: it would be one of a hundred thousand row groups.
+pub(crate) const MAX: u64 = 256 << 20;
+
+/// A finished journal.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Journal {
+    /// Where the data ends and the footer belongs.
+    pub(crate) data_end: u64,
+    pub(crate) footer: Vec<u8>,
+}
+
+impl Journal {
+    /// The bytes of a journal.
+    pub(crate) fn encode(data_end: u64, footer: &[u8]) -> Vec<u8> {
+        [BEGIN, &data_end.to_le_bytes()[..], footer, END].concat()
+    }
+
+    /// Reads a journal; `None` if it was not finished, or is none.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let rest = bytes.strip_prefix(BEGIN)?.strip_suffix(END)?;
+        let (data_end, footer) = rest.split_first_chunk()?;
+        Some(Self { data_end: u64::from_le_bytes(*data_end), footer: footer.to_vec() })
+    }
+
+    /// What the journal of the capture `name` is called.
+    pub(crate) fn name(name: &OsStr) -> OsString {
+        let mut journal = name.to_owned();
+        journal.push(".journal");
+        journal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Journal;
+
+    #[test]
+    fn a_journal_that_was_not_finished_is_none() {
+        let bytes = Journal::encode(4, b"old");
+        assert_eq!(bytes, b"mcrecj01\x04\0\0\0\0\0\0\0old10jcercm");
+        let journal = Journal { data_end: 4, footer: b"old".to_vec() };
+        assert_eq!(Journal::parse(&bytes), Some(journal));
+        for end in 0..bytes.len() {
+            assert_eq!(Journal::parse(&bytes[..end]), None, "{end}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Captures as files: how they get onto the disk so that none is ever lost, and
+//! how they are opened, cut off or whole.
+//!
+//! ```text
+//! rows ▶ encoder ▶ row groups ▶ file (commits, with a journal beside it) ▶ disk
+//! disk ▶ open (whole, or up to what the journal or the pages still tell) ▶ rows
+//! ```
+//!
+//! What is in a capture is the business of `mcrec_schema`; what is asked of it
+//! that of its users. A file of this crate is
+//!
+//! ```text
+//! PAR1 | head | row group | row group | … | footer
+//! ```
+//!
+//! where the head says what the footer will, as far as it was known when the file
+//! was begun: so that a file which lost its footer still tells what it is.
+
+mod encoder;
+mod file;
+mod folder;
+mod head;
+mod journal;
+mod metadata;
+mod open;
+mod page;
+mod repair;
+mod salvage;
+mod source;
+mod view;
+mod writer;
+
+pub use encoder::{Encoder, ROW_GROUP_ROWS, RowGroup};
+pub use file::Durability;
+pub use folder::{Entry, Folder};
+pub use open::{Batches, Capture, State};
+pub use repair::{Repair, repair};
+pub use view::View;
+pub use writer::Writer;

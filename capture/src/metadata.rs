@@ -1,0 +1,53 @@
+//! The bytes after the last row group: Parquet's own metadata, with ours in it.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use mcrec_schema::{columns, footer::Footer};
+use parquet::{
+    arrow::ArrowSchemaConverter,
+    file::metadata::{
+        FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataWriter,
+        RowGroupMetaData,
+    },
+    schema::types::SchemaDescPtr,
+};
+
+/// The Parquet schema of captures.
+pub(crate) fn schema() -> Result<SchemaDescPtr> {
+    let schema = ArrowSchemaConverter::new()
+        .convert(&columns::schema())
+        .context("the schema of captures is no Parquet schema")?;
+    Ok(Arc::new(schema))
+}
+
+/// The bytes from the end of the last row group to the end of the file.
+pub(crate) fn encode(
+    schema: &SchemaDescPtr,
+    groups: &[RowGroupMetaData],
+    footer: &Footer,
+) -> Result<Vec<u8>> {
+    let entries = footer.to_entries();
+    let entries = entries.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value));
+    let file = FileMetaData::new(
+        1,
+        groups.iter().map(RowGroupMetaData::num_rows).sum(),
+        Some(format!("mcrec {}", env!("CARGO_PKG_VERSION"))),
+        Some(entries.collect()),
+        Arc::clone(schema),
+        None,
+    );
+    let metadata = ParquetMetaDataBuilder::new(file).set_row_groups(groups.to_vec()).build();
+    let mut bytes = Vec::new();
+    ParquetMetaDataWriter::new(&mut bytes, &metadata)
+        .finish()
+        .context("cannot encode the footer")?;
+    Ok(bytes)
+}
+
+/// Metadata of these row groups alone, as decoding them needs it.
+pub(crate) fn of_groups(schema: &SchemaDescPtr, groups: Vec<RowGroupMetaData>) -> ParquetMetaData {
+    let rows = groups.iter().map(RowGroupMetaData::num_rows).sum();
+    let file = FileMetaData::new(1, rows, None, None, Arc::clone(schema), None);
+    ParquetMetaData::new(file, groups)
+}

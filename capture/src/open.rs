@@ -1,0 +1,288 @@
+//! Opening captures, whole ones and what is left of others.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File, OpenOptions},
+    io::Read,
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use arrow_array::RecordBatch;
+use bytes::Bytes;
+use mcrec_schema::{columns, footer::Footer};
+use parquet::{
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+            ParquetRecordBatchReaderBuilder,
+        },
+    },
+    file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData},
+};
+use rustix::{
+    fs::{FlockOperation, OFlags, flock},
+    io::Errno,
+};
+
+use crate::{
+    head::MAGIC,
+    journal::{self, Journal},
+    salvage,
+    source::Source,
+    view::View,
+};
+
+/// How much of a capture is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// All that was committed; a whole Parquet file.
+    Whole,
+    /// All that was committed; the last commit was cut off, and its journal tells
+    /// how the file was before.
+    CutOff,
+    /// What could be found without a footer: the row groups that are complete.
+    Salvaged,
+}
+
+/// An open capture.
+#[derive(Debug)]
+pub struct Capture {
+    path: PathBuf,
+    source: Source,
+    metadata: Arc<ParquetMetaData>,
+    footer: Footer,
+    state: State,
+}
+
+impl Capture {
+    /// Opens the capture at `path`, as far as it is there.
+    ///
+    /// # Errors
+    ///
+    /// When it is not a capture, one of a newer version, or damaged beyond what can
+    /// be read.
+    pub fn open(path: &Path) -> Result<Self> {
+        /// A commit takes no longer, as a rule.
+        const COMMIT: Duration = Duration::from_millis(50);
+        let opened = Self::open_now(path);
+        match &opened {
+            Ok(capture) if capture.state == State::Whole => opened,
+            _ if is_being_recorded(path) => {
+                thread::sleep(COMMIT);
+                Self::open_now(path)
+            }
+            _ => opened,
+        }
+    }
+
+    fn open_now(path: &Path) -> Result<Self> {
+        let name = path.display();
+        let file = open_file(path)?;
+        let length = file.metadata().with_context(|| format!("cannot read {name}"))?.len();
+        let (data_end, footer, state) = tail(path, &file, length)?;
+        let metadata = parse(&footer, data_end)
+            .with_context(|| format!("cannot read {name}: its footer is damaged"))?;
+        let entries = metadata.file_metadata().key_value_metadata();
+        let entries = entries.map(Vec::as_slice).unwrap_or_default();
+        let described = Footer::from_entries(|key| {
+            entries.iter().find(|entry| entry.key == key).and_then(|entry| entry.value.as_deref())
+        })
+        .map_err(|error| anyhow!("cannot read {name}: {error}"))?;
+        check_columns(&metadata).with_context(|| format!("cannot read {name}"))?;
+        let source = Source::new(file, data_end, footer);
+        Ok(Self {
+            path: path.to_owned(),
+            source,
+            metadata: metadata.into(),
+            footer: described,
+            state,
+        })
+    }
+
+    /// Where it is, for people.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How much of it is there.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// What it says of itself.
+    pub fn footer(&self) -> &Footer {
+        &self.footer
+    }
+
+    /// Its row groups.
+    pub fn row_groups(&self) -> &[RowGroupMetaData] {
+        self.metadata.row_groups()
+    }
+
+    /// Number of its rows.
+    pub fn rows(&self) -> u64 {
+        self.row_groups().iter().map(|g| u64::try_from(g.num_rows()).unwrap_or(0)).sum()
+    }
+
+    /// Where its data ends and its footer begins, bytes.
+    pub fn data_end(&self) -> u64 {
+        self.source.data_end()
+    }
+
+    /// Reads the rows of row group `group`, all columns or only those named.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such row group or column, or it is damaged.
+    pub fn batches(&self, group: usize, columns: Option<&[&str]>) -> Result<Batches> {
+        let groups = self.row_groups().get(group).context("there is no such row group")?;
+        let schema = self.metadata.file_metadata().schema_descr_ptr();
+        let metadata = crate::metadata::of_groups(&schema, vec![groups.clone()]);
+        let reader = decode(self.source.clone(), Arc::new(metadata), columns)
+            .with_context(|| format!("cannot read {}", self.path.display()))?;
+        Ok(Batches { path: self.path.clone(), reader })
+    }
+
+    /// The capture as one slice of bytes, a whole Parquet file: for readers that
+    /// know no better, where the file on disk is not whole.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be mapped into memory.
+    pub fn view(&self) -> Result<View> {
+        View::of(&self.source).with_context(|| format!("cannot map {}", self.path.display()))
+    }
+}
+
+/// The rows of a row group, in batches.
+pub struct Batches {
+    path: PathBuf,
+    reader: ParquetRecordBatchReader,
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.reader.next()?;
+        Some(batch.with_context(|| format!("cannot read {}: it is damaged", self.path.display())))
+    }
+}
+
+/// Reads rows of `source` by `metadata`.
+pub(crate) fn decode(
+    source: Source,
+    metadata: Arc<ParquetMetaData>,
+    columns: Option<&[&str]>,
+) -> Result<ParquetRecordBatchReader> {
+    let schema = metadata.file_metadata().schema_descr_ptr();
+    let metadata = ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new())?;
+    let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata);
+    if let Some(names) = columns {
+        builder = builder.with_projection(ProjectionMask::columns(&schema, names.iter().copied()));
+    }
+    Ok(builder.with_batch_size(8192).build()?)
+}
+
+fn open_file(path: &Path) -> Result<File> {
+    let name = path.display();
+    // A pipe of that name must not make us wait for its other end.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = file.map_err(|error| anyhow!("cannot open {name}: {error}"))?;
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        bail!("{name} is not a file");
+    }
+    Ok(file)
+}
+
+/// Whether a recorder has it locked.
+fn is_being_recorded(path: &Path) -> bool {
+    open_file(path).is_ok_and(|file| {
+        flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+    })
+}
+
+/// Where the data of a capture ends, the footer that belongs there, and how that is
+/// known.
+pub(crate) fn tail(path: &Path, file: &File, length: u64) -> Result<(u64, Bytes, State)> {
+    if let Some((data_end, footer)) = footer_of(file, length) {
+        return Ok((data_end, footer, State::Whole));
+    }
+    if let Some(journal) = journal_of(path, file)
+        && journal.data_end <= length
+        && parse(&journal.footer, journal.data_end).is_ok()
+    {
+        return Ok((journal.data_end, journal.footer.into(), State::CutOff));
+    }
+    let salvaged = salvage::salvage(file, length)
+        .with_context(|| format!("cannot read {}", path.display()))?
+        .ok_or_else(|| anyhow!("{} is not a Parquet file, or not a whole one", path.display()))?;
+    Ok((salvaged.data_end, salvaged.footer.into(), State::Salvaged))
+}
+
+/// The footer at the end of the file, if it is one, and where it begins.
+fn footer_of(file: &File, length: u64) -> Option<(u64, Bytes)> {
+    let mut end = [0; 8];
+    file.read_exact_at(&mut end, length.checked_sub(8)?).ok()?;
+    let (size, magic) = end.split_first_chunk()?;
+    let size = u64::from(u32::from_le_bytes(*size)) + 8;
+    if magic != MAGIC || size > journal::MAX {
+        return None;
+    }
+    let data_end = length.checked_sub(size)?;
+    let mut footer = vec![0; usize::try_from(size).ok()?];
+    file.read_exact_at(&mut footer, data_end).ok()?;
+    parse(&footer, data_end).ok()?;
+    Some((data_end, footer.into()))
+}
+
+/// Parquet's metadata from the bytes of a footer, if all that it speaks of lies
+/// before `data_end`.
+fn parse(footer: &[u8], data_end: u64) -> Result<ParquetMetaData> {
+    let metadata = footer.get(..footer.len().saturating_sub(8)).unwrap_or_default();
+    let metadata = ParquetMetaDataReader::decode_metadata(metadata)?;
+    let within = |offset: i64| u64::try_from(offset).is_ok_and(|offset| offset <= data_end);
+    for column in metadata.row_groups().iter().flat_map(RowGroupMetaData::columns) {
+        let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+        let end = start.checked_add(column.compressed_size());
+        if start < 4 || column.compressed_size() < 0 || !end.is_some_and(within) {
+            bail!("a column lies outside of the file");
+        }
+    }
+    Ok(metadata)
+}
+
+/// The finished journal beside a capture, if there is one. One that belongs to
+/// someone else than the capture does not count.
+fn journal_of(path: &Path, capture: &File) -> Option<Journal> {
+    let path = fs::canonicalize(path).ok()?;
+    let name = Journal::name(path.file_name().unwrap_or(OsStr::new("")));
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+    let options = OpenOptions::new().read(true).custom_flags(flags).to_owned();
+    let journal = options.open(path.with_file_name(name)).ok()?;
+    let (of_journal, of_capture) = (journal.metadata().ok()?, capture.metadata().ok()?);
+    if !of_journal.is_file() || of_journal.uid() != of_capture.uid() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    journal.take(journal::MAX).read_to_end(&mut bytes).ok()?;
+    Journal::parse(&bytes)
+}
+
+fn check_columns(metadata: &ParquetMetaData) -> Result<()> {
+    let schema = metadata.file_metadata().schema_descr();
+    let there = |name: &str| schema.columns().iter().any(|column| column.path().string() == name);
+    for column in columns::schema().fields() {
+        if !there(column.name()) {
+            bail!("column {} is missing: the file is damaged", column.name());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! A capture that is being written.
+
+use std::{
+    borrow::Borrow,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, Result};
+use mcrec_schema::footer::Footer;
+use parquet::{file::metadata::RowGroupMetaData, schema::types::SchemaDescPtr};
+
+use crate::{
+    encoder::RowGroup,
+    file::{CommittedFile, Durability},
+    folder::Folder,
+    head, metadata,
+};
+
+/// A file that takes row groups and is a whole capture after each commit.
+#[derive(Debug)]
+pub struct Writer {
+    path: PathBuf,
+    file: CommittedFile,
+    schema: SchemaDescPtr,
+    groups: Vec<RowGroupMetaData>,
+    rows: u64,
+}
+
+impl Writer {
+    /// Creates the capture, whole and without rows, for its owner only.
+    ///
+    /// # Errors
+    ///
+    /// When it, or its journal, is there already or cannot be created; then nothing
+    /// is left behind.
+    pub fn create(
+        folder: &Arc<Folder>,
+        name: &OsStr,
+        footer: &Footer,
+        durability: Durability,
+    ) -> Result<Self> {
+        let path = folder.path_of(name);
+        let schema = metadata::schema()?;
+        let end = metadata::encode(&schema, &[], footer)?;
+        let file =
+            CommittedFile::create(Arc::clone(folder), name, &head::encode(footer), end, durability)
+                .with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self { path, file, schema, groups: Vec::new(), rows: 0 })
+    }
+
+    /// Where it is, for people.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Rows that were committed.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Size of the file on disk, bytes.
+    pub fn bytes(&self) -> u64 {
+        self.file.len()
+    }
+
+    /// Adds row groups and makes the file on disk a whole capture with them.
+    /// Returns the size of its footer, bytes.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written; the file then is as the last commit left it.
+    pub fn commit<G: Borrow<RowGroup>>(&mut self, groups: &[G], footer: &Footer) -> Result<usize> {
+        let before = self.groups.len();
+        let written = self.append(groups, footer);
+        if written.is_err() {
+            self.groups.truncate(before);
+        } else {
+            self.rows += groups.iter().map(|group| group.borrow().rows()).sum::<u64>();
+        }
+        written
+    }
+
+    fn append<G: Borrow<RowGroup>>(&mut self, groups: &[G], footer: &Footer) -> Result<usize> {
+        let mut place = self.file.data_end();
+        for group in groups.iter().map(Borrow::borrow) {
+            self.groups.push(group.at(place)?);
+            place += group.bytes().len() as u64;
+        }
+        let footer = metadata::encode(&self.schema, &self.groups, footer)?;
+        let size = footer.len();
+        let data: Vec<&[u8]> = groups.iter().map(|group| group.borrow().bytes()).collect();
+        self.file.commit(&data, footer).with_context(|| self.cannot_write())?;
+        Ok(size)
+    }
+
+    /// Replaces the footer of the last commit. For when one failed, and the file
+    /// is to say what is missing.
+    ///
+    /// # Errors
+    ///
+    /// When even that cannot be written.
+    pub fn amend(&mut self, footer: &Footer) -> Result<()> {
+        let footer = metadata::encode(&self.schema, &self.groups, footer)?;
+        self.file.amend(footer).with_context(|| self.cannot_write())
+    }
+
+    /// Ends the capture after its last commit, and waits until it is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// When the disk reports that the file did not reach it.
+    pub fn close(self) -> Result<()> {
+        let path = self.path;
+        self.file.close().with_context(|| format!("cannot finish {}", path.display()))
+    }
+
+    fn cannot_write(&self) -> String {
+        format!("cannot write to {}", self.path.display())
+    }
+}

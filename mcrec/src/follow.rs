@@ -1,0 +1,117 @@
+//! Records one memcached after the other: whatever runs under a name, as it is
+//! restarted or upgraded.
+//!
+//! Each is recorded by a process of its own, which gives up its privileges as ever;
+//! this one keeps them, to begin with the next, and touches nothing that a client
+//! of memcached could have sent.
+
+use std::{
+    env,
+    ffi::OsString,
+    os::unix::process::CommandExt,
+    process::{Child, Command, ExitCode},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
+    iterator::Signals,
+};
+
+use crate::{cli::Record, report::say, target};
+
+/// How often the next memcached is looked for.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Records whatever runs under `name`, until a signal, `--duration`, or a recording
+/// that ends although its memcached goes on. Returns the worst of their exit codes.
+///
+/// # Errors
+///
+/// When processes cannot be looked for, or none can be started to record.
+pub(crate) fn follow(options: &Record, name: &str) -> Result<ExitCode> {
+    let signals = watch_signals()?;
+    let end = options.duration.and_then(|duration| Instant::now().checked_add(duration));
+    let mut worst = 0;
+    let mut waiting = false;
+    while end.is_none_or(|end| Instant::now() < end) {
+        if let Some(pid) = target::running(name)?.first().map(|candidate| candidate.pid) {
+            waiting = false;
+            let (code, asked) = record_one(pid, &signals, end)?;
+            worst = worst.max(code);
+            if asked || target::runs(pid) {
+                break;
+            }
+            continue;
+        }
+        if !waiting && !options.quiet {
+            say(&format!("mcrec: waiting for a {name} to start"));
+        }
+        waiting = true;
+        match signals.recv_timeout(LOOK) {
+            Ok(SIGUSR1) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(_) | Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    Ok(ExitCode::from(worst))
+}
+
+/// Called in a process that [`follow`] started: it ends when that one does, however
+/// that ends.
+///
+/// # Errors
+///
+/// When the kernel refuses.
+pub(crate) fn end_with_parent() -> Result<()> {
+    set_parent_process_death_signal(Some(Signal::INT)).context("cannot watch the parent process")
+}
+
+fn watch_signals() -> Result<Receiver<i32>> {
+    let (sender, signals) = mpsc::channel();
+    let mut caught =
+        Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]).context("cannot handle signals")?;
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || caught.forever().try_for_each(|signal| sender.send(signal)))
+        .context("cannot start a thread")?;
+    Ok(signals)
+}
+
+/// Records process `pid` to its end or ours, and returns the exit code, and whether
+/// it was ours.
+fn record_one(pid: i32, signals: &Receiver<i32>, end: Option<Instant>) -> Result<(u8, bool)> {
+    let mut recorder = spawn(pid)?;
+    let mut asked = false;
+    loop {
+        if let Some(status) = recorder.try_wait().context("cannot wait for a recording")? {
+            // Killed, it has no code: its capture was cut off.
+            let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+            return Ok((code, asked));
+        }
+        let signal = match signals.recv_timeout(LOOK) {
+            Ok(signal) => signal,
+            Err(_) if !asked && end.is_some_and(|end| Instant::now() >= end) => SIGINT,
+            Err(_) => continue,
+        };
+        asked |= signal != SIGUSR1;
+        let signal = Signal::from_named_raw(signal).context("not a signal")?;
+        // It may have ended already.
+        let _ = kill_process(Pid::from_child(&recorder), signal);
+    }
+}
+
+fn spawn(pid: i32) -> Result<Child> {
+    let program = env::current_exe().context("cannot find mcrec's own program file")?;
+    let mut arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    arguments.extend(["--followed".into(), pid.to_string().into()]);
+    Command::new(program)
+        .args(arguments)
+        // Ctrl-C in a terminal is for us alone, to be passed on once.
+        .process_group(0)
+        .spawn()
+        .context("cannot start a recording")
+}

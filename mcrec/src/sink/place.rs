@@ -1,0 +1,143 @@
+//! Where files may be written, and how they get there.
+
+use std::{
+    ffi::OsString,
+    io::{self, ErrorKind},
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use mcrec_capture::{Durability, Folder, Writer};
+use mcrec_schema::footer::Footer;
+use rustix::fs::{Access, AtFlags, accessat};
+
+use super::names::Names;
+
+/// Where files may be written, found out before anything is recorded.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    folder: Arc<Folder>,
+    names: Names,
+    /// Replace what is there.
+    force: bool,
+    durability: Durability,
+    /// How many files of a series are kept, the latest included.
+    keep: Option<usize>,
+}
+
+impl Place {
+    /// Opens the folder of `path`; nothing is created yet.
+    ///
+    /// # Errors
+    ///
+    /// When there is something at `path` that is not to be replaced, or its folder
+    /// is not a writable one.
+    pub(crate) fn open(
+        path: &Path,
+        series: bool,
+        force: bool,
+        durability: Durability,
+        keep: Option<usize>,
+    ) -> Result<Self> {
+        if path == Path::new("-") {
+            bail!("a capture cannot go to stdout: it is a file that is written in place");
+        }
+        let shown = path.display();
+        let refused = |error: io::Error| {
+            let folder = folder_of(path).display();
+            match error.kind() {
+                ErrorKind::NotFound => anyhow!("cannot write {shown}: there is no folder {folder}"),
+                ErrorKind::NotADirectory => anyhow!("cannot write {shown}: {folder} is no folder"),
+                _ => anyhow!("cannot write {shown}: folder {folder}: {error}"),
+            }
+        };
+        let (folder, name) = Folder::of(path).map_err(refused)?;
+        accessat(&folder, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
+            .map_err(|error| refused(error.into()))?;
+        if series {
+            let names = Names::series(&name);
+            return Ok(Self { folder: folder.into(), names, force, durability, keep });
+        }
+        check(&folder, path, &name, force)?;
+        let names = Names::one(name);
+        Ok(Self { folder: folder.into(), names, force, durability, keep: None })
+    }
+
+    /// Creates the next file, whole and without rows.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be created, as where there is one of that name.
+    pub(super) fn create(&mut self, footer: &Footer) -> Result<Writer> {
+        let name = self.names.next(footer.capture.start_us);
+        let journal = journal_of(&name);
+        // A journal without content is left where a recorder was killed between commits.
+        let stale = self.folder.look(&journal).ok().flatten();
+        if self.force || stale.is_some_and(|entry| entry.is_file && entry.size == 0) {
+            self.replace(&journal)?;
+        }
+        if self.force {
+            // Readers that have the old one open keep it.
+            self.replace(&name)?;
+        }
+        let writer = Writer::create(&self.folder, &name, footer, self.durability)?;
+        self.tidy();
+        Ok(writer)
+    }
+
+    fn replace(&self, name: &OsString) -> Result<()> {
+        let shown = self.folder.path_of(name);
+        self.folder.remove(name).with_context(|| format!("cannot replace {}", shown.display()))
+    }
+
+    /// The folder.
+    pub(crate) fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Removes the oldest files of the series, so that `keep` are left.
+    fn tidy(&self) {
+        let (Some(keep), Ok(names)) = (self.keep, self.folder.names()) else { return };
+        let mut ours: Vec<OsString> =
+            names.into_iter().filter(|name| self.names.has(name)).collect();
+        ours.sort();
+        let surplus = ours.len().saturating_sub(keep);
+        for name in &ours[..surplus] {
+            // One that cannot be removed now is tried again with the next.
+            let _ = self.folder.remove(name);
+            let _ = self.folder.remove(&journal_of(name));
+        }
+    }
+}
+
+fn check(folder: &Folder, path: &Path, name: &OsString, force: bool) -> Result<()> {
+    let shown = path.display();
+    let look = |name| folder.look(name).with_context(|| format!("cannot write {shown}"));
+    match look(name)? {
+        Some(entry) if !entry.is_file => bail!("output {shown} exists and is not a regular file"),
+        Some(_) if !force => {
+            bail!("output {shown} exists; choose another name, or replace it with --force")
+        }
+        _ => {}
+    }
+    let journal = journal_of(name);
+    match look(&journal)? {
+        Some(entry) if !force && (entry.size > 0 || !entry.is_file) => bail!(
+            "{} belongs to an interrupted recording to {shown}; finish that with mcrec repair, \
+             or replace both with --force",
+            folder.path_of(&journal).display()
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn journal_of(name: &OsString) -> OsString {
+    let mut journal = name.clone();
+    journal.push(".journal");
+    journal
+}

@@ -1,0 +1,181 @@
+//! The flight recorder: what was recorded last, held in memory until it is wanted.
+
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Result, anyhow};
+use bytesize::ByteSize;
+use mcrec_capture::{RowGroup, Writer};
+use mcrec_schema::footer::Footer;
+
+use super::{Written, place::Place, schedule::Schedule};
+use crate::account::{Account, Span};
+
+/// How much is held.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keep {
+    pub(crate) last: Duration,
+    /// Bytes, at most: the oldest go when there are more.
+    pub(crate) bytes: u64,
+}
+
+/// The last of a recording, a part for each commit.
+pub(super) struct Window {
+    place: Place,
+    keep: Keep,
+    commit_every: Duration,
+    schedule: Schedule,
+    /// Up to the last commit.
+    span: Span,
+    held: Held,
+    written: Written,
+    /// A file that is being written.
+    dump: Option<JoinHandle<Result<Dumped>>>,
+}
+
+/// A file that a window was written to.
+#[derive(Debug)]
+pub(crate) struct Dumped {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
+    pub(crate) rows: u64,
+    /// Time that it covers.
+    pub(crate) length: Duration,
+}
+
+impl Window {
+    pub(super) fn new(place: Place, keep: Keep, commit_every: Duration, account: &Account) -> Self {
+        Self {
+            place,
+            keep,
+            commit_every,
+            schedule: Schedule::new(commit_every),
+            span: Span::begin(account.now()),
+            held: Held::default(),
+            written: Written::default(),
+            dump: None,
+        }
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let Keep { last, bytes } = self.keep;
+        let (last, bytes) = (humantime::format_duration(last), ByteSize(bytes));
+        format!("memory, of which the last {last} are kept, up to {bytes}; SIGUSR1 writes them out")
+    }
+
+    pub(super) fn due_in(&self) -> Duration {
+        self.schedule.due_in()
+    }
+
+    /// Bytes that it holds.
+    pub(super) fn bytes(&self) -> u64 {
+        self.held.bytes
+    }
+
+    /// Adds what came since the last commit, and lets go what is too old.
+    pub(super) fn commit(&mut self, groups: Vec<RowGroup>, account: &Account) {
+        let mut span = Span::begin(self.span.end());
+        span.advance(account.now());
+        self.span = span.clone();
+        self.held.push(Part { groups, span }, self.keep);
+        self.schedule = Schedule::new(self.commit_every);
+    }
+
+    /// Begins to write what it holds to a file, whose end tells why it was written.
+    /// Whether it did: not where it holds nothing, or is still at the one before.
+    pub(super) fn begin_dump(&mut self, account: &Account, reason: String) -> Result<bool> {
+        let parts = self.held.parts();
+        let Some(span) = span(&parts).filter(|_| self.dump.is_none()) else { return Ok(false) };
+        let footer = account.footer(&span, Some(reason), self.commit_every.as_secs_f64());
+        let empty = Span::begin(span.start());
+        let begun = account.footer(&empty, None, self.commit_every.as_secs_f64());
+        let file = self.place.create(&begun)?;
+        let length = span.length();
+        let dump = thread::Builder::new().name("dump".to_owned());
+        self.dump = Some(dump.spawn(move || write(file, &parts, &footer, length))?);
+        Ok(true)
+    }
+
+    /// How writing a file went, once it has ended, or, to `wait` for that, now.
+    pub(super) fn end_dump(&mut self, wait: bool) -> Option<Result<Dumped>> {
+        self.dump.take_if(|dump| wait || dump.is_finished()).map(|dump| {
+            let dumped = dump.join().map_err(|_| anyhow!("the writing thread failed"))??;
+            self.written.add(&dumped.path);
+            self.written.bytes += dumped.bytes;
+            self.written.rows += dumped.rows;
+            Ok(dumped)
+        })
+    }
+
+    /// The files that were written.
+    pub(super) fn written(&self) -> &Written {
+        &self.written
+    }
+}
+
+fn write(
+    mut file: Writer,
+    parts: &[Arc<Part>],
+    footer: &Footer,
+    length: Duration,
+) -> Result<Dumped> {
+    let groups: Vec<&RowGroup> = parts.iter().flat_map(|part| &part.groups).collect();
+    file.commit(&groups, footer)?;
+    let (path, bytes, rows) = (file.path().to_owned(), file.bytes(), file.rows());
+    file.close()?;
+    Ok(Dumped { path, bytes, rows, length })
+}
+
+/// What came between two commits.
+#[derive(Debug)]
+struct Part {
+    groups: Vec<RowGroup>,
+    span: Span,
+}
+
+impl Part {
+    fn bytes(&self) -> u64 {
+        self.groups.iter().map(|group| group.bytes().len() as u64).sum()
+    }
+}
+
+/// Parts, the oldest first. Shared, so that they can be written while they go.
+#[derive(Debug, Default)]
+struct Held {
+    parts: VecDeque<Arc<Part>>,
+    bytes: u64,
+}
+
+impl Held {
+    /// At least the latest is kept.
+    fn push(&mut self, part: Part, keep: Keep) {
+        let length = i64::try_from(keep.last.as_micros()).unwrap_or(i64::MAX);
+        let oldest = part.span.end_us().saturating_sub(length);
+        self.bytes += part.bytes();
+        self.parts.push_back(Arc::new(part));
+        while self.parts.len() > 1
+            && (self.bytes > keep.bytes || self.parts[0].span.end_us() <= oldest)
+        {
+            if let Some(gone) = self.parts.pop_front() {
+                self.bytes -= gone.bytes();
+            }
+        }
+    }
+
+    fn parts(&self) -> Vec<Arc<Part>> {
+        self.parts.iter().map(Arc::clone).collect()
+    }
+}
+
+/// The span of several parts.
+fn span(parts: &[Arc<Part>]) -> Option<Span> {
+    let (first, rest) = parts.split_first()?;
+    let mut span = first.span.clone();
+    rest.iter().for_each(|part| span.extend(&part.span));
+    Some(span)
+}
