@@ -9,6 +9,7 @@ mod capture;
 mod cli;
 mod query;
 mod render;
+mod sampling;
 mod table;
 
 use std::{
@@ -108,6 +109,9 @@ fn print(cli: &Cli, answers: &Answers) -> io::Result<()> {
         Format::Csv => {
             let table = latency.as_ref().map_or(top, |latency| &latency.percentiles);
             render::csv::write(table, &mut out)?;
+            if summary.sampling.is_some() {
+                remark("the capture is of a sample of the keys; --format text says of which");
+            }
             if !summary.is_complete() {
                 remark("the capture is incomplete; --format text says what is missing");
             }
@@ -125,7 +129,12 @@ fn print_text(cli: &Cli, answers: &Answers, out: &mut impl Write) -> io::Result<
     render::text::summary(&answers.summary, out)?;
     match &cli.key {
         Some(key) if answers.top.rows.is_empty() => {
-            writeln!(out, "no operation on key {}", render::text::inert(key))?;
+            let sampling = answers.summary.sampling.as_ref();
+            let why = match sampling.is_some_and(|sampling| sampling.lacks(key)) {
+                true => ": it is not in the sample, so that it was not recorded",
+                false => "",
+            };
+            writeln!(out, "no operation on key {}{why}", render::text::inert(key))?;
         }
         None if answers.top.rows.is_empty() => writeln!(out, "no operations on keys")?,
         _ => render::text::table(&answers.top, width, out)?,

@@ -6,10 +6,13 @@ use mcrec_schema::{
     columns,
     footer::{Footer, Incomplete, Losses},
 };
-use polars::prelude::{Expr, col, lit};
+use polars::prelude::{Expr, LazyFrame, col, lit};
 
 use super::{count_of, int, kbps, per_second, ratio, rows};
-use crate::capture::{Capture, collect};
+use crate::{
+    capture::{Capture, WEIGHT, collect},
+    sampling::Sampling,
+};
 
 /// The capture at a glance.
 #[derive(Clone, Debug)]
@@ -45,6 +48,9 @@ pub(crate) struct Summary {
     pub(crate) requests_without_operation: u64,
     /// Files whose recording did not end, or has not yet.
     pub(crate) unended: usize,
+    /// If the capture is a sample: then hits, misses, keys and bytes are scaled, and so
+    /// estimates; the number of operations is counted.
+    pub(crate) sampling: Option<Sampling>,
 }
 
 impl Summary {
@@ -65,16 +71,27 @@ pub(crate) fn summary(capture: &Capture) -> Result<Summary> {
         .into_iter()
         .map(|op| col(columns::OP).eq(lit(op.as_str())))
         .fold(lit(false), Expr::or);
-    let totals = collect(capture.operations().select([
-        rows().alias("operations"),
-        count_of(Status::Hit).alias("hits"),
-        count_of(Status::Miss).alias("misses"),
-        col(columns::KEY).drop_nulls().n_unique().alias("keys"),
-        col(columns::VALUE_SIZE).sum().alias("bytes"),
-        col(columns::VALUE_SIZE).filter(is_store).sum().alias("stored"),
-    ]))?;
+    let sampling = &capture.sampling;
+    let totals = match sampling {
+        None => [
+            rows().alias("operations"),
+            count_of(Status::Hit).alias("hits"),
+            count_of(Status::Miss).alias("misses"),
+            col(columns::KEY).drop_nulls().n_unique().alias("keys"),
+            col(columns::VALUE_SIZE).sum().alias("bytes"),
+            col(columns::VALUE_SIZE).filter(is_store).sum().alias("stored"),
+        ],
+        Some(_) => scaled(is_store),
+    };
+    let totals = collect(capture.operations().select(totals))?;
     let total = |name: &str| Ok::<_, anyhow::Error>(int(&totals, name)?.unwrap_or(0));
-    let (operations, hits, misses) = (total("operations")?, total("hits")?, total("misses")?);
+    let left_out = sampling.as_ref().map_or(0, |sampling| sampling.sampled_out.cast_signed());
+    let operations = total("operations")? + left_out;
+    let (hits, misses) = (total("hits")?, total("misses")?);
+    let distinct_keys = match sampling {
+        None => total("keys")?,
+        Some(_) => int(&collect(keys(capture.operations()))?, "keys")?.unwrap_or(0),
+    };
     let (bytes, stored) = (total("bytes")?, total("stored")?);
     let seconds = capture.seconds();
     let footers = &capture.footers;
@@ -87,7 +104,7 @@ pub(crate) fn summary(capture: &Capture) -> Result<Summary> {
         hits,
         misses,
         hit_ratio: ratio(hits, hits + misses),
-        distinct_keys: total("keys")?,
+        distinct_keys,
         bytes_returned: bytes - stored,
         bytes_stored: stored,
         bandwidth_kbps: kbps(bytes, seconds),
@@ -101,6 +118,32 @@ pub(crate) fn summary(capture: &Capture) -> Result<Summary> {
             .map(|footer| footer.source.requests_without_operation)
             .sum(),
         unended: footers.iter().filter(|footer| footer.capture.ended.is_none()).count(),
+        sampling: sampling.clone(),
         footers: footers.clone(),
     })
+}
+
+/// The totals of a sample: what each row stands for, but the rows as they are.
+fn scaled(is_store: Expr) -> [Expr; 6] {
+    let with = |status: Status| col(WEIGHT).filter(col(columns::STATUS).eq(lit(status.as_str())));
+    let bytes = || col(columns::VALUE_SIZE) * col(WEIGHT);
+    [
+        rows().alias("operations"),
+        with(Status::Hit).sum().alias("hits"),
+        with(Status::Miss).sum().alias("misses"),
+        // Counted apart.
+        lit(0_i64).alias("keys"),
+        bytes().sum().alias("bytes"),
+        bytes().filter(is_store).sum().alias("stored"),
+    ]
+}
+
+/// How many keys there are, by a sample: each stands for as many as at the densest
+/// rate at which it was seen.
+fn keys(operations: LazyFrame) -> LazyFrame {
+    operations
+        .filter(col(columns::KEY).is_not_null())
+        .group_by([col(columns::KEY)])
+        .agg([col(WEIGHT).min()])
+        .select([col(WEIGHT).sum().alias("keys")])
 }

@@ -8,6 +8,7 @@ use super::{count_of, ints, kbps, latency_percentile, of_key, order, per_second,
 use crate::{
     capture::{Capture, collect},
     cli::SortBy,
+    sampling::Sampling,
     table::{Column, Need, Table, Unit, Value},
 };
 
@@ -41,6 +42,19 @@ const COLUMNS: [Column; 13] = [
     Column { name: "latency_p99_ns", title: "p99", unit: Unit::Nanoseconds, need: Need::Always },
     Column { name: "last", title: "last", unit: Unit::Time, need: Need::Room },
 ];
+
+/// Only where the sample changed.
+const RECORDED: Column =
+    Column { name: "recorded", title: "recorded", unit: Unit::Word, need: Need::Always };
+
+/// Whether a key of a sample was recorded all the time.
+fn recorded(sampling: &Sampling, key: &str) -> Value {
+    match sampling.has_all_of(key) {
+        Some(true) => Value::Text("always".to_owned()),
+        Some(false) => Value::Text("partly".to_owned()),
+        None => Value::Null,
+    }
+}
 
 /// The top keys. Percentiles are the expensive part, so they are taken of the
 /// top keys alone, in a second pass, unless they decide which those are.
@@ -104,28 +118,33 @@ fn table(
     let (bytes, sizes, last) = (column("bytes")?, column("value_size")?, column("last")?);
     let timed = texts(latencies)?;
     let (p50, p99) = (ints(latencies, "latency_p50_ns")?, ints(latencies, "latency_p99_ns")?);
-    let rows = keys.into_iter().enumerate().map(|(row, key)| {
-        let number = |column: &Int64Chunked| column.get(row).unwrap_or(0);
+    let changing = capture.sampling.as_ref().filter(|sampling| sampling.changes());
+    let rows = keys.into_iter().enumerate().map(|(at_row, key)| {
+        let number = |column: &Int64Chunked| column.get(at_row).unwrap_or(0);
         let at = timed.iter().position(|other| *other == key);
         let (calls, hits, misses) = (number(&calls), number(&hits), number(&misses));
         let bytes = number(&bytes);
-        vec![
+        let recorded = changing.map(|sampling| recorded(sampling, &key));
+        let mut row = vec![
             Value::Text(key),
             Value::Int(calls),
             ratio(calls, parameters.operations).into(),
             Value::Int(hits),
             Value::Int(misses),
             ratio(hits, hits + misses).into(),
-            sizes.get(row).into(),
+            sizes.get(at_row).into(),
             per_second(calls, seconds).into(),
             kbps(bytes, seconds).into(),
             Value::Int(bytes),
             at.and_then(|at| p50.get(at)).into(),
             at.and_then(|at| p99.get(at)).into(),
-            last.get(row).into(),
-        ]
+            last.get(at_row).into(),
+        ];
+        row.extend(recorded);
+        row
     });
-    Ok(Table { columns: COLUMNS.to_vec(), rows: rows.collect() })
+    let columns = COLUMNS.into_iter().chain(changing.map(|_| RECORDED));
+    Ok(Table { columns: columns.collect(), rows: rows.collect() })
 }
 
 fn texts(frame: &DataFrame) -> Result<Vec<String>> {

@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{rfc3339, text::harmful};
 use crate::{
     query::{latency::Latency, summary::Summary},
+    sampling::Sampling,
     table::{Table, Unit, Value},
 };
 
@@ -76,8 +77,24 @@ fn capture(summary: &Summary) -> Json {
         "losses": summary.losses,
         "incomplete": summary.incomplete,
         "requests_without_operation": summary.requests_without_operation,
+        "sampling": summary.sampling.as_ref().map(sampling),
         "percentiles": "nearest rank",
         "files": summary.footers.iter().map(file).collect::<Vec<_>>(),
+    })
+}
+
+/// What a reader must know of a sample; null for a capture of all operations.
+fn sampling(sampling: &Sampling) -> Json {
+    json!({
+        "sampled_out": sampling.sampled_out,
+        "densest_one_in": sampling.densest,
+        "sparsest_one_in": sampling.sparsest,
+        "exact": ["operations", "rate"],
+        "estimates": [
+            "hits", "misses", "hit_ratio", "distinct_keys", "bytes_returned", "bytes_stored",
+            "bandwidth_kbps",
+        ],
+        "percentiles": "of the sample",
     })
 }
 
@@ -86,6 +103,7 @@ fn file(footer: &Footer) -> Json {
         "capture": footer.capture,
         "target": footer.target,
         "source": footer.source,
+        "sampling": footer.sampling,
         "cost": footer.cost,
         "privacy": footer.privacy,
     })
