@@ -119,7 +119,7 @@ def sample(name, *rates):
     }
     metadata |= {b"mcrec.loss": json.dumps(loss), b"mcrec.sampling": json.dumps(sampling)}
     table = table.filter(pa.array(kept)).replace_schema_metadata(metadata)
-    pq.write_table(table, HERE / name, compression="zstd", store_schema=False)
+    pq.write_table(table, HERE / name, compression="zstd")
 
 
 def main():
