@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (MIT OR Apache-2.0) */
 /*
- * Whether what was read is exactly one request on one key, and on which: so that
- * those on keys outside of the sample can be left out. What is in any way unusual
+ * Whether what was read is exactly one request, and on which key: so that those on
+ * keys outside of the sample can be left out. What is in any way unusual
  * is not recognised, and so recorded; the decoder (protocol/) knows better.
  */
 #ifndef REQUEST_BPF_H
@@ -21,8 +21,8 @@ enum protocol {
 /* So much of the beginning of a read is looked at; a power of two. */
 #define PEEKED 512
 #define PEEKED_AT(request, at) ((request)->bytes[(at) & (PEEKED - 1)])
-/* Bytes of a line after its key. */
-#define REST_MAX 96
+/* Bytes of a line after its (first) key. */
+#define REST_MAX 400
 /* Words after the key: up to 1.6.39 a line of more than 20 is refused early. */
 #define WORDS_MAX 16
 
@@ -263,8 +263,12 @@ static __always_inline bool is_one_line(struct request *request)
 	if (end + 1 != request->length)
 		return false;
 	if (verb == packed("get") || verb == packed("gets") || verb == packed("gat") ||
-	    verb == packed("gats"))
-		return !request->words;
+	    verb == packed("gats")) {
+		/* Of several keys: always recorded. It is one request all the same. */
+		if (request->words)
+			request->hash = IN_EVERY_SAMPLE;
+		return true;
+	}
 	if (verb == packed("delete"))
 		return has_words(request, 0);
 	if (verb == packed("incr") || verb == packed("decr"))

@@ -26,15 +26,17 @@ only() {
 r=mcrec/src a=mcanalyze/src c=capture/src
 all="$r $a $c schema/src protocol/src"
 only '\blibbpf_(rs|sys)\b' "$all" $r/probe/ $r/drain.rs $r/loss.rs
-only '\barrow_array::' "$all" $c/ $r/batch.rs $r/sink/mod.rs
-only '\bparquet::' "$all" $c/
+only '\barrow_array::' "$all" $c/ $r/batch.rs $r/sink/mod.rs $a/files/
+only '\barrow_select::' "$all" $a/files/
+only '\bparquet::' "$all" $c/ $a/files/
 only '\barrow_schema\b' "$all" $c/ $r/batch.rs schema/src/columns.rs
 only '\bpolars::' "$all" $a/capture.rs $a/query/
-only '\bclap::' "$all" $r/cli.rs $r/main.rs $a/cli.rs $a/main.rs
+only '\bclap::' "$all" $r/cli.rs $r/main.rs $a/cli.rs $a/cli/ $a/main.rs
 only '\bprocfs::' "$all" $r/target/ $r/host.rs
+only '\blandlock::' "$all" $r/privilege.rs
 
 # In mcrec a file uses only files to the left of it; main wires them all.
-order="cli host target plan sample probe drain decode batch loss account sink writer report guard stop recording follow"
+order="cli host target plan sample probe privilege drain decode batch loss account sink writer report guard stop recording follow"
 left=
 for room in $order; do
 	files=$(find $r/$room.rs $r/$room -name '*.rs' 2>/dev/null)

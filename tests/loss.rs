@@ -7,6 +7,7 @@ use support::{
     capture,
     client::{Client, Protocol},
     recorder::Recorder,
+    sequence::{self, Load},
     server::Server,
     until,
 };
@@ -89,4 +90,39 @@ fn a_full_ring_is_counted_to_the_operation() {
 /// on four keys, one a connection.
 fn conn_id(rows: &[capture::Row], key: &[u8]) -> i64 {
     rows.iter().find(|row| row.key == key).unwrap().conn_id
+}
+
+#[test]
+fn what_a_recorder_that_stands_still_loses_is_counted_to_the_operation() {
+    let server = Server::start("debian-1.6.18", &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("capture.parquet");
+    let arguments = ["--buffer-size", "1MiB", "--commit-every", "100ms"];
+    let mut recorder = Recorder::start(server.pid(), &path, &arguments);
+    let pid = recorder.process.id();
+    let load = Load::start(server.address, 4);
+    until("rows", || (capture::footer(&path)?.loss.written > 1_000).then_some(()));
+    recorder.signal(Signal::STOP);
+    until("mcrec to stop", || (state(pid) == 'T').then_some(()));
+    // The server goes on as if nobody watched.
+    let stopped = load.sent();
+    until("much more than the ring holds", || (load.sent() > stopped + 100_000).then_some(()));
+    recorder.signal(Signal::CONT);
+    let after = until("the loss to be known", || {
+        let loss = capture::footer(&path)?.loss;
+        (loss.losses.ring_full > 0).then_some(loss.written)
+    });
+    until("later rows", || (capture::footer(&path)?.loss.written > after + 1_000).then_some(()));
+    let sent = load.stop();
+    let (status, said) = recorder.interrupt();
+    assert_eq!(status.code(), Some(1), "{said}");
+    let shown = sequence::check(&capture::rows(&path));
+    let loss = capture::footer(&path).unwrap().loss;
+    assert_eq!(shown.rows + loss.losses.total(), sent, "{loss:?}");
+    assert_eq!(shown.missing, loss.losses.total(), "all that is missing, and nothing else");
+    assert!(loss.losses.ring_full > 50_000, "{loss:?}");
+    // One reply on each connection, at most, was lost without its request.
+    assert!(shown.unknown <= 4, "{}", shown.unknown);
+    let last = shown.ranges.values().map(|(_, last)| last + 1).sum::<u64>();
+    assert_eq!(last, sent, "the later rows are there, to the last");
 }

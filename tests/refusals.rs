@@ -6,10 +6,11 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output},
 };
 
 use support::{
+    process::Running,
     recorder::{mcrec, run},
     server::{Server, program},
     until,
@@ -24,26 +25,6 @@ fn assert_refused(output: &Output, says: &[&str]) {
     }
     for never in ["panicked", "backtrace", "RUST_"] {
         assert!(!said.contains(never), "{never:?} is in: {said}");
-    }
-}
-
-/// A process that is ended with the test.
-struct Running(Child);
-
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        Self(command.stdin(Stdio::null()).spawn().unwrap())
-    }
-
-    fn pid(&self) -> String {
-        self.0.id().to_string()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -208,6 +189,7 @@ fn check_says_what_would_be_recorded_and_records_nothing() {
             "text touch",
             blind,
             "BTF yes",
+            "drops    once attached, every capability; root becomes",
         ] {
             assert!(said.contains(text), "{text:?} is not in: {said}");
         }

@@ -174,7 +174,7 @@ fn assert_accounts(path: &Path, rows: &[Row], logs: &[Log]) -> Footer {
     assert_eq!((footer.loss.seen, footer.loss.written), (rows.len() as u64, rows.len() as u64));
     let done: usize = logs.iter().map(|log| log.done.len()).sum();
     let operations = rows.iter().filter(|row| !is_event(row)).count() as u64;
-    assert_eq!(operations + footer.sampling.sampled_out, done as u64);
+    assert_eq!(operations + footer.sampling.sampled_out.unwrap(), done as u64);
     assert!(done > 8000, "the log is not of nothing: {done}");
     footer
 }
@@ -299,7 +299,7 @@ fn what_is_not_in_the_sample_takes_no_room_on_the_ring() {
             assert_eq!(footer.loss.losses, Losses::default());
             let rows = capture::all_rows(&path);
             assert_eq!(rows.len(), 3, "only the connection, and its first request");
-            assert_eq!(footer.sampling.sampled_out, log.done.len() as u64 - 1);
+            assert_eq!(footer.sampling.sampled_out.unwrap(), log.done.len() as u64 - 1);
             assert!(log.done.len() > 400);
         }
     }
@@ -346,7 +346,7 @@ fn connections_that_were_open_before_are_sampled_too() {
             left_out += done.iter().filter(|done| !is_recorded(ONE_IN, &done.key)).count();
             assert_connection(rows, done, ONE_IN);
         }
-        assert_eq!(footer.sampling.sampled_out, left_out as u64);
+        assert_eq!(footer.sampling.sampled_out.unwrap(), left_out as u64);
     }
 }
 
@@ -384,7 +384,7 @@ fn a_value_that_is_thrown_away_is_not_taken_for_requests() {
         assert!(status.success(), "{said}");
         let rows = capture::rows(&path);
         assert_connection(&rows.iter().collect::<Vec<_>>(), &log.done, 1024);
-        let sampled_out = capture::footer(&path).unwrap().sampling.sampled_out;
+        let sampled_out = capture::footer(&path).unwrap().sampling.sampled_out.unwrap();
         assert_eq!(rows.len() as u64 + sampled_out, log.done.len() as u64);
         assert_eq!(log.done[1].status, "server_error");
     }
@@ -533,7 +533,7 @@ fn when_there_is_room_again_the_sample_becomes_denser() {
     let (rows, footer) = (capture::rows(&path), capture::footer(&path).unwrap());
     assert_eq!(footer.loss.losses, Losses::default());
     let shown: Vec<_> = log.iter().filter_map(|logged| probes::shown(logged, 38)).collect();
-    assert_eq!(rows.len() as u64 + footer.sampling.sampled_out, shown.len() as u64);
+    assert_eq!(rows.len() as u64 + footer.sampling.sampled_out.unwrap(), shown.len() as u64);
     assert!(rows.iter().all(|row| is_recorded(rate_at(&footer, row.ts), &row.key)));
     let sparsest = footer.sampling.series.iter().map(|stretch| stretch[2]).max().unwrap();
     let always = |key: &[u8]| in_sample(sparsest, key);
@@ -602,7 +602,7 @@ fn a_sample_through_the_probes_is_the_clients_log_of_its_keys() {
             let recorded = rows.iter().map(|row| usize::try_from(row.key_index).unwrap());
             assert!(recorded.eq(places), "places of keys in their requests");
         }
-        assert_eq!(rows.len() as u64 + footer.sampling.sampled_out, all as u64);
+        assert_eq!(rows.len() as u64 + footer.sampling.sampled_out.unwrap(), all as u64);
     }
     assert_eq!(without_operation[0], without_operation[1]);
     assert!(without_operation[0] > 0, "some deletes missed");

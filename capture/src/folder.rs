@@ -16,7 +16,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, statat, unlinkat},
+    fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, openat, renameat_with, statat, unlinkat},
     io::Errno,
 };
 
@@ -92,6 +92,17 @@ impl Folder {
             Err(Errno::NOENT) | Ok(()) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Gives the file `from` the name `to`, which may be another file's only if that
+    /// is to be replaced.
+    ///
+    /// # Errors
+    ///
+    /// When the name is taken and not to be replaced, or the system refuses.
+    pub fn rename(&self, from: &OsStr, to: &OsStr, replace: bool) -> io::Result<()> {
+        let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+        Ok(renameat_with(&self.descriptor, from, &self.descriptor, to, flags)?)
     }
 
     /// Whether there is anything of that name, and if so, whether it is a regular

@@ -21,6 +21,7 @@ mod file;
 mod folder;
 mod head;
 mod journal;
+pub mod key_file;
 mod metadata;
 mod open;
 mod page;

@@ -13,10 +13,12 @@ use parquet::{
     schema::types::SchemaDescPtr,
 };
 
-/// The Parquet schema of captures.
-pub(crate) fn schema() -> Result<SchemaDescPtr> {
+/// The Parquet schema of a capture with this footer.
+pub(crate) fn schema(footer: &Footer) -> Result<SchemaDescPtr> {
+    let schema =
+        if footer.parts().is_empty() { columns::schema() } else { columns::merged_schema() };
     let schema = ArrowSchemaConverter::new()
-        .convert(&columns::schema())
+        .convert(&schema)
         .context("the schema of captures is no Parquet schema")?;
     Ok(Arc::new(schema))
 }

@@ -48,7 +48,7 @@ pub(crate) fn salvage(file: &File, length: u64) -> Result<Option<Salvaged>> {
     let Some((mut footer, mut end)) = head::read(file).map_err(|error: FooterError| error)? else {
         return Ok(None);
     };
-    let schema = metadata::schema()?;
+    let schema = metadata::schema(&footer)?;
     let mut groups = Vec::new();
     let mut rows = 0;
     while let Some((group, after)) = group_at(file, end, length, &schema) {

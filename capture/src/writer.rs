@@ -42,7 +42,7 @@ impl Writer {
         durability: Durability,
     ) -> Result<Self> {
         let path = folder.path_of(name);
-        let schema = metadata::schema()?;
+        let schema = metadata::schema(footer)?;
         let end = metadata::encode(&schema, &[], footer)?;
         let file =
             CommittedFile::create(Arc::clone(folder), name, &head::encode(footer), end, durability)

@@ -50,7 +50,10 @@ impl Capture {
                 repeated.push(path);
                 continue;
             }
-            frames.push(scan(&path)?);
+            // Those that were merged have one more.
+            let all = columns::schema();
+            let all: Vec<_> = all.fields().iter().map(|field| col(field.name().as_str())).collect();
+            frames.push(scan(&path)?.select(all));
             footers.push(footer);
         }
         let sampling = Sampling::of(&footers);
@@ -74,7 +77,7 @@ impl Capture {
     /// For how long was recorded, in seconds: the time that is covered by any of
     /// the files, so that files of one server and files of several add up alike.
     pub(crate) fn seconds(&self) -> f64 {
-        let spans = self.footers.iter().map(|f| (f.capture.start_us, f.capture.end_us)).collect();
+        let spans = self.footers.iter().flat_map(Footer::spans).collect();
         #[expect(clippy::cast_precision_loss, reason = "exact up to 285 years")]
         let micros = covered(spans) as f64;
         micros / 1e6

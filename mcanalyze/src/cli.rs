@@ -1,5 +1,7 @@
 //! The command line.
 
+pub(crate) mod tools;
+
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
@@ -12,6 +14,9 @@ use clap::{Parser, ValueEnum};
 #[command(
     name = "mcanalyze",
     version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true,
     after_help = "The columns, for each key:\n  \
         calls      operations on the key\n  \
         share      its part of all operations\n  \
@@ -33,6 +38,9 @@ use clap::{Parser, ValueEnum};
         recorder was cut off or is still at work); 2 could not do it."
 )]
 pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) tool: Option<tools::Tool>,
+
     /// Captures: files, directories or quoted globs
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,

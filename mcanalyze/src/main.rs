@@ -7,10 +7,12 @@
 
 mod capture;
 mod cli;
+mod files;
 mod query;
 mod render;
 mod sampling;
 mod table;
+mod tools;
 
 use std::{
     io::{self, BufWriter, ErrorKind, IsTerminal, Write, stderr, stdout},
@@ -24,7 +26,7 @@ use anyhow::{Result, bail};
 use clap::Parser;
 
 use capture::Capture;
-use cli::{Cli, Format};
+use cli::{Cli, Format, tools::Tool};
 use query::{
     latency::{Latency, latency},
     summary::{Summary, summary},
@@ -41,7 +43,13 @@ struct Answers {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let mut cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    if let Some(tool) = cli.tool.take() {
+        return use_tool(tool);
+    }
     let answers = match unless_damaged(|| answer(&cli)) {
         Ok(answers) => answers,
         Err(error) => {
@@ -52,16 +60,57 @@ fn main() -> ExitCode {
     for path in &answers.repeated {
         remark(&format!("{} holds a recording that was read already: left out", path.display()));
     }
-    match print(&cli, &answers) {
-        Ok(()) => {}
-        // The reader has seen enough, as in `mcanalyze … | head`.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+    conclude(print(&cli, &answers), answers.summary.is_complete())
+}
+
+/// Says what is wrong with the command line, or the help that was asked for. What
+/// is quoted of the command line may have come from a capture.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    for line in error.to_string().lines() {
+        let _ = writeln!(stderr(), "{}", render::text::inert(line));
+    }
+    ExitCode::from(2)
+}
+
+/// Does what a tool does, and says what it found or made.
+fn use_tool(tool: Tool) -> ExitCode {
+    let answer = match unless_damaged(|| tools::answer(tool)) {
+        Ok(answer) => answer,
         Err(error) => {
-            remark(&format!("cannot write: {error}"));
+            remark(&format!("{error:#}"));
             return ExitCode::from(2);
         }
+    };
+    let mut out = BufWriter::new(stdout().lock());
+    let printed = answer.print(width(), &mut out).and_then(|()| out.flush());
+    for text in answer.remarks() {
+        remark(&text);
     }
-    if answers.summary.is_complete() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    conclude(printed, answer.is_complete())
+}
+
+/// With what status to end.
+fn conclude(printed: io::Result<()>, complete: bool) -> ExitCode {
+    match printed {
+        // The reader has seen enough, as in `mcanalyze … | head`.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            remark(&format!("cannot write: {error}"));
+            ExitCode::from(2)
+        }
+        _ if complete => ExitCode::SUCCESS,
+        _ => ExitCode::from(1),
+    }
+}
+
+/// Columns of the terminal, if it is one that is printed to.
+fn width() -> Option<u16> {
+    if !stdout().is_terminal() {
+        return None;
+    }
+    terminal_size::terminal_size().map(|(width, _)| width.0)
 }
 
 /// Says something on stderr, if anybody listens there.
@@ -121,11 +170,7 @@ fn print(cli: &Cli, answers: &Answers) -> io::Result<()> {
 }
 
 fn print_text(cli: &Cli, answers: &Answers, out: &mut impl Write) -> io::Result<()> {
-    let width = if stdout().is_terminal() {
-        terminal_size::terminal_size().map(|(width, _)| width.0)
-    } else {
-        None
-    };
+    let width = width();
     render::text::summary(&answers.summary, out)?;
     match &cli.key {
         Some(key) if answers.top.rows.is_empty() => {

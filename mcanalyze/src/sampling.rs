@@ -9,8 +9,8 @@ use mcrec_schema::{
 /// The samples of one capture, in one file or several.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sampling {
-    /// Operations that were left out on purpose.
-    pub(crate) sampled_out: u64,
+    /// Operations that were left out on purpose, if that is known.
+    pub(crate) sampled_out: Option<u64>,
     /// One key in so many, where most keys were recorded.
     pub(crate) densest: u32,
     /// And where fewest were.
@@ -74,4 +74,12 @@ pub(crate) fn stretches(footer: &Footer) -> Vec<(i64, i64)> {
         stretches.push((i64::MIN, 1));
     }
     stretches
+}
+
+/// One key in how many was recorded, if that never changed.
+pub(crate) fn only_rate(footer: &Footer) -> Option<i64> {
+    match stretches(footer).as_slice() {
+        [(_, one_in)] => Some(*one_in),
+        _ => None,
+    }
 }

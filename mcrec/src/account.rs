@@ -11,7 +11,7 @@ use mcrec_schema::footer::{Cost, Footer, Loss, ProgramCost, Sampling};
 
 use crate::{
     decode::Tally,
-    host,
+    host::{self, OwnCost},
     loss::{KernelCounts, State, Taken},
     sample::SharedRates,
 };
@@ -81,6 +81,7 @@ pub(crate) struct Account {
     template: Footer,
     /// Size of the ring, for the memory account.
     ring_bytes: u32,
+    own_cost: OwnCost,
     start: Totals,
     now: Totals,
 }
@@ -90,9 +91,9 @@ impl Account {
     /// began.
     pub(crate) fn new(
         template: Footer,
-        kernel: Arc<KernelCounts>,
-        ending: Arc<Ending>,
+        (kernel, ending): (Arc<KernelCounts>, Arc<Ending>),
         rates: Arc<SharedRates>,
+        own_cost: OwnCost,
         ring_bytes: u32,
     ) -> Self {
         let start = Totals {
@@ -105,7 +106,7 @@ impl Account {
             requests_without_operation: 0,
             connections_encrypted: 0,
         };
-        Self { kernel, ending, rates, template, ring_bytes, now: start.clone(), start }
+        Self { kernel, ending, rates, template, own_cost, ring_bytes, now: start.clone(), start }
     }
 
     /// The counts as they were last looked at.
@@ -134,7 +135,7 @@ impl Account {
     pub(crate) fn update(&mut self, taken: &Taken, tally: &Tally, state: State) -> Result<()> {
         let halt = self.ending.halt.get();
         let at_monotonic_ns = halt.map_or_else(host::monotonic_ns, |halt| halt.at);
-        let (cpu, peak_memory) = host::own_cost(self.ring_bytes);
+        let (cpu, peak_memory) = self.own_cost.read(self.ring_bytes);
         let programs =
             halt.map_or_else(|| self.kernel.statistics().cost(), |halt| halt.cost.clone());
         let seen = self.kernel.read()?;
@@ -165,7 +166,7 @@ impl Account {
         footer.loss = Loss { series: series.clone(), ..to.loss.since(&from.loss) };
         footer.sampling = Sampling {
             how: HOW_SAMPLED.to_owned(),
-            sampled_out: to.sampled_out - from.sampled_out,
+            sampled_out: Some(to.sampled_out - from.sampled_out),
             // From the beginning: a row may be of a request that was long under way
             // when its file began.
             series: self.rates.lock().series(self.start.at_us, to.at_us),

@@ -15,6 +15,7 @@ use arrow_schema::SchemaRef;
 use mcrec_schema::{
     codes::{Op, Protocol, Status},
     columns, key,
+    pseudonym::Pseudonyms,
 };
 
 use crate::decode::Operation;
@@ -24,7 +25,9 @@ pub(crate) struct Batch {
     schema: SchemaRef,
     /// Wall clock minus monotonic clock, ns.
     clock_offset: i64,
-    /// The escaped key of the row at hand.
+    /// What keys are hidden behind, if anything.
+    pseudonyms: Option<Pseudonyms>,
+    /// The key of the row at hand, escaped or hidden.
     text: String,
     rows: usize,
     ts: TimestampMicrosecondBuilder,
@@ -49,11 +52,13 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// An empty batch. `clock_offset` is wall clock minus monotonic clock, ns.
-    pub(crate) fn new(clock_offset: i64) -> Self {
+    /// An empty batch. `clock_offset` is wall clock minus monotonic clock, ns. With
+    /// `pseudonyms`, those stand for the keys.
+    pub(crate) fn new(clock_offset: i64, pseudonyms: Option<Pseudonyms>) -> Self {
         Self {
             schema: Arc::new(columns::schema()),
             clock_offset,
+            pseudonyms,
             text: String::new(),
             rows: 0,
             ts: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
@@ -87,7 +92,10 @@ impl Batch {
         match operation.key {
             Some(bytes) => {
                 self.text.clear();
-                key::escape_into(bytes, &mut self.text);
+                match &self.pseudonyms {
+                    Some(pseudonyms) => pseudonyms.append(bytes, &mut self.text),
+                    None => key::escape_into(bytes, &mut self.text),
+                }
                 self.key.append_value(&self.text);
             }
             None => self.key.append_null(),
@@ -185,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_row_has_its_words_its_wall_clock_time_and_its_escaped_key() {
-        let mut batch = Batch::new(1_700_000_000_000_000_000);
+        let mut batch = Batch::new(1_700_000_000_000_000_000, None);
         let operation = Operation {
             ts: 1_999,
             op: Op::Delete,

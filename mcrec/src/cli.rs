@@ -10,7 +10,8 @@ use mcrec_schema::sample::ONE_IN_MAX;
 ///
 /// Attaches to the unmodified server through eBPF and detaches when it ends:
 /// on Ctrl-C, after --duration, --max-events or --max-size, or when memcached exits.
-/// Needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE.
+/// Needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE, to attach; after that it
+/// can only write captures, which belong to the owner of their folder.
 #[derive(Debug, Parser)]
 #[command(
     name = "mcrec",
@@ -77,10 +78,16 @@ pub(crate) struct Record {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_events: Option<u64>,
 
-    /// Stop when this much is on disk, as in 500MB or 2GiB; with --keep-last, hold no
-    /// more than this in memory [default: no limit; with --keep-last 1GiB]
+    /// Stop before more than this is written, as in 500MB or 2GiB; with --keep-last, hold
+    /// no more than this in memory [default: no limit; with --keep-last 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) max_size: Option<u64>,
+
+    /// Record pseudonyms in place of keys: each segment between : / . hashed with the
+    /// secret in this file, so that prefixes and joins with other captures still work.
+    /// Make one with: (umask 077; openssl rand -hex 16 > KEYFILE)
+    #[arg(long, value_name = "KEYFILE")]
+    pub(crate) hash_keys: Option<PathBuf>,
 
     /// Size of the ring between kernel and mcrec, 4KiB to 1GiB, rounded up to a
     /// power of two. It absorbs bursts; kernel memory, charged to mcrec

@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
     iterator::Signals,
@@ -58,16 +58,6 @@ pub(crate) fn follow(options: &Record, name: &str) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::from(worst))
-}
-
-/// Called in a process that [`follow`] started: it ends when that one does, however
-/// that ends.
-///
-/// # Errors
-///
-/// When the kernel refuses.
-pub(crate) fn end_with_parent() -> Result<()> {
-    set_parent_process_death_signal(Some(Signal::INT)).context("cannot watch the parent process")
 }
 
 fn watch_signals() -> Result<Receiver<i32>> {

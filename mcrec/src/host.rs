@@ -1,13 +1,19 @@
 //! The machine that mcrec runs on: what its kernel can do and what we may do.
 
 use std::{
-    fmt, fs,
+    fmt,
+    fs::File,
+    io::Read as _,
+    os::unix::fs::FileExt,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Result, bail};
-use procfs::process::Process;
+use anyhow::{Context, Result, bail};
+use procfs::{
+    FromRead,
+    process::{Process, Status},
+};
 use rustix::time::{ClockId, clock_gettime};
 
 // Bits of a capability set, linux/capability.h.
@@ -105,6 +111,11 @@ impl Host {
         }
         Ok(())
     }
+
+    /// Whether the kernel lets only the privileged read a map that they have open.
+    pub(crate) fn maps_need_capability(&self) -> bool {
+        !kernel_at_least(&self.kernel, (5, 19))
+    }
 }
 
 fn kernel_at_least(release: &str, wanted: (u32, u32)) -> bool {
@@ -134,32 +145,78 @@ pub(crate) fn clock_offset_ns() -> i64 {
     (0..16).map(|_| reading()).min().map_or(0, |(_, offset)| offset)
 }
 
-/// A random UUID, from the kernel.
-pub(crate) fn uuid() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/uuid")
-        .map_or_else(|_| String::new(), |uuid| uuid.trim().to_owned())
+/// A random UUID. `/proc/sys` has them ready, but may be hidden.
+///
+/// # Errors
+///
+/// When the system has no random bytes.
+pub(crate) fn uuid() -> Result<String> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut bytes))
+        .context("cannot read /dev/urandom")?;
+    let number = u128::from_be_bytes(bytes);
+    // Version 4, variant 1, as RFC 9562 says.
+    let number = number & !(0xf << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62;
+    let digits = format!("{number:032x}");
+    let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+    Ok(parts.join("-"))
 }
 
-/// CPU time (user and system) and peak resident memory (bytes) of this process,
-/// which has a ring of `ring_bytes` mapped.
+/// Threads of this process.
 ///
-/// The kernel maps the data of a ring twice in a row, so that records that wrap
-/// around are contiguous, and counts its pages twice.
-pub(crate) fn own_cost(ring_bytes: u32) -> (Duration, u64) {
-    let Ok(me) = Process::myself() else { return (Duration::ZERO, 0) };
-    let cpu = me.stat().map_or(Duration::ZERO, |stat| {
-        #[expect(clippy::cast_precision_loss, reason = "a few thousand ticks")]
-        let ticks = (stat.utime + stat.stime) as f64;
-        #[expect(clippy::cast_precision_loss, reason = "one hundred")]
-        Duration::from_secs_f64(ticks / procfs::ticks_per_second() as f64)
-    });
-    let peak = me.status().ok().and_then(|status| status.vmhwm).unwrap_or(0) * 1024;
-    (cpu, peak.saturating_sub(u64::from(ring_bytes)))
+/// # Errors
+///
+/// When `/proc` cannot be read.
+pub(crate) fn threads() -> Result<u64> {
+    let status = Process::myself().and_then(|me| me.status()).context("cannot read /proc")?;
+    Ok(status.threads)
+}
+
+/// What this process costs, also when it may not open anything in `/proc` any more.
+#[derive(Debug)]
+pub(crate) struct OwnCost {
+    status: Option<File>,
+}
+
+impl OwnCost {
+    /// Opens what the cost is read from.
+    pub(crate) fn open() -> Self {
+        Self { status: File::open("/proc/self/status").ok() }
+    }
+
+    /// CPU time (user and system) and peak resident memory (bytes) of this process,
+    /// which has a ring of `ring_bytes` mapped; zero where it is not known.
+    ///
+    /// The kernel maps the data of a ring twice in a row, so that records that wrap
+    /// around are contiguous, and counts its pages twice.
+    pub(crate) fn read(&self, ring_bytes: u32) -> (Duration, u64) {
+        let cpu = clock_gettime(ClockId::ProcessCPUTime);
+        let cpu = Duration::new(
+            u64::try_from(cpu.tv_sec).unwrap_or(0),
+            u32::try_from(cpu.tv_nsec).unwrap_or(0),
+        );
+        let mut text = [0; 8192];
+        let length = self.status.as_ref().and_then(|status| status.read_at(&mut text, 0).ok());
+        let status = Status::from_read(&text[..length.unwrap_or(0)]).ok();
+        let peak = status.and_then(|status| status.vmhwm).unwrap_or(0) * 1024;
+        (cpu, peak.saturating_sub(u64::from(ring_bytes)))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::kernel_at_least;
+    use super::{kernel_at_least, uuid};
+
+    #[test]
+    fn a_uuid_is_random_and_says_so() {
+        let (one, other) = (uuid().unwrap(), uuid().unwrap());
+        assert_ne!(one, other);
+        let lengths: Vec<_> = one.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12]);
+        assert_eq!(one.as_bytes()[14], b'4');
+        assert!(b"89ab".contains(&one.as_bytes()[19]), "{one}");
+    }
 
     #[test]
     fn kernel_releases_compare_by_number() {

@@ -58,9 +58,16 @@ pub(crate) enum State {
 }
 
 impl KernelCounts {
-    /// Counts from these.
-    pub(crate) fn new(counters: MapHandle, statistics: Statistics) -> Self {
-        Self { counters, statistics }
+    /// Counts from these. Reads them once: libbpf then knows of `/sys` what it needs
+    /// to read them where `/sys` is out of reach.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not give them.
+    pub(crate) fn new(counters: MapHandle, statistics: Statistics) -> Result<Self> {
+        let counts = Self { counters, statistics };
+        counts.read()?;
+        Ok(counts)
     }
 
     /// The programs' statistics.

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! This file chooses what to do and says how it went. Each of the others uses only
-//! those to its left: cli, host, target, plan, sample, probe, drain, decode, batch, loss,
-//! account, sink, writer, report, guard, stop, recording, follow.
+//! those to its left: cli, host, target, plan, sample, probe, privilege, drain, decode,
+//! batch, loss, account, sink, writer, report, guard, stop, recording, follow.
 
 mod account;
 mod batch;
@@ -18,6 +18,7 @@ mod guard;
 mod host;
 mod loss;
 mod plan;
+mod privilege;
 mod probe;
 mod recording;
 mod report;
@@ -70,7 +71,7 @@ fn record(options: &Record) -> Result<ExitCode> {
         return follow::follow(options, name);
     }
     if options.followed.is_some() {
-        follow::end_with_parent()?;
+        stop::end_with_parent()?;
     }
     let host = Host::here();
     let target = Target::of(match options.followed.or(options.pid) {

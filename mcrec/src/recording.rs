@@ -2,6 +2,7 @@
 
 use std::{
     mem::MaybeUninit,
+    os::fd::AsFd,
     sync::{
         Arc,
         atomic::Ordering,
@@ -11,18 +12,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow};
-use mcrec_schema::footer::{self, Footer};
+use anyhow::{Context, Result, anyhow, ensure};
+use mcrec_capture::key_file;
+use mcrec_schema::{
+    footer::{self, Footer},
+    pseudonym,
+};
+use rustix::process::{geteuid, getppid};
 
 use crate::{
     account::{Account, Ending, wall_us},
+    batch::Batch,
     cli::Record,
     decode::{Decoder, SyscallsDecoder, UsdtDecoder},
     drain,
     guard::Sampling,
-    host::{self, Host},
+    host::{self, Host, OwnCost},
     loss::KernelCounts,
     plan::{Kind, Plan},
+    privilege,
     probe::Probes,
     report::{self, Progress, say},
     sink::{Keep, Kept, Place, Rotation, Sink},
@@ -48,8 +56,9 @@ pub(crate) fn record(
     plan: &Plan,
     place: Place,
 ) -> Result<Outcome> {
-    let (events_in, events) = mpsc::channel();
-    stop::watch(target.pid, &events_in)?;
+    let pseudonyms = options.hash_keys.as_deref().map(key_file::pseudonyms).transpose()?;
+    let process = stop::hold(target.pid)?;
+    let own_cost = OwnCost::open();
     let mut storage = MaybeUninit::uninit();
     let mut probes =
         Probes::attach(&mut storage, plan, target, options.buffer_size).map_err(|error| {
@@ -59,20 +68,22 @@ pub(crate) fn record(
                 anyhow!("memcached (pid {}) exited while mcrec attached to it", target.pid)
             }
         })?;
-    let footer = begin_footer(options, host, target, plan);
+    let footer = begin_footer(options, host, target, plan)?;
     let clock_offset = footer.capture.clock_offset_ns;
-    let kernel = Arc::new(KernelCounts::new(probes.counters()?, probes.statistics()?));
+    let kernel = Arc::new(KernelCounts::new(probes.counters()?, probes.statistics()?)?);
+    // What needs more than to write captures was done above. Threads are begun, and
+    // files created, below.
+    let confined = drop_privileges(options, host, &place)?;
+    let (events_in, events) = mpsc::channel();
+    stop::watch(process, &events_in)?;
     let ending = Arc::new(Ending::default());
+    let ring_bytes = options.buffer_size;
     let mut sampling = Sampling::new(options, &footer.capture, kernel.statistics())?;
     probes.sample(sampling.one_in());
-    let account = Account::new(
-        footer,
-        Arc::clone(&kernel),
-        Arc::clone(&ending),
-        sampling.rates(),
-        options.buffer_size,
-    );
-    let sink = Sink::create(place, kept(options), options.files.commit_every, &account)?;
+    let counters = (Arc::clone(&kernel), Arc::clone(&ending));
+    let account = Account::new(footer, counters, sampling.rates(), own_cost, ring_bytes);
+    let sink = Sink::create(place, kept(options), options.files.commit_every, &account)
+        .with_context(|| format!("as uid {}, without capabilities", geteuid().as_raw()))?;
     let live = Arc::new(Live::default());
     let limits = Limits {
         events: options.max_events,
@@ -84,7 +95,8 @@ pub(crate) fn record(
         Kind::Usdt => Decoder::Usdt(UsdtDecoder::default()),
         Kind::Syscalls => Decoder::Syscalls(SyscallsDecoder::new(plan.dialect)),
     };
-    let rows = Rows::new(decoder, clock_offset, limits.events, sampling.rates());
+    let batch = Batch::new(clock_offset, pseudonyms);
+    let rows = Rows::new(decoder, batch, limits.events, (sampling.rates(), clock_offset));
     let kernel_counts = Arc::clone(&kernel);
     let mut running = launch(probes, rows, writer, (kernel, ending), events_in, events)?;
     running.probes.start();
@@ -92,6 +104,10 @@ pub(crate) fn record(
         say(&beginning);
         if let Some(blind) = plan.blind_line() {
             say(&format!("mcrec: {blind}"));
+        }
+        if !confined {
+            say("mcrec: stays root, without any capability, but with root's files in reach: the \
+                 kernel has no Landlock. In a folder of somebody else's it would not stay root");
         }
     }
     let mut progress = Progress::start(options.quiet);
@@ -107,6 +123,18 @@ pub(crate) fn record(
     });
     progress.finish();
     stop::stop(running, reason)
+}
+
+/// Whether what is not a capture is out of reach now.
+fn drop_privileges(options: &Record, host: &Host, place: &Place) -> Result<bool> {
+    let parent = getppid();
+    let confined = privilege::drop(place.folder().as_fd(), host)?;
+    if options.followed.is_some() {
+        // Who changes who it is, is forgotten by its parent.
+        stop::end_with_parent()?;
+        ensure!(getppid() == parent, "the mcrec that follows has ended");
+    }
+    Ok(confined)
 }
 
 fn kept(options: &Record) -> Kept {
@@ -208,13 +236,13 @@ fn wait(
     }
 }
 
-fn begin_footer(options: &Record, host: &Host, target: &Target, plan: &Plan) -> Footer {
+fn begin_footer(options: &Record, host: &Host, target: &Target, plan: &Plan) -> Result<Footer> {
     let clock_offset_ns = host::clock_offset_ns();
     let start_monotonic_ns = host::monotonic_ns();
     let start_us = wall_us(start_monotonic_ns, clock_offset_ns);
-    Footer {
+    Ok(Footer {
         capture: footer::Capture {
-            id: host::uuid(),
+            id: host::uuid()?,
             mcrec_version: env!("CARGO_PKG_VERSION").to_owned(),
             command_line: std::env::args_os()
                 .map(|argument| argument.to_string_lossy().into_owned())
@@ -243,6 +271,9 @@ fn begin_footer(options: &Record, host: &Host, target: &Target, plan: &Plan) -> 
         loss: footer::Loss::default(),
         sampling: footer::Sampling::default(),
         cost: footer::Cost::default(),
-        privacy: footer::Privacy::default(),
-    }
+        privacy: footer::Privacy {
+            keys_hashed: options.hash_keys.as_ref().map(|_| pseudonym::METHOD.to_owned()),
+        },
+        derived: Vec::new(),
+    })
 }

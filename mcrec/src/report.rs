@@ -57,6 +57,7 @@ pub(crate) fn check(host: &Host, target: &Target, plan: Option<&Plan>) -> String
         ("target", describe(target)),
         ("", format!("{} ({workers} workers)", target.path.display())),
         ("machine", format!("kernel {}: {}", host.kernel, needs.join(", "))),
+        ("drops", dropped(host)),
     ];
     if let Some(plan) = plan {
         let chosen = &plan.source;
@@ -70,6 +71,14 @@ pub(crate) fn check(host: &Host, target: &Target, plan: Option<&Plan>) -> String
         }
     }
     lines.iter().map(|(name, text)| format!("{name:<9}{}\n", inert(text))).collect()
+}
+
+fn dropped(host: &Host) -> String {
+    let kept = if host.maps_need_capability() { " but CAP_BPF" } else { "" };
+    format!(
+        "once attached, every capability{kept}; root becomes the owner of the captures' folder; \
+         Landlock, if there is one, shuts off the rest"
+    )
 }
 
 /// What a source sees of the target, and what not.
@@ -338,7 +347,7 @@ fn left_out(sampling: &Sampling) -> String {
         1 => format!("all keys to 1/{sparsest} of them were recorded, as the capture tells"),
         _ => format!("1/{densest} to 1/{sparsest} of the keys were recorded, as the capture tells"),
     };
-    let count = HumanCount(sampling.sampled_out);
+    let count = HumanCount(sampling.sampled_out.unwrap_or(0));
     format!("{count} operations, on purpose: {recorded}")
 }
 

@@ -1,6 +1,7 @@
 //! When a recording ends, and how: the written sequence of stopping.
 
 use std::{
+    os::fd::OwnedFd,
     sync::{
         Arc,
         atomic::Ordering,
@@ -14,7 +15,7 @@ use anyhow::{Context, Result, anyhow};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
-    process::{Pid, PidfdFlags, pidfd_open},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, set_parent_process_death_signal},
 };
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
@@ -45,12 +46,31 @@ pub(crate) enum Event {
     ThreadEnded,
 }
 
-/// Reports signals and the end of process `pid` to `events` from now on.
+/// Holds on to process `pid`: to it, and to no other that gets its id when it is gone.
 ///
 /// # Errors
 ///
-/// When there is no such process any more, or no thread or handler can be had.
-pub(crate) fn watch(pid: i32, events: &Sender<Event>) -> Result<()> {
+/// When there is no such process any more.
+pub(crate) fn hold(pid: i32) -> Result<OwnedFd> {
+    let process = Pid::from_raw(pid).context("a process id is positive")?;
+    pidfd_open(process, PidfdFlags::empty()).with_context(|| format!("cannot watch process {pid}"))
+}
+
+/// From now on this process ends when its parent does, however that ends.
+///
+/// # Errors
+///
+/// When the kernel refuses.
+pub(crate) fn end_with_parent() -> Result<()> {
+    set_parent_process_death_signal(Some(Signal::INT)).context("cannot watch the parent process")
+}
+
+/// Reports signals, and the end of `process`, to `events` from now on.
+///
+/// # Errors
+///
+/// When no thread or handler can be had.
+pub(crate) fn watch(process: OwnedFd, events: &Sender<Event>) -> Result<()> {
     let mut signals =
         Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]).context("cannot handle signals")?;
     let on_signal = events.clone();
@@ -66,9 +86,6 @@ pub(crate) fn watch(pid: i32, events: &Sender<Event>) -> Result<()> {
             }
         })
         .context("cannot start a thread")?;
-    let process = Pid::from_raw(pid).context("a process id is positive")?;
-    let process = pidfd_open(process, PidfdFlags::empty())
-        .with_context(|| format!("cannot watch process {pid}"))?;
     let on_exit = events.clone();
     thread::Builder::new()
         .name("target".to_owned())

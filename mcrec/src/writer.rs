@@ -213,7 +213,7 @@ impl Writer {
         for batch in batches {
             rows.gathered.learn();
             batch.records().for_each(|record| rows.decode(record));
-            rows.gathered.batch = Batch::new(0);
+            rows.gathered.batch = Batch::new(0, None);
         }
         rows.gathered.learn();
         rows.finish();
@@ -267,19 +267,19 @@ struct Gathered {
 }
 
 impl Rows {
-    /// `clock_offset` is wall clock minus monotonic clock, ns; at most `max_events`
-    /// operations are taken, of those in the sample of their time.
+    /// Rows go into `batch`; at most `max_events` operations are taken, of those in the
+    /// sample of their time. `clock_offset` is wall clock minus monotonic clock, ns.
     pub(crate) fn new(
         decoder: Decoder,
-        clock_offset: i64,
+        batch: Batch,
         max_events: Option<u64>,
-        shared: Arc<SharedRates>,
+        (shared, clock_offset): (Arc<SharedRates>, i64),
     ) -> Self {
         let rates = shared.lock().clone();
         let gathered = Gathered {
-            batch: Batch::new(clock_offset),
-            rates,
+            batch,
             shared,
+            rates,
             clock_offset,
             most: max_events.unwrap_or(u64::MAX),
             decoded: 0,

@@ -44,6 +44,8 @@ pub const CONN_ID: &str = "conn_id";
 pub const CLIENT: &str = "client";
 /// Kernel thread id of the worker.
 pub const THREAD_ID: &str = "thread_id";
+/// Host of the recording: in captures that were merged only.
+pub const HOST: &str = "host";
 
 /// The Arrow schema that the recorder builds its batches by.
 ///
@@ -74,4 +76,11 @@ pub fn schema() -> Schema {
         Field::new(CLIENT, address, true),
         Field::new(THREAD_ID, DataType::Int32, false),
     ])
+}
+
+/// The Arrow schema of a capture that was merged from several.
+pub fn merged_schema() -> Schema {
+    let host = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let fields = schema().fields().iter().map(|field| field.as_ref().clone()).collect::<Vec<_>>();
+    Schema::new([fields, vec![Field::new(HOST, host, true)]].concat())
 }

@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::FORMAT_VERSION;
+use crate::{
+    FORMAT_VERSION,
+    derived::{Part, Step},
+};
 
 /// Key of [`Format`].
 pub const FORMAT: &str = "mcrec.format";
@@ -23,6 +26,8 @@ pub const SAMPLING: &str = "mcrec.sampling";
 pub const COST: &str = "mcrec.cost";
 /// Key of [`Privacy`].
 pub const PRIVACY: &str = "mcrec.privacy";
+/// Key of the list of [`Step`]s.
+pub const DERIVED: &str = "mcrec.derived";
 
 /// The version of the format.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -173,6 +178,14 @@ macro_rules! reasons {
                 [$((stringify!($field), self.$field),)*].into_iter()
             }
 
+            /// Sets the count of a reason, if there is one of that name.
+            pub fn set(&mut self, reason: &str, count: u64) {
+                match reason {
+                    $(stringify!($field) => self.$field = count,)*
+                    _ => {}
+                }
+            }
+
             /// The sum over all reasons.
             pub fn total(&self) -> u64 {
                 self.by_reason().map(|(_, count)| count).sum()
@@ -224,6 +237,9 @@ reasons! {
         abandoned,
         /// Seen by the kernel's count and found nowhere: a fault of mcrec.
         unaccounted,
+        /// In a slice of a recording whose losses had several reasons: which of them
+        /// these had is known for the whole recording only.
+        reason_not_known,
     }
 }
 
@@ -245,23 +261,30 @@ reasons! {
 ///
 /// Operations without a key, and the beginnings and ends of connections, are
 /// always there, so they are never to be scaled.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sampling {
     /// How a key is chosen, in words.
     pub how: String,
     /// Operations that were seen and left out. Neither losses, nor part of
-    /// [`Loss::seen`].
-    pub sampled_out: u64,
-    /// `[from, to, one_in]` for each stretch of the capture: µs since the epoch,
-    /// UTC, and that one key in so many was recorded. A row has the rate of the
-    /// stretch with `from <= ts < to`; the last has what comes after it too.
+    /// [`Loss::seen`]. Null where it is not known how many: in a slice of a capture.
+    pub sampled_out: Option<u64>,
+    /// `[from, to, one_in]` for each stretch, from the beginning of the recording to
+    /// the end of this capture: µs since the epoch, UTC, and that one key in so many
+    /// was recorded. A row has the rate of the stretch with `from <= ts < to`; the
+    /// last has what comes after it too.
     pub series: Vec<[i64; 3]>,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { how: String::new(), sampled_out: Some(0), series: Vec::new() }
+    }
 }
 
 impl Sampling {
     /// Whether any operation may have been left out.
     pub fn is_sampled(&self) -> bool {
-        self.sampled_out > 0 || self.series.iter().any(|stretch| stretch[2] > 1)
+        self.sampled_out != Some(0) || self.series.iter().any(|stretch| stretch[2] > 1)
     }
 }
 
@@ -346,6 +369,8 @@ pub struct Footer {
     pub cost: Cost,
     /// What was done to the keys.
     pub privacy: Privacy,
+    /// How it was made from other captures; empty for one that was recorded.
+    pub derived: Vec<Step>,
 }
 
 /// Why a file's metadata is not that of a capture this version reads.
@@ -381,9 +406,29 @@ impl std::fmt::Display for FooterError {
 impl std::error::Error for FooterError {}
 
 impl Footer {
+    /// The captures that it consists of, if it was merged; none if it was recorded.
+    pub fn parts(&self) -> &[Part] {
+        self.derived.iter().rev().find(|step| !step.parts.is_empty()).map_or(&[], |s| &s.parts)
+    }
+
+    /// The stretches of time that it covers, µs since the epoch, UTC. Those of
+    /// several recordings may overlap, or have a gap between them.
+    pub fn spans(&self) -> Vec<(i64, i64)> {
+        let (start, end) = (self.capture.start_us, self.capture.end_us);
+        match self.parts() {
+            [] => vec![(start, end)],
+            // A slice of a merged capture covers less.
+            parts => parts
+                .iter()
+                .map(|part| (part.capture.start_us.max(start), part.capture.end_us.min(end)))
+                .filter(|(from, to)| from <= to)
+                .collect(),
+        }
+    }
+
     /// The footer as entries of Parquet key-value metadata.
     pub fn to_entries(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let mut entries = vec![
             (FORMAT, json(&Format { version: FORMAT_VERSION })),
             (CAPTURE, json(&self.capture)),
             (TARGET, json(&self.target)),
@@ -392,7 +437,11 @@ impl Footer {
             (SAMPLING, json(&self.sampling)),
             (COST, json(&self.cost)),
             (PRIVACY, json(&self.privacy)),
-        ]
+        ];
+        if !self.derived.is_empty() {
+            entries.push((DERIVED, json(&self.derived)));
+        }
+        entries
     }
 
     /// Reads the footer from Parquet key-value metadata, where `entry` looks up
@@ -417,6 +466,7 @@ impl Footer {
                 .map_or_else(|| Ok(Sampling::default()), |text| parse(SAMPLING, text))?,
             cost: required(&entry, COST)?,
             privacy: required(&entry, PRIVACY)?,
+            derived: entry(DERIVED).map_or(Ok(Vec::new()), |text| parse(DERIVED, text))?,
         })
     }
 }

@@ -2,15 +2,18 @@
 //! operation on one key.
 //!
 //! This crate is the only place where the format is defined: the [columns],
-//! the [words](codes) that stand in them, how a [key](key) is written, which keys
-//! a [sample] has, and the metadata in the [footer]. The recorder writes by it, the analyzer reads by
+//! the [words](codes) that stand in them, how a [key](key) is written or
+//! [hidden](pseudonym), which keys a [sample] has, and the metadata in the [footer], with
+//! what a capture was [derived] from. The recorder writes by it, the analyzer reads by
 //! it, and nothing but a Parquet reader is needed to do either.
 #![forbid(unsafe_code)]
 
 pub mod codes;
 pub mod columns;
+pub mod derived;
 pub mod footer;
 pub mod key;
+pub mod pseudonym;
 pub mod sample;
 
 /// The format version that this crate writes. A reader refuses a newer one by

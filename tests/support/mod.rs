@@ -6,9 +6,11 @@ pub mod capture;
 pub mod client;
 pub mod commands;
 pub mod probes;
+pub mod process;
 pub mod random;
 pub mod recorder;
 pub mod rows;
+pub mod sequence;
 pub mod server;
 pub mod wire;
 

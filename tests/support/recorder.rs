@@ -33,7 +33,12 @@ pub fn run(arguments: &[&str]) -> Output {
 impl Recorder {
     /// Starts recording process `pid` to `path`, and returns once it records.
     pub fn start(pid: u32, path: &Path, arguments: &[&str]) -> Self {
-        let mut process = mcrec()
+        Self::start_as(mcrec(), pid, path, arguments)
+    }
+
+    /// The same of an mcrec that is run by `command`.
+    pub fn start_as(mut command: Command, pid: u32, path: &Path, arguments: &[&str]) -> Self {
+        let mut process = command
             .args(["-p", &pid.to_string(), "-o"])
             .arg(path)
             .args(arguments)

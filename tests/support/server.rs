@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
-    os::unix::net::UnixStream,
+    os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -132,6 +132,8 @@ impl Server {
     /// Starts the memcached at `program` with more variables in its environment.
     pub fn start_with(program: &Path, arguments: &[&str], variables: &[(&str, &Path)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        // It may be another user's by the time it says where it listens.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let port_file = folder.path().join("port");
         let mut process = Self::command(program, arguments)
             .args(["-l", "127.0.0.1", "-p", "-1"])

@@ -75,6 +75,7 @@ pub(crate) fn summary(capture: &Capture) -> Result<Summary> {
     let totals = match sampling {
         None => [
             rows().alias("operations"),
+            rows().alias("rows"),
             count_of(Status::Hit).alias("hits"),
             count_of(Status::Miss).alias("misses"),
             col(columns::KEY).drop_nulls().n_unique().alias("keys"),
@@ -85,8 +86,13 @@ pub(crate) fn summary(capture: &Capture) -> Result<Summary> {
     };
     let totals = collect(capture.operations().select(totals))?;
     let total = |name: &str| Ok::<_, anyhow::Error>(int(&totals, name)?.unwrap_or(0));
-    let left_out = sampling.as_ref().map_or(0, |sampling| sampling.sampled_out.cast_signed());
-    let operations = total("operations")? + left_out;
+    let operations = match sampling {
+        // Counted, where that is known.
+        Some(Sampling { sampled_out: Some(left_out), .. }) => {
+            total("rows")? + left_out.cast_signed()
+        }
+        _ => total("operations")?,
+    };
     let (hits, misses) = (total("hits")?, total("misses")?);
     let distinct_keys = match sampling {
         None => total("keys")?,
@@ -123,12 +129,13 @@ pub(crate) fn summary(capture: &Capture) -> Result<Summary> {
     })
 }
 
-/// The totals of a sample: what each row stands for, but the rows as they are.
-fn scaled(is_store: Expr) -> [Expr; 6] {
+/// The totals of a sample: what each row stands for.
+fn scaled(is_store: Expr) -> [Expr; 7] {
     let with = |status: Status| col(WEIGHT).filter(col(columns::STATUS).eq(lit(status.as_str())));
     let bytes = || col(columns::VALUE_SIZE) * col(WEIGHT);
     [
-        rows().alias("operations"),
+        col(WEIGHT).sum().alias("operations"),
+        rows().alias("rows"),
         with(Status::Hit).sum().alias("hits"),
         with(Status::Miss).sum().alias("misses"),
         // Counted apart.

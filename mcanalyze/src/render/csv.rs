@@ -26,12 +26,15 @@ pub(crate) fn write(table: &Table, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// A spreadsheet takes a field that begins with one of these for a formula, so
-/// it gets an apostrophe before it, which makes it text.
+/// Spreadsheets, of one kind or another, take a field that begins with one of these
+/// for a formula or a command, with blanks before it too. It gets an apostrophe
+/// before it, which makes it text. Where commas are for decimals, fields end at
+/// semicolons, so those are quoted as well.
 fn field(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@']);
+    const BEGINNINGS: [char; 10] = ['=', '+', '-', '@', '|', '%', '＝', '＋', '－', '＠'];
+    let formula = text.trim_start().starts_with(BEGINNINGS);
     let text = if formula { format!("'{text}") } else { text.to_owned() };
-    if text.contains([',', '"', '\n', '\r']) {
+    if text.contains([',', ';', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
         text
@@ -51,6 +54,9 @@ mod tests {
             ("=cmd()", "'=cmd()"),
             ("@SUM(A1,A2)", "\"'@SUM(A1,A2)\""),
             ("-1", "'-1"),
+            (" =1", "' =1"),
+            ("＝cmd()", "'＝cmd()"),
+            ("a;=cmd()", "\"a;=cmd()\""),
         ] {
             assert_eq!(field(text), written);
         }

@@ -36,7 +36,16 @@ pub(crate) fn write(
         });
         object.insert("latency".to_owned(), parts);
     }
-    let text = serde_json::to_string_pretty(&Json::Object(object))?;
+    write_object(&Json::Object(object), out)
+}
+
+/// Writes an object, and nothing in it that could do something to a terminal.
+///
+/// # Errors
+///
+/// When `out` fails.
+pub(super) fn write_object(object: &Json, out: &mut impl Write) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(object)?;
     writeln!(out, "{}", escaped(&text))
 }
 
@@ -85,15 +94,23 @@ fn capture(summary: &Summary) -> Json {
 
 /// What a reader must know of a sample; null for a capture of all operations.
 fn sampling(sampling: &Sampling) -> Json {
+    let mut estimates = vec![
+        "hits",
+        "misses",
+        "hit_ratio",
+        "distinct_keys",
+        "bytes_returned",
+        "bytes_stored",
+        "bandwidth_kbps",
+    ];
+    if sampling.sampled_out.is_none() {
+        estimates.extend(["operations", "rate"]);
+    }
     json!({
         "sampled_out": sampling.sampled_out,
         "densest_one_in": sampling.densest,
         "sparsest_one_in": sampling.sparsest,
-        "exact": ["operations", "rate"],
-        "estimates": [
-            "hits", "misses", "hit_ratio", "distinct_keys", "bytes_returned", "bytes_stored",
-            "bandwidth_kbps",
-        ],
+        "estimates": estimates,
         "percentiles": "of the sample",
     })
 }
@@ -109,7 +126,8 @@ fn file(footer: &Footer) -> Json {
     })
 }
 
-fn rows(table: &Table) -> Json {
+/// A table as a list of objects.
+pub(super) fn rows(table: &Table) -> Json {
     let row = |row: &Vec<Value>| {
         let fields = table.columns.iter().zip(row).map(|(column, value)| {
             let value = match value {

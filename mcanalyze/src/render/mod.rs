@@ -1,10 +1,33 @@
 //! Answers as text, JSON or CSV. Knows nothing of how they came about.
 
+pub(crate) mod check;
 pub(crate) mod csv;
+pub(crate) mod info;
 pub(crate) mod json;
 pub(crate) mod text;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use crate::files::Made;
+use text::{bytes, grouped};
+
+/// What there is to say of a capture that was made at `path`.
+pub(crate) fn made(path: &Path, made: &Made) -> Vec<String> {
+    let size = bytes(i64::try_from(made.bytes).unwrap_or(i64::MAX));
+    let (written, read) = (grouped(made.written), grouped(made.read));
+    let mut remarks = vec![format!("wrote {written} of {read} rows to {}, {size}", path.display())];
+    if made.late > 0 {
+        let late = grouped(made.late);
+        remarks.push(format!("{late} rows come after rows of a later time: they were too late"));
+    }
+    if made.incomplete {
+        remarks.push("the recording is incomplete; mcanalyze info says what is missing".to_owned());
+    }
+    remarks
+}
 
 /// A point in time, µs since the epoch, as RFC 3339 with microseconds.
 fn rfc3339(micros: i64) -> String {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table as Grid};
-use mcrec_schema::footer::Footer;
+use mcrec_schema::footer::{Capture, Footer, Source, Target};
 
 use super::{rfc3339, system_time};
 use crate::{
@@ -26,7 +26,7 @@ const KEY_MIN: u16 = 16;
 ///
 /// When `out` fails.
 pub(crate) fn summary(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
-    let mut targets: Vec<String> = summary.footers.iter().map(target).collect();
+    let mut targets: Vec<String> = summary.footers.iter().flat_map(targets).collect();
     targets.dedup();
     for target in targets {
         line(out, "memcached", &target)?;
@@ -43,9 +43,15 @@ pub(crate) fn summary(summary: &Summary, out: &mut impl Write) -> io::Result<()>
     }
     // What was scaled is an estimate.
     let about = if summary.sampling.is_some() { "~" } else { "" };
+    let counted = summary.sampling.as_ref().is_none_or(|sampling| sampling.sampled_out.is_some());
+    let of_all = if counted { "" } else { "~" };
     let rate = summary.rate.map(|rate| format!(" ({}/s)", rate_text(rate))).unwrap_or_default();
     let keys = grouped(summary.distinct_keys);
-    line(out, "operations", &format!("{}{rate}, {about}{keys} keys", grouped(summary.operations)))?;
+    line(
+        out,
+        "operations",
+        &format!("{of_all}{}{rate}, {about}{keys} keys", grouped(summary.operations)),
+    )?;
     let (hits, misses) = (grouped(summary.hits), grouped(summary.misses));
     let ratio = summary.hit_ratio.map_or("-".to_owned(), percent);
     line(
@@ -66,16 +72,16 @@ pub(crate) fn summary(summary: &Summary, out: &mut impl Write) -> io::Result<()>
 /// What a sample says, and what it does not.
 fn sampled(sampling: &Sampling) -> String {
     let Sampling { sampled_out, densest, sparsest, .. } = sampling;
-    let left_out = grouped(sampled_out);
+    let left_out = match sampled_out {
+        Some(count) => format!("{} operations left out on purpose", grouped(count)),
+        None => "it is not known how many operations were left out".to_owned(),
+    };
     let means = "~ is scaled to all keys, and so an estimate; figures of a key are its own";
     if !sampling.changes() {
-        return format!(
-            "1/{densest} of the keys, {left_out} operations left out on purpose; {means}"
-        );
+        return format!("1/{densest} of the keys, {left_out}; {means}");
     }
     format!(
-        "1/{densest} to 1/{sparsest} of the keys, as it changed, {left_out} operations left out on \
-         purpose; {means}, but those of keys recorded partly are too low"
+        "1/{densest} to 1/{sparsest} of the keys, as it changed, {left_out}; {means}, but those of keys recorded partly are too low"
     )
 }
 
@@ -106,6 +112,9 @@ fn caveats(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
                     commit are missing";
         line(out, "UNFINISHED", text)?;
     }
+    if summary.footers.iter().any(|footer| footer.privacy.keys_hashed.is_some()) {
+        line(out, "keys", "hashed: each segment between : / . has a pseudonym")?;
+    }
     let mut blind: Vec<&str> = Vec::new();
     for footer in &summary.footers {
         for what in footer.source.cannot_see.iter().map(|blind| blind.what.as_str()) {
@@ -125,17 +134,25 @@ fn caveats(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn target(footer: &Footer) -> String {
-    let version = footer.target.version.as_deref().unwrap_or("of unknown version");
-    let mut text = format!("{version}, pid {} on {}", footer.target.pid, footer.capture.host);
-    if !footer.target.listening.is_empty() {
-        text = format!("{text}, {}", footer.target.listening.join(" "));
+/// The servers of a capture: of a merged one there are several.
+fn targets(footer: &Footer) -> Vec<String> {
+    match footer.parts() {
+        [] => vec![target(&footer.capture, &footer.target, &footer.source)],
+        parts => parts.iter().map(|p| target(&p.capture, &p.target, &p.source)).collect(),
     }
-    format!("{text}, seen through {}", footer.source.name)
+}
+
+fn target(capture: &Capture, target: &Target, source: &Source) -> String {
+    let version = target.version.as_deref().unwrap_or("of unknown version");
+    let mut text = format!("{version}, pid {} on {}", target.pid, capture.host);
+    if !target.listening.is_empty() {
+        text = format!("{text}, {}", target.listening.join(" "));
+    }
+    format!("{text}, seen through {}", source.name)
 }
 
 /// A line of the summary. Host names and command lines are not ours: made safe.
-fn line(out: &mut impl Write, name: &str, text: &str) -> io::Result<()> {
+pub(super) fn line(out: &mut impl Write, name: &str, text: &str) -> io::Result<()> {
     writeln!(out, "{name:<11}{}", inert(text))
 }
 
@@ -273,17 +290,20 @@ pub(crate) fn inert(text: &str) -> String {
     safe
 }
 
-/// Control characters (captures keep those beyond ASCII), and characters that
-/// are invisible or reverse the direction of text.
+/// Control characters (captures keep those beyond ASCII), ends of lines and
+/// paragraphs, and characters that reverse the direction of text or are invisible:
+/// those that Unicode has displays ignore, and a blank that is not one.
 pub(crate) fn harmful(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{e0000}'..='\u{e0fff}')
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}'
+            | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// `1,234,567`.
-fn grouped(number: impl ToString) -> String {
+pub(super) fn grouped(number: impl ToString) -> String {
     let digits = number.to_string();
     let (sign, digits) = digits.strip_prefix('-').map_or(("", digits.as_str()), |rest| ("-", rest));
     let groups: Vec<&str> = digits
@@ -308,7 +328,7 @@ fn percent(ratio: f64) -> String {
     format!("{:.1} %", ratio * 100.0)
 }
 
-fn bytes(bytes: i64) -> String {
+pub(super) fn bytes(bytes: i64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     scaled(bytes, 1024.0, "B", &UNITS)
 }
@@ -333,7 +353,7 @@ fn scaled(number: i64, step: f64, small: &str, units: &[&str]) -> String {
     if name == small { format!("{number} {small}") } else { format!("{value:.1} {name}") }
 }
 
-fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     if seconds < 60.0 {
         return format!("{seconds:.1} s");
     }
@@ -343,7 +363,7 @@ fn duration(seconds: f64) -> String {
 }
 
 /// `2026-11-21 01:30:00`.
-fn second(micros: i64) -> String {
+pub(super) fn second(micros: i64) -> String {
     let text = humantime::format_rfc3339_seconds(system_time(micros)).to_string();
     text.replace('T', " ").trim_end_matches('Z').to_owned()
 }

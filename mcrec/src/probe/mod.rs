@@ -56,6 +56,8 @@ trait Programs {
 pub(crate) struct Probes<'a> {
     programs: Box<dyn Programs + 'a>,
     links: Vec<Link>,
+    /// A copy of the descriptor of each link, for [`Probes::detach`].
+    copies: Vec<OwnedFd>,
     /// Keeps the kernel's run-time statistics on.
     statistics: Option<OwnedFd>,
 }
@@ -84,7 +86,8 @@ impl<'a> Probes<'a> {
             .filter(|program| program.autoload())
             .map(|program| programs.attach(&program, target))
             .collect::<Result<_>>()?;
-        Ok(Self { programs, links, statistics })
+        let copies = copies_of_links();
+        Ok(Self { programs, links, copies, statistics })
     }
 
     /// From now on every probe that fires is recorded.
@@ -114,10 +117,9 @@ impl<'a> Probes<'a> {
     /// last ones are copies, closed all at once: libbpf closes its own one after
     /// the other, and its links of USDT probes are not safe to drop on threads.
     pub(crate) fn detach(&mut self) {
-        let copies = copies_of_links();
         self.links.clear();
         thread::scope(|scope| {
-            for copy in copies {
+            for copy in self.copies.drain(..) {
                 // Without a thread it is closed here and now.
                 let _ = thread::Builder::new().spawn_scoped(scope, move || drop(copy));
             }
@@ -221,8 +223,8 @@ fn copies_of_links() -> Vec<OwnedFd> {
         })
         .filter_map(|entry| {
             let descriptor = entry.file_name().to_str()?.parse().ok()?;
-            // SAFETY: it was open when it was listed, and links are closed by
-            // nobody but the caller.
+            // SAFETY: it was open when it was listed, and nobody closes it before
+            // the caller, who holds the links and is the only thread, goes on.
             let link = unsafe { BorrowedFd::borrow_raw(descriptor) };
             link.try_clone_to_owned().ok()
         })

@@ -70,7 +70,11 @@ impl Place {
     ///
     /// When it cannot be created, as where there is one of that name.
     pub(super) fn create(&mut self, footer: &Footer) -> Result<Writer> {
-        let name = self.names.next(footer.capture.start_us);
+        let mut name = self.names.next(footer.capture.start_us);
+        // A recording of this second, before this one.
+        while self.names.has(&name) && self.folder.look(&name)?.is_some() {
+            name = self.names.next(footer.capture.start_us);
+        }
         let journal = journal_of(&name);
         // A journal without content is left where a recorder was killed between commits.
         let stale = self.folder.look(&journal).ok().flatten();

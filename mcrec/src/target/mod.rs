@@ -15,6 +15,12 @@ use procfs::{
     process::{FDTarget, LimitValue, Process, all_processes},
 };
 
+use rustix::{
+    fs::{FileType, fstat},
+    io::Errno,
+    process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
+};
+
 pub(crate) use executable::Executable;
 #[cfg(test)]
 pub(crate) use executable::Version;
@@ -118,13 +124,14 @@ impl Target {
                 path.display()
             );
         }
+        let sockets = sockets(&process)?;
         Ok(Self {
             pid,
             path,
             executable,
             command_line: process.cmdline().unwrap_or_default(),
-            listening: listening(&process),
-            ports: ports(&process),
+            listening: listening(&process, &sockets),
+            ports: ports(&process, &sockets),
             worker_threads: worker_threads(&process),
             descriptors: descriptors(&process),
         })
@@ -191,23 +198,48 @@ fn descriptors(process: &Process) -> u32 {
     limit.clamp(1, DESCRIPTORS_MAX)
 }
 
-/// Inode numbers of its sockets.
-fn sockets(process: &Process) -> HashSet<u64> {
-    process
-        .fd()
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|fd| match fd.target {
-            FDTarget::Socket(inode) => Some(inode),
-            _ => None,
-        })
-        .collect()
+/// Inode numbers of its sockets. Without them, no connection that is there already
+/// could be told to be a client's.
+fn sockets(process: &Process) -> Result<HashSet<u64>> {
+    let Ok(descriptors) = process.fd() else { return sockets_held(process) };
+    let inodes = descriptors.flatten().filter_map(|descriptor| match descriptor.target {
+        FDTarget::Socket(inode) => Some(inode),
+        _ => None,
+    });
+    Ok(inodes.collect())
+}
+
+/// The same where its folder in `/proc` is closed to us, as that of any other user's
+/// process is, `CAP_SYS_PTRACE` or not: from a copy of each of its descriptors.
+fn sockets_held(process: &Process) -> Result<HashSet<u64>> {
+    let pid = process.pid();
+    let beyond = process.status().with_context(|| format!("cannot look at process {pid}"))?.fdsize;
+    let held = Pid::from_raw(pid).context("a process id is positive")?;
+    let held = pidfd_open(held, PidfdFlags::empty())
+        .with_context(|| format!("cannot look at process {pid}"))?;
+    let mut inodes = HashSet::new();
+    for descriptor in 0..i32::try_from(beyond).unwrap_or(i32::MAX) {
+        let copy = match pidfd_getfd(&held, descriptor, PidfdGetfdFlags::empty()) {
+            Ok(copy) => copy,
+            Err(Errno::BADF) => continue,
+            Err(error) => {
+                let error = io::Error::from(error);
+                bail!(
+                    "may not look at the sockets of process {pid} ({error}): that needs root, or \
+                     CAP_SYS_PTRACE, and where Yama forbids all tracing, CAP_DAC_READ_SEARCH"
+                )
+            }
+        };
+        let Ok(stat) = fstat(&copy) else { continue };
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Socket {
+            inodes.insert(stat.st_ino);
+        }
+    }
+    Ok(inodes)
 }
 
 /// What cannot be read is left out.
-fn ports(process: &Process) -> Vec<u16> {
-    let sockets = sockets(process);
+fn ports(process: &Process, sockets: &HashSet<u64>) -> Vec<u16> {
     let tcp = [process.tcp(), process.tcp6()]
         .into_iter()
         .flatten()
@@ -225,8 +257,7 @@ fn ports(process: &Process) -> Vec<u16> {
 }
 
 /// Addresses of listening sockets. For information only: what cannot be read is left out.
-fn listening(process: &Process) -> Vec<String> {
-    let sockets = sockets(process);
+fn listening(process: &Process, sockets: &HashSet<u64>) -> Vec<String> {
     let tcp = [process.tcp(), process.tcp6()]
         .into_iter()
         .flatten()

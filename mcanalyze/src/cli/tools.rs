@@ -1,0 +1,183 @@
+//! The command line of the tools for captures as files.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Subcommand, ValueEnum};
+use mcrec_schema::codes::Op;
+
+use super::as_captured;
+use crate::files::slice::When;
+
+/// Tools for captures as files.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tool {
+    /// Show all that a capture says of itself: recording, target, coverage, losses,
+    /// cost, row groups, and what each column takes
+    #[command(after_help = "Example: mcanalyze info cap.parquet")]
+    Info(Look),
+
+    /// Check that a capture keeps every guarantee of the format
+    #[command(after_help = "Example: mcanalyze check cap.parquet && echo sound\n\
+                      Exit status: 0 all are kept; 1 one is broken; 2 it cannot be opened.")]
+    Check(Look),
+
+    /// Write some of the operations of a capture as a capture: those for which all that
+    /// is asked for is so
+    #[command(after_help = "Example: mcanalyze slice cap.parquet --from +60s --to +90s --op set \
+                            -o sets.parquet\n\
+                            What was lost is known by time, not by key: a slice has all losses of \
+                            its window.")]
+    Slice(SliceArgs),
+
+    /// Make one capture of several, ordered by time
+    #[command(
+        after_help = "Example: mcanalyze merge host-a.parquet host-b.parquet -o both.parquet\n\
+                            Files of one recording keep their conn_id and request_id; those of \
+                            others are renumbered. A column host says where each row is from; \
+                            mcrec.derived (see info) which conn_id are of which server."
+    )]
+    Merge(MergeArgs),
+
+    /// Write a capture with hashed keys, as mcrec --hash-keys would have recorded it
+    #[command(after_help = "Example: (umask 077; openssl rand -hex 16 > key)\n         \
+                            mcanalyze anonymise cap.parquet --hash-keys key -o shared.parquet\n\
+                            Clients' addresses and command lines stay as they are.")]
+    Anonymise(AnonymiseArgs),
+}
+
+/// A capture to look at.
+#[derive(Debug, Args)]
+pub(crate) struct Look {
+    /// The capture
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Printed::Text)]
+    pub(crate) format: Printed,
+}
+
+/// How to print what is no table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Printed {
+    /// For people.
+    Text,
+    /// One object.
+    Json,
+}
+
+/// Where to write.
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// The capture to write; must not exist
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+
+    /// Replace the output file if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Which rows to take.
+#[derive(Debug, Args)]
+pub(crate) struct SliceArgs {
+    /// The capture
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// From this time on: 2026-11-24T21:00:00Z, or +10s after the start
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    pub(crate) from: Option<When>,
+
+    /// Before this time
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    pub(crate) to: Option<When>,
+
+    /// This key, written as it is printed
+    #[arg(long, value_name = "KEY", value_parser = as_captured)]
+    pub(crate) key: Option<String>,
+
+    /// Keys that begin so, written as they are printed
+    #[arg(long, value_name = "PREFIX", value_parser = as_captured)]
+    pub(crate) prefix: Option<String>,
+
+    /// These operations, as in get,set
+    #[arg(long, value_name = "OP", value_delimiter = ',', value_parser = op)]
+    pub(crate) op: Vec<String>,
+
+    /// These connections, by conn_id
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) conn: Vec<i64>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// What to merge.
+#[derive(Debug, Args)]
+pub(crate) struct MergeArgs {
+    /// The captures
+    #[arg(required = true, num_args = 1.., value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// What to anonymise.
+#[derive(Debug, Args)]
+pub(crate) struct AnonymiseArgs {
+    /// The capture
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// The file with the secret: 32 hexadecimal digits, readable by nobody else
+    #[arg(long, value_name = "KEYFILE")]
+    pub(crate) hash_keys: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+fn op(text: &str) -> Result<String, String> {
+    if Op::ALL.iter().any(|op| op.as_str() == text) {
+        return Ok(text.to_owned());
+    }
+    let all: Vec<&str> = Op::ALL.iter().map(|op| op.as_str()).collect();
+    Err(format!("there is no such operation; there are {}", all.join(" ")))
+}
+
+fn when(text: &str) -> Result<When, String> {
+    let micros = |duration: Duration| i64::try_from(duration.as_micros());
+    if let Some(after) = text.strip_prefix('+') {
+        let after = humantime::parse_duration(after)
+            .map_err(|error| format!("{error}; write it as +10s or +1m30s"))?;
+        return micros(after).map(When::After).map_err(|_| "that is too long".to_owned());
+    }
+    let time = humantime::parse_rfc3339_weak(text).map_err(|error| {
+        format!("{error}; write it as 2026-11-24T21:00:00Z, or as +10s after the start")
+    })?;
+    let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    micros(since).map(When::At).map_err(|_| "that is too late".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{When, op, when};
+
+    #[test]
+    fn times_are_absolute_or_after_the_start() {
+        assert_eq!(when("+1.5s").ok().or(when("+1s500ms").ok()), Some(When::After(1_500_000)));
+        assert_eq!(when("1970-01-01T00:00:10.000001Z"), Ok(When::At(10_000_001)));
+        assert_eq!(when("1970-01-01 00:00:10"), Ok(When::At(10_000_000)));
+        for refused in ["", "10", "+", "+10", "yesterday", "21:00"] {
+            assert!(when(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn operations_are_words_of_the_format() {
+        assert!(op("get").is_ok() && op("connect").is_ok());
+        assert!(op("GET").is_err() && op("mg").is_err() && op("").is_err());
+    }
+}
