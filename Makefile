@@ -35,19 +35,24 @@ bench: memcached python ## what recording costs the server, beside `watch` and t
 	cargo build --release --bin mcrec --example load
 	python3 bench/cost.py "$(TARGET)"
 	python3 bench/latency.py "$(TARGET)" "$(PYTHON)"
+	python3 bench/stopped.py "$(TARGET)"
 
 # Needs a nightly toolchain (rustup toolchain install nightly) and cargo-fuzz
 # (cargo install cargo-fuzz). What it finds of interest stays out of the repository.
 FUZZ_SECONDS := 60
 
 .PHONY: fuzz
-fuzz: ## the decoder of the protocols against arbitrary bytes; needs nightly and cargo-fuzz
+fuzz: ## what reads protocols and captures against arbitrary bytes; needs nightly and cargo-fuzz
 	set -e; cd protocol; for target in text binary segments; do \
 		mkdir -p "$(TARGET)/fuzz/corpus/$$target"; \
 		cargo +nightly fuzz run --target-dir "$(TARGET)/fuzz" $$target \
 			"$(TARGET)/fuzz/corpus/$$target" "fuzz/corpus/$$target" -- \
 			-max_total_time=$(FUZZ_SECONDS) -max_len=8192; \
 	done
+	mkdir -p "$(TARGET)/fuzz/corpus/open"
+	cd capture; cargo +nightly fuzz run --target-dir "$(TARGET)/fuzz" open \
+		"$(TARGET)/fuzz/corpus/open" ../sample-data -- \
+		-max_total_time=$(FUZZ_SECONDS) -max_len=16384 -rss_limit_mb=2048 -timeout=10
 
 .PHONY: packages
 packages: # what build and tests need from Debian

@@ -322,7 +322,7 @@ fn a_damaged_capture_has_an_answer_or_an_error_and_no_panic() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("damaged.parquet");
     // Every bit of the last part, where the metadata is, would take too long;
-    // these are enough to meet what polars does not expect.
+    // these are enough to meet what a reader does not expect.
     let mut refused = 0;
     for at in (4..whole.len()).step_by(whole.len() / 150) {
         let mut damaged = whole.clone();
@@ -336,18 +336,6 @@ fn a_damaged_capture_has_an_answer_or_an_error_and_no_panic() {
         refused += usize::from(code == Some(2));
     }
     assert!(refused > 10, "{refused}");
-
-    // One bit that polars panics about: found by trying them all, as another
-    // has to be whenever the sample is made anew.
-    let (at, bit) = (3_579, 0);
-    let mut damaged = whole;
-    damaged[at] ^= 1 << bit;
-    std::fs::write(&file, &damaged).unwrap();
-    let output = mcanalyze(&file, &[]);
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("it is damaged (panicked at"), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod page;
 mod repair;
 mod salvage;
 mod source;
+mod verify;
 mod view;
 mod writer;
 

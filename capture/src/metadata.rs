@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use arrow_schema::{DataType, Field, Schema};
 use mcrec_schema::{columns, footer::Footer};
 use parquet::{
-    arrow::ArrowSchemaConverter,
+    arrow::{ArrowSchemaConverter, parquet_to_arrow_schema},
     file::metadata::{
         FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataWriter,
         RowGroupMetaData,
     },
-    schema::types::SchemaDescPtr,
+    schema::types::{SchemaDescPtr, SchemaDescriptor},
 };
 
 /// The Parquet schema of a capture with this footer.
@@ -52,4 +53,20 @@ pub(crate) fn of_groups(schema: &SchemaDescPtr, groups: Vec<RowGroupMetaData>) -
     let rows = groups.iter().map(RowGroupMetaData::num_rows).sum();
     let file = FileMetaData::new(1, rows, None, None, Arc::clone(schema), None);
     ParquetMetaData::new(file, groups)
+}
+
+/// The Arrow schema of a file, with its strings as dictionaries.
+pub(crate) fn with_dictionaries(schema: &SchemaDescriptor) -> Result<Schema> {
+    let schema = parquet_to_arrow_schema(schema, None)?;
+    let fields = schema.fields().iter().map(|field| {
+        let field = Field::clone(field);
+        match field.data_type() {
+            DataType::Utf8 => {
+                let strings = Box::new(DataType::Utf8);
+                field.with_data_type(DataType::Dictionary(Box::new(DataType::Int32), strings))
+            }
+            _ => field,
+        }
+    });
+    Ok(Schema::new(fields.collect::<Vec<_>>()))
 }

@@ -15,6 +15,7 @@ use mcrec_schema::{
     footer::{FooterError, Loss},
 };
 use parquet::{
+    arrow::arrow_reader::ArrowReaderOptions,
     basic::{Compression, Encoding, ZstdLevel},
     file::{
         metadata::{ColumnChunkMetaData, RowGroupMetaData},
@@ -167,7 +168,7 @@ fn times(
     let metadata = metadata::of_groups(schema, vec![group.clone()]);
     let source = Source::new(file.try_clone().ok()?, end, Bytes::new());
     let mut times: Option<(i64, i64)> = None;
-    for batch in decode(source, Arc::new(metadata), None).ok()? {
+    for batch in decode(source, Arc::new(metadata), None, ArrowReaderOptions::new()).ok()? {
         let batch = batch.ok()?;
         let ts = batch.column_by_name(columns::TS)?;
         let ts = ts.as_any().downcast_ref::<arrow_array::TimestampMicrosecondArray>()?;

@@ -1,16 +1,18 @@
 //! Opens captures: paths in, rows and footers out.
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use mcrec_capture::State;
 use mcrec_schema::{codes::Op, columns, footer::Footer};
 use polars::prelude::{
-    DataFrame, DataType, Engine, Expr, LazyFrame, ParquetReader, PlRefPath, ScanArgsParquet,
-    SerReader, UnionArgs, col, concat, lit, when,
+    DataFrame, DataType, Engine, Expr, LazyFrame, PlRefPath, ScanArgsParquet, ScanSources,
+    UnionArgs, col, concat, lit, when,
 };
+use polars_buffer::Buffer;
 
 use crate::sampling::{self, Sampling};
 
@@ -21,6 +23,8 @@ pub(crate) const WEIGHT: &str = "weight";
 /// One capture, of one file or several.
 pub(crate) struct Capture {
     rows: LazyFrame,
+    /// Its files, in the order in which they are read.
+    pub(crate) files: Vec<mcrec_capture::Capture>,
     /// What each file says of itself, in the order in which they are read.
     pub(crate) footers: Vec<Footer>,
     /// Files that hold a recording that another file holds too: left out.
@@ -38,10 +42,12 @@ impl Capture {
     pub(crate) fn open(paths: &[PathBuf]) -> Result<Self> {
         let files = files(paths)?;
         let mut footers: Vec<Footer> = Vec::with_capacity(files.len());
+        let mut opened = Vec::with_capacity(files.len());
         let mut frames = Vec::with_capacity(files.len());
         let mut repeated = Vec::new();
         for path in files {
-            let footer = read_footer(&path)?;
+            let file = mcrec_capture::Capture::open(&path)?;
+            let footer = file.footer().clone();
             let same = |other: &Footer| {
                 (&other.capture.id, other.capture.start_us)
                     == (&footer.capture.id, footer.capture.start_us)
@@ -50,10 +56,8 @@ impl Capture {
                 repeated.push(path);
                 continue;
             }
-            // Those that were merged have one more.
-            let all = columns::schema();
-            let all: Vec<_> = all.fields().iter().map(|field| col(field.name().as_str())).collect();
-            frames.push(scan(&path)?.select(all));
+            frames.push(rows_of(&file)?);
+            opened.push(file);
             footers.push(footer);
         }
         let sampling = Sampling::of(&footers);
@@ -65,10 +69,11 @@ impl Capture {
         }
         let rows =
             concat(frames, UnionArgs::default()).context("cannot read the captures as one")?;
-        Ok(Self { rows, footers, repeated, sampling })
+        Ok(Self { rows, files: opened, footers, repeated, sampling })
     }
 
-    /// The operations: all rows but those of connections coming and going.
+    /// The operations, for questions to polars: all rows but those of connections
+    /// coming and going.
     pub(crate) fn operations(&self) -> LazyFrame {
         let is_not = |op: Op| col(columns::OP).neq(lit(op.as_str()));
         self.rows.clone().filter(is_not(Op::Connect).and(is_not(Op::Disconnect)))
@@ -103,19 +108,7 @@ fn weight(footer: &Footer) -> Expr {
     when(col(columns::KEY).is_null()).then(lit(1_i64)).otherwise(rate)
 }
 
-/// The length of the union of `spans`.
-fn covered(mut spans: Vec<(i64, i64)>) -> i64 {
-    spans.sort_unstable();
-    let mut sum = 0;
-    let mut end = i64::MIN;
-    for (from, to) in spans {
-        sum += (to - from.max(end)).max(0);
-        end = end.max(to);
-    }
-    sum
-}
-
-/// Runs a query on the streaming engine.
+/// Runs a question to polars, on its streaming engine.
 ///
 /// # Errors
 ///
@@ -125,6 +118,36 @@ pub(crate) fn collect(query: LazyFrame) -> Result<DataFrame> {
         .collect_with_engine(Engine::Streaming)
         .context("cannot read the capture; is the file damaged?")?;
     Ok(answer.unwrap_single())
+}
+
+/// The columns of the format, and none that a file may have beside them.
+fn rows_of(file: &mcrec_capture::Capture) -> Result<LazyFrame> {
+    let path = file.path();
+    let cannot_open = || format!("cannot open {}", path.display());
+    let sources = if file.state() == State::Whole {
+        // Absolute, so that no name looks like an address to polars.
+        let path = std::path::absolute(path).with_context(cannot_open)?;
+        let path = PlRefPath::try_from_path(&path).with_context(cannot_open)?;
+        ScanSources::Paths([path].into_iter().collect())
+    } else {
+        ScanSources::Buffers(Arc::new([Buffer::from_owner(file.view()?)]))
+    };
+    let arguments = ScanArgsParquet { glob: false, ..Default::default() };
+    let rows = LazyFrame::scan_parquet_sources(sources, arguments).with_context(cannot_open)?;
+    let columns: Vec<_> = columns::schema().fields().iter().map(|f| col(f.name())).collect();
+    Ok(rows.select(columns))
+}
+
+/// The length of the union of `spans`.
+fn covered(mut spans: Vec<(i64, i64)>) -> i64 {
+    spans.sort_unstable();
+    let mut sum = 0_i64;
+    let mut end = i64::MIN;
+    for (from, to) in spans {
+        sum = sum.saturating_add(to.saturating_sub(from.max(end)).max(0));
+        end = end.max(to);
+    }
+    sum
 }
 
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
@@ -150,50 +173,6 @@ fn matches(pattern: &Path) -> Result<Vec<PathBuf>> {
         bail!("{}: no such file", pattern.display());
     }
     Ok(found)
-}
-
-fn read_footer(path: &Path) -> Result<Footer> {
-    let name = path.display();
-    let file = File::open(path).map_err(|error| anyhow!("cannot open {name}: {error}"))?;
-    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        bail!("{name} is not a file");
-    }
-    let mut reader = ParquetReader::new(file);
-    let metadata = reader.get_metadata().map_err(|_| not_parquet(path))?;
-    let entries = metadata.key_value_metadata().as_deref().unwrap_or_default();
-    let footer = Footer::from_entries(|key| {
-        entries.iter().find(|entry| entry.key == key).and_then(|entry| entry.value.as_deref())
-    })
-    .map_err(|error| anyhow!("cannot read {name}: {error}"))?;
-    let schema = reader.schema().with_context(|| format!("cannot read {name}"))?;
-    for column in columns::schema().fields() {
-        if !schema.contains(column.name()) {
-            bail!("cannot read {name}: column {} is missing: the file is damaged", column.name());
-        }
-    }
-    Ok(footer)
-}
-
-fn not_parquet(path: &Path) -> anyhow::Error {
-    let name = path.display();
-    let journal = PathBuf::from(format!("{name}.journal"));
-    if journal.metadata().is_ok_and(|metadata| metadata.len() > 0) {
-        return anyhow!(
-            "{name} was cut off in the middle of a commit; {} holds what completes it",
-            journal.display()
-        );
-    }
-    anyhow!("{name} is not a Parquet file, or not a whole one")
-}
-
-fn scan(path: &Path) -> Result<LazyFrame> {
-    // Absolute, so that no name looks like an address to polars.
-    let path =
-        std::path::absolute(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let scanned = PlRefPath::try_from_path(&path).and_then(|path| {
-        LazyFrame::scan_parquet(path, ScanArgsParquet { glob: false, ..Default::default() })
-    });
-    scanned.with_context(|| format!("cannot open {}", path.display()))
 }
 
 #[cfg(test)]

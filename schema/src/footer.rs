@@ -188,7 +188,7 @@ macro_rules! reasons {
 
             /// The sum over all reasons.
             pub fn total(&self) -> u64 {
-                self.by_reason().map(|(_, count)| count).sum()
+                self.by_reason().map(|(_, count)| count).fold(0, u64::saturating_add)
             }
         }
 
@@ -204,7 +204,7 @@ macro_rules! reasons {
             type Output = Self;
 
             fn add(self, other: Self) -> Self {
-                Self { $($field: self.$field + other.$field,)* }
+                Self { $($field: self.$field.saturating_add(other.$field),)* }
             }
         }
     };

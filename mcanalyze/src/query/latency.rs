@@ -1,12 +1,12 @@
 //! How long did the server take?
 
-use anyhow::{Context, Result};
-use mcrec_schema::columns;
-use polars::prelude::{DataFrame, DataType, Expr, Int64Chunked, col, lit};
+use anyhow::{Result, bail};
+use mcrec_schema::{codes::Op, columns};
 
-use super::{ints, latency_percentile, of_key, order, rows};
 use crate::{
-    capture::{Capture, collect},
+    capture::Capture,
+    percentile::{Distribution, Look, Window, looks, merged, percentiles},
+    scan::{Rows, scan},
     table::{Column, Need, Table, Unit, Value},
 };
 
@@ -15,15 +15,19 @@ pub(crate) const ALL: &str = "all";
 
 /// Powers of two that latencies are sorted into: bucket `n` is `2^n` to
 /// `2^(n+1)` ns, the first also holds less, the last (over two hours) also more.
-const BUCKETS: u32 = 43;
+const BUCKETS: usize = 43;
 
-const PERCENTILES: [(&str, &str, f64); 6] = [
-    ("p50_ns", "p50", 0.5),
-    ("p90_ns", "p90", 0.9),
-    ("p99_ns", "p99", 0.99),
-    ("p999_ns", "p99.9", 0.999),
-    ("p9999_ns", "p99.99", 0.9999),
-    ("max_ns", "max", 1.0),
+/// More commands than there are, for newer recorders.
+const OPS_MAX: usize = 2 * Op::ALL.len();
+
+/// Name, title, and the part in ten-thousandths.
+const PERCENTILES: [(&str, &str, u64); 6] = [
+    ("p50_ns", "p50", 5_000),
+    ("p90_ns", "p90", 9_000),
+    ("p99_ns", "p99", 9_900),
+    ("p999_ns", "p99.9", 9_990),
+    ("p9999_ns", "p99.99", 9_999),
+    ("max_ns", "max", 10_000),
 ];
 
 /// Percentiles and histogram.
@@ -42,23 +46,121 @@ pub(crate) struct Latency {
 ///
 /// When the capture cannot be read.
 pub(crate) fn latency(capture: &Capture, key: Option<&str>) -> Result<Latency> {
-    let known = of_key(capture.operations(), key).filter(col(columns::LATENCY_NS).is_not_null());
-    let all = collect(known.clone().select(aggregates()))?;
-    let by_op = collect(
-        known
-            .group_by([col(columns::OP)])
-            .agg(aggregates())
-            .sort_by_exprs([col("count"), col(columns::OP)], order(false)),
-    )?;
+    let mut by_op = by_op(capture, key)?;
+    by_op.sort_by(|(one, of_one), (other, of_other)| {
+        of_other.count().cmp(&of_one.count()).then_with(|| one.cmp(other))
+    });
+    let mut all = Distribution::default();
+    by_op.iter().for_each(|(_, latencies)| all.merge(latencies.clone()));
+    by_op.insert(0, (ALL.to_owned(), all));
+    let (ops, mut latencies): (Vec<String>, Vec<Distribution>) = by_op.into_iter().unzip();
+    let parts = PERCENTILES.map(|(.., part)| part);
+    let found =
+        percentiles(&mut latencies, parts, |windows| look_again(capture, key, &ops, windows))?;
     let mut latency = Latency {
         percentiles: Table { columns: percentile_columns(), rows: Vec::new() },
         histogram: Table { columns: HISTOGRAM_COLUMNS.to_vec(), rows: Vec::new() },
     };
-    add(&mut latency, &all, &[ALL.to_owned()])?;
-    let ops =
-        by_op.column(columns::OP).and_then(|ops| ops.str().cloned()).context("no commands")?;
-    add(&mut latency, &by_op, &ops.iter().flatten().map(str::to_owned).collect::<Vec<_>>())?;
+    for ((op, latencies), found) in ops.iter().zip(&latencies).zip(found) {
+        let count = i64::try_from(latencies.count()).unwrap_or(i64::MAX);
+        let first = [Value::Text(op.clone()), Value::Int(count)];
+        latency.percentiles.rows.push(first.into_iter().chain(found.map(Value::from)).collect());
+        for (bucket, count) in buckets(latencies.by_power_of_two()) {
+            latency.histogram.rows.push(vec![
+                Value::Text(op.clone()),
+                Value::Int(if bucket == 0 { 0 } else { 1 << bucket }),
+                Value::Int(1 << (bucket + 1)),
+                Value::Int(i64::try_from(count).unwrap_or(i64::MAX)),
+            ]);
+        }
+    }
     Ok(latency)
+}
+
+/// The latencies of each command.
+fn by_op(capture: &Capture, key: Option<&str>) -> Result<Vec<(String, Distribution)>> {
+    let begin = Vec::<(String, Distribution)>::new;
+    let threads = scan(capture, &columns_for(key), begin, |by_op, rows| {
+        let ops = rows.strings(columns::OP)?.values.iter();
+        let numbers = ops.map(|op| op.map(|op| number_of(op, by_op)).transpose());
+        let numbers: Vec<Option<usize>> = numbers.collect::<Result<_>>()?;
+        each(rows, key, &numbers, |number, latency| by_op[number].1.add(latency))
+    })?;
+    let mut threads = threads.into_iter();
+    let mut all = threads.next().unwrap_or_default();
+    for (op, latencies) in threads.flatten() {
+        let number = number_of(&op, &mut all)?;
+        all[number].1.merge(latencies);
+    }
+    all.retain(|(_, latencies)| latencies.count() > 0);
+    Ok(all)
+}
+
+/// The place of a command's latencies, which may be a new one.
+fn number_of(op: &str, by_op: &mut Vec<(String, Distribution)>) -> Result<usize> {
+    if let Some(number) = by_op.iter().position(|(other, _)| other == op) {
+        return Ok(number);
+    }
+    if by_op.len() >= OPS_MAX {
+        bail!("cannot read the capture: it is damaged (more commands than there are)");
+    }
+    by_op.push((op.to_owned(), Distribution::default()));
+    Ok(by_op.len() - 1)
+}
+
+/// Another look at the latencies of all commands, the first of `ops`, and of each.
+fn look_again(
+    capture: &Capture,
+    key: Option<&str>,
+    ops: &[String],
+    windows: &[Vec<Window>],
+) -> Result<Vec<Vec<Look>>> {
+    let begin = || looks(windows);
+    let threads = scan(capture, &columns_for(key), begin, |looks, rows| {
+        let number = |op: &str| ops.iter().skip(1).position(|other| other == op);
+        let numbers = rows.strings(columns::OP)?.values.iter().map(|op| number(op?));
+        let numbers: Vec<Option<usize>> = numbers.collect();
+        let Some((all, by_op)) = looks.split_first_mut() else { return Ok(()) };
+        each(rows, key, &numbers, |number, latency| {
+            all.iter_mut().chain(&mut by_op[number]).for_each(|look| look.add(latency));
+        })
+    })?;
+    Ok(merged(threads))
+}
+
+fn columns_for(key: Option<&str>) -> Vec<&'static str> {
+    [columns::LATENCY_NS].into_iter().chain(key.map(|_| columns::KEY)).collect()
+}
+
+/// Lets `see` have each latency that is known, of `key` if one is named, and the
+/// number of its command.
+fn each(
+    rows: &Rows,
+    key: Option<&str>,
+    numbers: &[Option<usize>],
+    mut see: impl FnMut(usize, i64),
+) -> Result<()> {
+    let (ops, latencies) = (rows.strings(columns::OP)?, rows.latencies()?);
+    let mut see = |row: usize, op: Option<usize>| {
+        if let Some(latency) = latencies.get(row)
+            && let Some(number) = op.and_then(|op| numbers[op])
+            && rows.is_operation(row)
+        {
+            see(number, latency);
+        }
+    };
+    match key {
+        None => ops.ids().enumerate().for_each(|(row, op)| see(row, op)),
+        Some(key) => {
+            let keys = rows.strings(columns::KEY)?;
+            let Some(wanted) = keys.find(key) else { return Ok(()) };
+            let of_key = ops.ids().zip(keys.ids()).enumerate();
+            of_key
+                .filter(|(_, (_, key))| *key == Some(wanted))
+                .for_each(|(row, (op, _))| see(row, op));
+        }
+    }
+    Ok(())
 }
 
 const HISTOGRAM_COLUMNS: [Column; 4] = [
@@ -82,53 +184,14 @@ fn percentile_columns() -> Vec<Column> {
     first.into_iter().chain(percentiles).collect()
 }
 
-/// Counts of latencies of at least each power of two: exact, unlike a logarithm
-/// of floating point, and computed in one pass without keeping any latency.
-fn aggregates() -> Vec<Expr> {
-    let percentiles = PERCENTILES.map(|(name, _, q)| latency_percentile(q).alias(name));
-    let at_least = (0..BUCKETS).map(|bucket| {
-        let reached = col(columns::LATENCY_NS).gt_eq(lit(1_i64 << bucket));
-        reached.cast(DataType::Int64).sum().alias(bucket_name(bucket))
-    });
-    std::iter::once(rows().alias("count")).chain(percentiles).chain(at_least).collect()
-}
-
-fn bucket_name(bucket: u32) -> String {
-    format!("bucket_{bucket}")
-}
-
-fn add(latency: &mut Latency, frame: &DataFrame, names: &[String]) -> Result<()> {
-    let count = ints(frame, "count")?;
-    let percentiles: Vec<Int64Chunked> =
-        PERCENTILES.iter().map(|(name, ..)| ints(frame, name)).collect::<Result<_>>()?;
-    let at_least: Vec<Int64Chunked> =
-        (0..BUCKETS).map(|bucket| ints(frame, &bucket_name(bucket))).collect::<Result<_>>()?;
-    for (row, name) in names.iter().enumerate() {
-        let operations = count.get(row).unwrap_or(0);
-        let values = percentiles.iter().map(|column| column.get(row).into());
-        let first = [Value::Text(name.clone()), Value::Int(operations)];
-        latency.percentiles.rows.push(first.into_iter().chain(values).collect());
-        let at_least = at_least.iter().map(|column| column.get(row).unwrap_or(0)).collect();
-        for (bucket, count) in buckets(operations, at_least) {
-            latency.histogram.rows.push(vec![
-                Value::Text(name.clone()),
-                Value::Int(if bucket == 0 { 0 } else { 1 << bucket }),
-                Value::Int(1 << (bucket + 1)),
-                Value::Int(count),
-            ]);
-        }
-    }
-    Ok(())
-}
-
 /// Bucket and count, from the first to the last bucket that is not empty.
-fn buckets(operations: i64, mut at_least: Vec<i64>) -> Vec<(u32, i64)> {
-    // What is below 1 ns is in the first bucket too.
-    at_least[0] = operations;
-    at_least.push(0);
-    let counts: Vec<(u32, i64)> =
-        (0..BUCKETS).zip(at_least.windows(2).map(|pair| pair[0] - pair[1])).collect();
-    let filled = |(_, count): &(u32, i64)| *count > 0;
+fn buckets(by_power_of_two: [u64; 63]) -> Vec<(u32, u64)> {
+    let (within, beyond) = by_power_of_two.split_at(BUCKETS);
+    let mut counts: Vec<(u32, u64)> = (0..).zip(within.iter().copied()).collect();
+    if let Some((_, last)) = counts.last_mut() {
+        *last += beyond.iter().sum::<u64>();
+    }
+    let filled = |(_, count): &(u32, u64)| *count > 0;
     match (counts.iter().position(filled), counts.iter().rposition(filled)) {
         (Some(first), Some(last)) => counts[first..=last].to_vec(),
         _ => Vec::new(),
@@ -137,18 +200,18 @@ fn buckets(operations: i64, mut at_least: Vec<i64>) -> Vec<(u32, i64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BUCKETS, buckets};
+    use super::buckets;
+    use crate::percentile::Distribution;
 
     #[test]
     fn buckets_run_from_the_first_to_the_last_that_is_filled() {
-        // Latencies 0, 4, 5 and 16.
-        let at_least = (0..BUCKETS).map(|bucket| match bucket {
-            0..=2 => 3,
-            3..=4 => 1,
-            _ => 0,
-        });
-        let expected = [(0, 1), (1, 0), (2, 2), (3, 0), (4, 1)];
-        assert_eq!(buckets(4, at_least.collect()), expected);
-        assert_eq!(buckets(0, vec![0; BUCKETS as usize]), []);
+        let of = |latencies: &[i64]| {
+            let mut distribution = Distribution::default();
+            latencies.iter().for_each(|latency| distribution.add(*latency));
+            buckets(distribution.by_power_of_two())
+        };
+        assert_eq!(of(&[0, 4, 5, 16]), [(0, 1), (1, 0), (2, 2), (3, 0), (4, 1)]);
+        assert_eq!(of(&[1 << 42, i64::MAX]), [(42, 2)]);
+        assert_eq!(of(&[]), []);
     }
 }

@@ -6,18 +6,7 @@ pub(crate) mod top;
 
 use anyhow::{Context, Result};
 use mcrec_schema::{codes::Status, columns};
-use polars::prelude::{
-    DataFrame, DataType, Expr, Int64Chunked, LazyFrame, QuantileMethod, SortMultipleOptions, col,
-    len, lit,
-};
-
-/// Restricts operations to one key, if one is named.
-fn of_key(operations: LazyFrame, key: Option<&str>) -> LazyFrame {
-    match key {
-        Some(key) => operations.filter(col(columns::KEY).eq(lit(key))),
-        None => operations,
-    }
-}
+use polars::prelude::{DataFrame, DataType, Expr, col, len, lit};
 
 /// How many rows have `status`. As 64 bits: polars counts in 32.
 fn count_of(status: Status) -> Expr {
@@ -29,30 +18,11 @@ fn rows() -> Expr {
     len().cast(DataType::Int64)
 }
 
-/// A percentile of the latency, `q` from 0 to 1: the smallest latency that at
-/// least this part does not exceed, so always one that was observed.
-fn latency_percentile(q: f64) -> Expr {
-    col(columns::LATENCY_NS).quantile(lit(q), QuantileMethod::Equiprobable).cast(DataType::Int64)
-}
-
-/// The order of answers: by one column, largest first unless `reverse`, and what
-/// is equal in that by another, smallest first. What is not known comes last.
-fn order(reverse: bool) -> SortMultipleOptions {
-    SortMultipleOptions::default()
-        .with_order_descending_multi([!reverse, false])
-        .with_nulls_last(true)
-}
-
-/// A column of integers.
-fn ints(frame: &DataFrame, column: &str) -> Result<Int64Chunked> {
-    let series = frame.column(column).context("a column of the answer is missing")?;
-    let series = series.cast(&DataType::Int64).context("a column of the answer is not a number")?;
-    Ok(series.i64().context("a column of the answer is not a number")?.clone())
-}
-
 /// The number in the first row of a column.
 fn int(frame: &DataFrame, column: &str) -> Result<Option<i64>> {
-    Ok(ints(frame, column)?.get(0))
+    let series = frame.column(column).context("a column of the answer is missing")?;
+    let series = series.cast(&DataType::Int64).context("a column of the answer is not a number")?;
+    Ok(series.i64().context("a column of the answer is not a number")?.get(0))
 }
 
 /// `part / whole`, where there is a whole.

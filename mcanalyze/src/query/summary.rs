@@ -60,12 +60,12 @@ impl Summary {
     }
 }
 
-/// Summarises the capture.
+/// Summarises the capture, of which `distinct_keys` were counted.
 ///
 /// # Errors
 ///
 /// When it cannot be read.
-pub(crate) fn summary(capture: &Capture) -> Result<Summary> {
+pub(crate) fn summary(capture: &Capture, distinct_keys: i64) -> Result<Summary> {
     let stores = [Op::Set, Op::Add, Op::Replace, Op::Append, Op::Prepend, Op::Cas];
     let is_store = stores
         .into_iter()
@@ -78,7 +78,6 @@ pub(crate) fn summary(capture: &Capture) -> Result<Summary> {
             rows().alias("rows"),
             count_of(Status::Hit).alias("hits"),
             count_of(Status::Miss).alias("misses"),
-            col(columns::KEY).drop_nulls().n_unique().alias("keys"),
             col(columns::VALUE_SIZE).sum().alias("bytes"),
             col(columns::VALUE_SIZE).filter(is_store).sum().alias("stored"),
         ],
@@ -95,8 +94,11 @@ pub(crate) fn summary(capture: &Capture) -> Result<Summary> {
     };
     let (hits, misses) = (total("hits")?, total("misses")?);
     let distinct_keys = match sampling {
-        None => total("keys")?,
-        Some(_) => int(&collect(keys(capture.operations()))?, "keys")?.unwrap_or(0),
+        None => distinct_keys,
+        Some(sampling) if sampling.changes() => {
+            int(&collect(keys(capture.operations()))?, "keys")?.unwrap_or(0)
+        }
+        Some(sampling) => distinct_keys.saturating_mul(sampling.densest.into()),
     };
     let (bytes, stored) = (total("bytes")?, total("stored")?);
     let seconds = capture.seconds();
@@ -111,10 +113,10 @@ pub(crate) fn summary(capture: &Capture) -> Result<Summary> {
         misses,
         hit_ratio: ratio(hits, hits + misses),
         distinct_keys,
-        bytes_returned: bytes - stored,
+        bytes_returned: bytes.saturating_sub(stored),
         bytes_stored: stored,
         bandwidth_kbps: kbps(bytes, seconds),
-        seen: footers.iter().map(|footer| footer.loss.seen).sum(),
+        seen: footers.iter().map(|footer| footer.loss.seen).fold(0, u64::saturating_add),
         losses: footers.iter().fold(Losses::default(), |sum, footer| sum + footer.loss.losses),
         incomplete: footers
             .iter()
@@ -122,7 +124,7 @@ pub(crate) fn summary(capture: &Capture) -> Result<Summary> {
         requests_without_operation: footers
             .iter()
             .map(|footer| footer.source.requests_without_operation)
-            .sum(),
+            .fold(0, u64::saturating_add),
         unended: footers.iter().filter(|footer| footer.capture.ended.is_none()).count(),
         sampling: sampling.clone(),
         footers: footers.clone(),
@@ -130,7 +132,7 @@ pub(crate) fn summary(capture: &Capture) -> Result<Summary> {
 }
 
 /// The totals of a sample: what each row stands for.
-fn scaled(is_store: Expr) -> [Expr; 7] {
+fn scaled(is_store: Expr) -> [Expr; 6] {
     let with = |status: Status| col(WEIGHT).filter(col(columns::STATUS).eq(lit(status.as_str())));
     let bytes = || col(columns::VALUE_SIZE) * col(WEIGHT);
     [
@@ -138,8 +140,6 @@ fn scaled(is_store: Expr) -> [Expr; 7] {
         rows().alias("rows"),
         with(Status::Hit).sum().alias("hits"),
         with(Status::Miss).sum().alias("misses"),
-        // Counted apart.
-        lit(0_i64).alias("keys"),
         bytes().sum().alias("bytes"),
         bytes().filter(is_store).sum().alias("stored"),
     ]

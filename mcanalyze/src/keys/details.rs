@@ -1,0 +1,160 @@
+//! Everything about a few keys.
+
+use anyhow::Result;
+use mcrec_schema::{codes::Status, columns};
+
+use super::{
+    KeyFigures,
+    hash::{Hashing, KeyHash, Map},
+};
+use crate::{
+    capture::Capture,
+    percentile::{Distribution, Look, Window, looks, merged, percentiles},
+    scan::{OfDictionary, Rows, Strings, scan},
+};
+
+/// The figures of these keys, in no particular order.
+///
+/// # Errors
+///
+/// When the capture cannot be read.
+pub(super) fn details(
+    capture: &Capture,
+    hashing: &Hashing,
+    keys: &[KeyHash],
+) -> Result<Vec<KeyFigures>> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wanted = Wanted { hashing, numbers: keys.iter().copied().zip(0..).collect() };
+    let begin = || (Numbers::default(), vec![Detail::default(); keys.len()]);
+    const COLUMNS: [&str; 5] =
+        [columns::KEY, columns::STATUS, columns::VALUE_SIZE, columns::LATENCY_NS, columns::TS];
+    let threads = scan(capture, &COLUMNS, begin, |(numbers, details), rows| {
+        add(rows, numbers.of(&wanted, &rows.strings(columns::KEY)?), details)
+    })?;
+    let mut threads = threads.into_iter().map(|(_, details)| details);
+    let mut details = threads.next().unwrap_or_default();
+    for other in threads {
+        details.iter_mut().zip(other).for_each(|(detail, other)| detail.merge(other));
+    }
+    let (mut figures, mut latencies): (Vec<KeyFigures>, Vec<Distribution>) =
+        details.into_iter().map(|detail| (detail.figures, detail.latencies)).unzip();
+    let found = percentiles(&mut latencies, [5_000, 9_900], |windows| {
+        look_again(capture, &wanted, windows)
+    })?;
+    for (figures, [p50, p99]) in figures.iter_mut().zip(found) {
+        (figures.latency_p50, figures.latency_p99) = (p50, p99);
+    }
+    figures.retain(|figures| figures.calls > 0);
+    Ok(figures)
+}
+
+/// Which keys are wanted, and their numbers.
+struct Wanted<'a> {
+    hashing: &'a Hashing,
+    numbers: Map<usize>,
+}
+
+/// The number of each wanted key of a dictionary.
+#[derive(Default)]
+struct Numbers(OfDictionary<Option<usize>>);
+
+impl Numbers {
+    /// The wanted keys among the rows: their row, their number, and the key.
+    fn of<'a>(
+        &'a mut self,
+        wanted: &Wanted<'_>,
+        keys: &Strings<'a>,
+    ) -> impl Iterator<Item = (usize, usize, &'a str)> + use<'a> {
+        if !self.0.is_of(keys) {
+            let number =
+                |key: Option<&str>| wanted.numbers.get(&wanted.hashing.hash(key?)).copied();
+            self.0.begin(keys, keys.values.iter().map(number));
+        }
+        let (numbers, values) = (&self.0.made, keys.values);
+        keys.ids().enumerate().filter_map(move |(row, key)| {
+            let key = key?;
+            Some((row, numbers[key]?, values.value(key)))
+        })
+    }
+}
+
+/// A key, so far.
+#[derive(Clone, Default)]
+struct Detail {
+    figures: KeyFigures,
+    /// The row of its value size, in the whole capture, plus one.
+    sized: u64,
+    latencies: Distribution,
+}
+
+impl Detail {
+    fn merge(&mut self, other: Self) {
+        let (mine, theirs) = (&mut self.figures, other.figures);
+        if mine.key.is_empty() {
+            mine.key = theirs.key;
+        }
+        mine.calls += theirs.calls;
+        mine.hits += theirs.hits;
+        mine.misses += theirs.misses;
+        mine.bytes = mine.bytes.saturating_add(theirs.bytes);
+        mine.last = mine.last.max(theirs.last);
+        if other.sized > self.sized {
+            (self.sized, mine.value_size) = (other.sized, theirs.value_size);
+        }
+        self.latencies.merge(other.latencies);
+    }
+}
+
+fn add<'a>(
+    rows: &Rows,
+    wanted: impl Iterator<Item = (usize, usize, &'a str)>,
+    details: &mut [Detail],
+) -> Result<()> {
+    let (sizes, times) = (rows.ints(columns::VALUE_SIZE)?, rows.times()?);
+    let (latencies, status) = (rows.latencies()?, rows.strings(columns::STATUS)?);
+    let word = |word: Status| status.find(word.as_str()).and_then(|id| i32::try_from(id).ok());
+    let (hit, miss) = (word(Status::Hit), word(Status::Miss));
+    for (row, number, key) in wanted.filter(|(row, ..)| rows.is_operation(*row)) {
+        let detail = &mut details[number];
+        let figures = &mut detail.figures;
+        if figures.calls == 0 {
+            key.clone_into(&mut figures.key);
+        }
+        figures.calls += 1;
+        let status = Some(status.array.keys().value(row));
+        figures.hits += i64::from(status == hit);
+        figures.misses += i64::from(status == miss);
+        figures.last = figures.last.max(Some(times[row]));
+        if let Some(size) = sizes.get(row) {
+            figures.bytes = figures.bytes.saturating_add(size);
+            figures.value_size = Some(size);
+            detail.sized = rows.first + row as u64 + 1;
+        }
+        if let Some(latency) = latencies.get(row) {
+            detail.latencies.add(latency);
+        }
+    }
+    Ok(())
+}
+
+/// Another look at the latencies of the keys.
+fn look_again(
+    capture: &Capture,
+    wanted: &Wanted<'_>,
+    windows: &[Vec<Window>],
+) -> Result<Vec<Vec<Look>>> {
+    let begin = || (Numbers::default(), looks(windows));
+    let columns = [columns::KEY, columns::LATENCY_NS];
+    let threads = scan(capture, &columns, begin, |(numbers, looks), rows| {
+        let latencies = rows.latencies()?;
+        for (row, number, _) in numbers.of(wanted, &rows.strings(columns::KEY)?) {
+            if let Some(latency) = latencies.get(row).filter(|_| rows.is_operation(row)) {
+                looks[number].iter_mut().for_each(|look| look.add(latency));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(merged(threads.into_iter().map(|(_, looks)| looks).collect()))
+}

@@ -1,0 +1,224 @@
+//! The one figure of each key that decides which are the top keys.
+
+use anyhow::Result;
+use mcrec_schema::{codes::Status, columns};
+
+use crate::scan::{Rows, Strings};
+
+/// A figure that is made of the rows of a key, in any order.
+pub(super) trait Figure: Copy + Default + Send + Sync {
+    /// The columns it is made of.
+    const COLUMNS: &[&str];
+
+    /// Adds rows to the figures of their keys, by the numbers of those.
+    fn add(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<Self>]) -> Result<()>;
+
+    /// Takes in other rows of the same key.
+    fn merge(&mut self, other: Self);
+
+    /// What keys are sorted by; `None` where it is not known.
+    fn value(self) -> Option<i64>;
+}
+
+/// The figure of a key, and whether it has any rows.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Seen<F> {
+    pub(super) seen: bool,
+    pub(super) figure: F,
+}
+
+/// Lets `each` see the row, and what has been seen of its key, of each operation on one.
+fn each<F>(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<F>], each: impl Fn(usize, &mut F)) {
+    for (row, key) in keys.ids().enumerate() {
+        if let Some(key) = key
+            && rows.is_operation(row)
+        {
+            to[key].seen = true;
+            each(row, &mut to[key].figure);
+        }
+    }
+}
+
+/// None: to count the keys.
+impl Figure for () {
+    const COLUMNS: &[&str] = &[];
+
+    fn add(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<Self>]) -> Result<()> {
+        each(rows, keys, to, |_, ()| {});
+        Ok(())
+    }
+
+    fn merge(&mut self, (): Self) {}
+
+    fn value(self) -> Option<i64> {
+        None
+    }
+}
+
+/// Number of operations.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Calls(i64);
+
+impl Figure for Calls {
+    const COLUMNS: &[&str] = &[];
+
+    fn add(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<Self>]) -> Result<()> {
+        each(rows, keys, to, |_, calls| calls.0 += 1);
+        Ok(())
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.0 += other.0;
+    }
+
+    fn value(self) -> Option<i64> {
+        Some(self.0)
+    }
+}
+
+/// Number of misses.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Misses(i64);
+
+impl Figure for Misses {
+    const COLUMNS: &[&str] = &[columns::STATUS];
+
+    fn add(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<Self>]) -> Result<()> {
+        let status = rows.strings(columns::STATUS)?;
+        let miss = status.find(Status::Miss.as_str()).and_then(|miss| i32::try_from(miss).ok());
+        let status = status.array.keys().values();
+        each(rows, keys, to, |row, misses| misses.0 += i64::from(Some(status[row]) == miss));
+        Ok(())
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.0 += other.0;
+    }
+
+    fn value(self) -> Option<i64> {
+        Some(self.0)
+    }
+}
+
+/// Bytes of value, stored and returned.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Bytes(i64);
+
+impl Figure for Bytes {
+    const COLUMNS: &[&str] = &[columns::VALUE_SIZE];
+
+    fn add(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<Self>]) -> Result<()> {
+        let sizes = rows.ints(columns::VALUE_SIZE)?;
+        each(rows, keys, to, |row, bytes| {
+            bytes.0 = bytes.0.saturating_add(sizes.get(row).unwrap_or(0));
+        });
+        Ok(())
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.0 = self.0.saturating_add(other.0);
+    }
+
+    fn value(self) -> Option<i64> {
+        Some(self.0)
+    }
+}
+
+/// Bytes of value when last seen, and the number of that row plus one.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Size {
+    row: u64,
+    bytes: i64,
+}
+
+impl Figure for Size {
+    const COLUMNS: &[&str] = &[columns::VALUE_SIZE];
+
+    fn add(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<Self>]) -> Result<()> {
+        let sizes = rows.ints(columns::VALUE_SIZE)?;
+        each(rows, keys, to, |row, size| {
+            if let Some(bytes) = sizes.get(row) {
+                // Rows of a row group come in order.
+                *size = Self { row: rows.first + row as u64 + 1, bytes };
+            }
+        });
+        Ok(())
+    }
+
+    fn merge(&mut self, other: Self) {
+        if other.row > self.row {
+            *self = other;
+        }
+    }
+
+    fn value(self) -> Option<i64> {
+        (self.row > 0).then_some(self.bytes)
+    }
+}
+
+/// When last seen, µs since the epoch.
+#[derive(Clone, Copy)]
+pub(super) struct Last(i64);
+
+impl Default for Last {
+    fn default() -> Self {
+        Self(i64::MIN)
+    }
+}
+
+impl Figure for Last {
+    const COLUMNS: &[&str] = &[columns::TS];
+
+    fn add(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<Self>]) -> Result<()> {
+        let times = rows.times()?;
+        each(rows, keys, to, |row, last| last.0 = last.0.max(times[row]));
+        Ok(())
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.0 = self.0.max(other.0);
+    }
+
+    fn value(self) -> Option<i64> {
+        Some(self.0)
+    }
+}
+
+/// The 99th percentile of the latency. With less than 100 latencies that is the
+/// largest; with more it takes [another look](super::slow).
+#[derive(Clone, Copy)]
+pub(super) struct Slow {
+    /// Number of operations whose latency is known.
+    pub(super) timed: u64,
+    /// The largest, then the percentile.
+    pub(super) latency: i64,
+}
+
+impl Default for Slow {
+    fn default() -> Self {
+        Self { timed: 0, latency: i64::MIN }
+    }
+}
+
+impl Figure for Slow {
+    const COLUMNS: &[&str] = &[columns::LATENCY_NS];
+
+    fn add(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<Self>]) -> Result<()> {
+        let latencies = rows.latencies()?;
+        each(rows, keys, to, |row, slow| {
+            if let Some(latency) = latencies.get(row) {
+                slow.merge(Self { timed: 1, latency });
+            }
+        });
+        Ok(())
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.timed += other.timed;
+        self.latency = self.latency.max(other.latency);
+    }
+
+    fn value(self) -> Option<i64> {
+        (self.timed > 0).then_some(self.latency)
+    }
+}

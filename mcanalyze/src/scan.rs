@@ -1,0 +1,222 @@
+//! Reads the rows of a capture by several threads, a row group at a time each, so
+//! that memory does not grow with the capture.
+
+use std::{
+    num::NonZeroUsize,
+    panic::resume_unwind,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+};
+
+use anyhow::{Context, Result, bail};
+use arrow_array::{
+    Array, ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray, types::Int32Type,
+};
+use arrow_buffer::NullBuffer;
+use mcrec_schema::{codes::Op, columns};
+
+use crate::capture::Capture;
+
+/// Each thread holds the dictionary of a row group and what it makes of it, some
+/// tens of megabytes.
+const THREADS_MAX: usize = 8;
+
+/// Some rows of a capture, next to each other.
+pub(crate) struct Rows {
+    batch: RecordBatch,
+    /// Number of the first of them in the whole capture.
+    pub(crate) first: u64,
+    /// Which rows are no operations, but a connection's beginning or end.
+    connections: Option<Vec<bool>>,
+}
+
+/// A column of integers, some of which may be null.
+#[derive(Clone, Copy)]
+pub(crate) struct Ints<'a> {
+    values: &'a [i64],
+    nulls: Option<&'a NullBuffer>,
+}
+
+/// A column of strings: for each row the number of a string, and the strings.
+pub(crate) struct Strings<'a> {
+    pub(crate) array: &'a DictionaryArray<Int32Type>,
+    pub(crate) values: &'a StringArray,
+}
+
+/// Lets `visit` see all rows of the capture with these `columns` of theirs, in
+/// several threads, each with a state of its own. Those are returned.
+///
+/// # Errors
+///
+/// The first of a thread, or of reading.
+pub(crate) fn scan<S: Send>(
+    capture: &Capture,
+    columns: &[&str],
+    state: impl Fn() -> S + Sync,
+    visit: impl Fn(&mut S, &Rows) -> Result<()> + Sync,
+) -> Result<Vec<S>> {
+    let mut columns = columns.to_vec();
+    columns.push(columns::OP);
+    let groups = groups(capture);
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let work = || {
+        let mut state = state();
+        while let Some(&(file, group, first)) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let mut first = first;
+            for batch in capture.files[file].dictionaries(group, &columns)? {
+                if failed.load(Ordering::Relaxed) {
+                    return Ok(state);
+                }
+                let rows = Rows::new(batch?, first)?;
+                first += rows.batch.num_rows() as u64;
+                visit(&mut state, &rows)?;
+            }
+        }
+        Ok(state)
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = threads.min(THREADS_MAX).min(groups.len().max(1));
+    thread::scope(|scope| {
+        let work = || work().inspect_err(|_| failed.store(true, Ordering::Relaxed));
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
+}
+
+/// File, row group, and the number of its first row in the whole capture.
+fn groups(capture: &Capture) -> Vec<(usize, usize, u64)> {
+    let mut first = 0;
+    let mut groups = Vec::new();
+    for (file, opened) in capture.files.iter().enumerate() {
+        for (group, metadata) in opened.row_groups().iter().enumerate() {
+            groups.push((file, group, first));
+            first += u64::try_from(metadata.num_rows()).unwrap_or(0);
+        }
+    }
+    groups
+}
+
+impl Rows {
+    fn new(batch: RecordBatch, first: u64) -> Result<Self> {
+        let mut rows = Self { batch, first, connections: None };
+        let is_connection = [Op::Connect, Op::Disconnect].map(Op::as_str);
+        let ops = rows.strings(columns::OP)?;
+        let connection: Vec<bool> =
+            ops.values.iter().map(|op| op.is_some_and(|op| is_connection.contains(&op))).collect();
+        if connection.contains(&true) {
+            let each = ops.ids().map(|id| id.is_some_and(|id| connection[id]));
+            let each = each.collect();
+            rows.connections = Some(each);
+        }
+        Ok(rows)
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    /// Whether a row is an operation.
+    pub(crate) fn is_operation(&self, row: usize) -> bool {
+        self.connections.as_ref().is_none_or(|connections| !connections[row])
+    }
+
+    /// A column of strings.
+    pub(crate) fn strings(&self, name: &str) -> Result<Strings<'_>> {
+        let array: &DictionaryArray<Int32Type> = self.typed(name)?;
+        let values = array.values().as_any().downcast_ref().context("a column is no text")?;
+        Ok(Strings { array, values })
+    }
+
+    /// A column of integers.
+    pub(crate) fn ints(&self, name: &str) -> Result<Ints<'_>> {
+        let array: &Int64Array = self.typed(name)?;
+        Ok(Ints { values: array.values(), nulls: array.nulls() })
+    }
+
+    /// The latencies, none of which is below zero.
+    pub(crate) fn latencies(&self) -> Result<Ints<'_>> {
+        let latencies = self.ints(columns::LATENCY_NS)?;
+        if (0..self.len()).any(|row| latencies.get(row).is_some_and(|latency| latency < 0)) {
+            bail!("cannot read the capture: it is damaged (a latency below zero)");
+        }
+        Ok(latencies)
+    }
+
+    /// When each was: µs since the epoch, UTC.
+    pub(crate) fn times(&self) -> Result<&[i64]> {
+        let times: &TimestampMicrosecondArray = self.typed(columns::TS)?;
+        Ok(times.values())
+    }
+
+    fn typed<T: 'static>(&self, name: &str) -> Result<&T> {
+        self.batch
+            .column_by_name(name)
+            .and_then(|column| column.as_any().downcast_ref())
+            .with_context(|| format!("column {name} is not what it should be"))
+    }
+}
+
+impl Ints<'_> {
+    pub(crate) fn get(&self, row: usize) -> Option<i64> {
+        self.nulls.is_none_or(|nulls| nulls.is_valid(row)).then(|| self.values[row])
+    }
+}
+
+impl<'a> Strings<'a> {
+    /// For each row the number of its string, null as `None`.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = Option<usize>> + use<'a> {
+        let nulls = self.array.keys().nulls();
+        self.array.keys().values().iter().enumerate().map(move |(row, &id)| {
+            let valid = nulls.is_none_or(|nulls| nulls.is_valid(row));
+            valid.then(|| usize::try_from(id).unwrap_or(usize::MAX))
+        })
+    }
+
+    /// The number of a string, if it is there.
+    pub(crate) fn find(&self, word: &str) -> Option<usize> {
+        self.values.iter().position(|value| value == Some(word))
+    }
+}
+
+/// What was made of the strings of one dictionary, and until when it holds.
+pub(crate) struct OfDictionary<T> {
+    /// Kept, so that another one cannot come to stand in its place.
+    values: Option<ArrayRef>,
+    pub(crate) made: Vec<T>,
+}
+
+impl<T> Default for OfDictionary<T> {
+    fn default() -> Self {
+        Self { values: None, made: Vec::new() }
+    }
+}
+
+impl<T> OfDictionary<T> {
+    /// Whether this is of the dictionary of `strings`.
+    pub(crate) fn is_of(&self, strings: &Strings<'_>) -> bool {
+        self.values.as_ref().is_some_and(|values| same(values, strings.values))
+    }
+
+    /// Begins with the dictionary of `strings`, and an answer for each of them.
+    pub(crate) fn begin(&mut self, strings: &Strings<'_>, made: impl Iterator<Item = T>) {
+        self.values = Some(ArrayRef::clone(strings.array.values()));
+        self.made.clear();
+        self.made.extend(made);
+    }
+
+    /// The strings that this is of.
+    pub(crate) fn values(&self) -> Option<&StringArray> {
+        self.values.as_ref()?.as_any().downcast_ref()
+    }
+}
+
+/// Whether two arrays are one in memory.
+fn same(one: &ArrayRef, other: &StringArray) -> bool {
+    one.as_any().downcast_ref::<StringArray>().is_some_and(|one| {
+        one.len() == other.len()
+            && one.value_offsets().as_ptr() == other.value_offsets().as_ptr()
+            && one.value_data().as_ptr() == other.value_data().as_ptr()
+    })
+}
