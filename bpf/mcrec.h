@@ -54,13 +54,16 @@ struct mcrec_head {
 	__u8 command;		/* enum mcrec_command */
 	__u8 key_length;	/* bytes of key that follow the fixed part */
 	__u8 key_unreadable;	/* 1: the key's memory could not be read; its bytes are zero */
-	__s32 size;		/* the probe's size: value length + 2, or -1 */
+	__s32 size;		/* MCREC_COMMAND: the probe's size: value length + 2, or -1; other
+				   records of usdt: as left_out of struct mcrec_operation */
 };
 
 /* On the ring only the first key_length bytes of key are there. */
 struct mcrec_operation {
 	struct mcrec_head head;
 	__u64 cas;		/* the probe's casid, 0 where it has none */
+	__u64 left_out;		/* operations on the connection since its record before this one
+				   that are outside of the sample */
 	__u8 key[256];		/* MCREC_KEY_MAX, rounded up so that the verifier can bound it by a mask */
 };
 
@@ -122,7 +125,7 @@ struct mcrec_segment {
 };
 
 _Static_assert(sizeof(struct mcrec_head) == 32, "layout of mcrec_head");
-_Static_assert(sizeof(struct mcrec_operation) == 32 + 8 + 256, "layout of mcrec_operation");
+_Static_assert(sizeof(struct mcrec_operation) == 32 + 8 + 8 + 256, "layout of mcrec_operation");
 _Static_assert(sizeof(struct mcrec_address) == 20, "layout of mcrec_address");
 _Static_assert(sizeof(struct mcrec_connect) == 32 + 20 + 4, "layout of mcrec_connect");
 _Static_assert(sizeof(struct mcrec_read) == 32 + 16, "layout of mcrec_read");
@@ -131,6 +134,9 @@ _Static_assert(sizeof(struct mcrec_segment) == 8, "layout of mcrec_segment");
 
 /*
  * One per CPU, summed by the recorder.
+ *
+ * sampled_out counts the operations on keys outside of the sample that were left out
+ * here; they are in none of the other counters.
  *
  * usdt: operations counts every command probe that fired while recording; each
  * of those is either on the ring or in one of the loss counters that follow it.
@@ -149,8 +155,9 @@ struct mcrec_counters {
 	__u64 context_lost;		/* start, end or connection records lost, for whatever reason:
 					   no operation is missing, but latencies are unknown */
 	__u64 key_unreadable;		/* operations on the ring without their key */
+	__u64 sampled_out;		/* left out on purpose */
 };
 
-_Static_assert(sizeof(struct mcrec_counters) == 48, "layout of mcrec_counters");
+_Static_assert(sizeof(struct mcrec_counters) == 56, "layout of mcrec_counters");
 
 #endif

@@ -14,6 +14,7 @@
 #include "mcrec.h"
 #include "shared.bpf.h"
 #include "socket.bpf.h"
+#include "connection.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
@@ -50,33 +51,6 @@ const volatile __u32 target_tgid = 0;
 const volatile __u64 namespace_device = 0;
 const volatile __u64 namespace_inode = 0;
 
-enum connection_state {
-	UNKNOWN = 0,
-	CLIENT = 1,
-	IGNORED = 2,	/* not a client: a file, a pipe, a connection to elsewhere */
-};
-
-#define OWNER(state, inode) ((__u64)(inode) << 32 | (state))
-#define STATE_OF(owner) ((__u32)(owner))
-#define INODE_OF(owner) ((__u32)((owner) >> 32))
-
-struct connection {
-	__u64 owner;		/* OWNER */
-	__u32 sequence;
-	__u64 long_buffer;	/* where a get line too long for the usual buffer was seen */
-};
-
-/* By file descriptor; sized by the target's descriptor limit before loading.
- * One thread at a time works on a connection. But the end of a close may be seen
- * after, or at the same time as, the accept that reuses its descriptor: state and
- * inode are one word, so that one of the two ends the old connection. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct connection);
-} connections SEC(".maps");
-
 /* Room for segments in one MCREC_SEND, and for the largest of them. */
 #define SEGMENTS_BYTES 16384
 #define SEGMENT_BYTES (sizeof(struct mcrec_segment) + MCREC_SEGMENT_WHOLE)
@@ -112,6 +86,7 @@ struct scratch {
 	bool value_follows;	/* the last buffer was the header of a value */
 	bool binary;		/* one of the buffers was the header of a packet */
 	struct iovec iovecs[IOVECS];
+	struct request request;
 };
 
 struct {
@@ -126,11 +101,6 @@ static __always_inline struct scratch *scratch_here(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&scratches, &zero);
-}
-
-static __always_inline struct connection *connection_of(__u32 descriptor)
-{
-	return bpf_map_lookup_elem(&connections, &descriptor);
 }
 
 static __always_inline void fill_head(struct mcrec_head *head, __u32 descriptor, __u32 inode,
@@ -171,6 +141,8 @@ static __noinline int identify(struct connection *connection, __u32 descriptor, 
 		return 0;
 	}
 	connection->sequence = 0;
+	connection->step = accepted ? READY : UNCLEAR;
+	connection->protocol = NO_PROTOCOL;
 	connection->long_buffer = 0;
 	connection->owner = OWNER(CLIENT, inode);
 	fill_head(&record.head, descriptor, inode, MCREC_CONNECT);
@@ -341,6 +313,7 @@ static __always_inline int received(struct pt_regs *regs, __u64 length, enum mcr
 	__u32 descriptor = PT_REGS_PARM1_CORE_SYSCALL(regs);
 	struct connection *connection = connection_of(descriptor);
 	struct scratch *scratch = scratch_here();
+	__u32 limit = sample_limit;
 	__u64 asked, chunks = 1;
 
 	if (!connection) {
@@ -350,9 +323,19 @@ static __always_inline int received(struct pt_regs *regs, __u64 length, enum mcr
 	}
 	if (!scratch || !is_of_client(connection, descriptor))
 		return 0;
-	COUNT(operations);
 	asked = PT_REGS_PARM3_CORE_SYSCALL(regs);
 	scratch->buffer = PT_REGS_PARM2_CORE_SYSCALL(regs);
+	if (!limit || kind != MCREC_READ) {
+		connection->step = UNCLEAR;
+	} else {
+		scratch->request.buffer = scratch->buffer;
+		scratch->request.length = length;
+		if (is_left_out(connection, &scratch->request, asked, limit)) {
+			COUNT(sampled_out);
+			return 0;
+		}
+	}
+	COUNT(operations);
 	scratch->wanted = length;
 	if (kind == MCREC_READ && asked > MCREC_CHUNK &&
 	    !is_long_get(connection, scratch->buffer, asked))
@@ -494,8 +477,10 @@ static __always_inline int sent(struct pt_regs *regs, __u64 accepted, bool vecto
 		COUNT(context_lost);
 		return 0;
 	}
-	if (!scratch || !is_of_client(connection, descriptor))
+	if (!scratch || !is_of_client(connection, descriptor) || connection->step == SKIPPING)
 		return 0;
+	if (connection->step != UNCLEAR && vector)
+		connection->step = READY;
 	fill_head(&scratch->head, descriptor, INODE_OF(connection->owner), MCREC_SEND);
 	scratch->send.accepted = accepted;
 	scratch->send.first = 0;

@@ -16,12 +16,14 @@
 #include <bpf/usdt.bpf.h>
 #include "mcrec.h"
 #include "shared.bpf.h"
+#include "sample.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 struct connection {
 	__u32 generation;
 	__u32 sequence;
+	__u32 left_out;		/* operations outside of the sample since the last record */
 };
 
 /* By file descriptor; sized by the target's descriptor limit before loading.
@@ -58,6 +60,7 @@ static __always_inline void fill_head(struct mcrec_head *head, struct connection
 	head->generation = connection->generation;
 	/* Counted even if the record is lost: that is how the loss shows. */
 	head->sequence = connection->sequence++;
+	connection->left_out = 0;
 	head->thread = (__u32)bpf_get_current_pid_tgid();
 	head->kind = kind;
 }
@@ -80,6 +83,7 @@ static __always_inline int context(struct pt_regs *ctx, enum mcrec_kind kind)
 		connection->generation++;
 		connection->sequence = 0;
 	}
+	head.size = connection->left_out;
 	fill_head(&head, connection, connid, kind);
 	if (bpf_ringbuf_output(&ring, &head, sizeof(head), BPF_RB_NO_WAKEUP))
 		goto lost;
@@ -89,27 +93,46 @@ lost:
 	return 0;
 }
 
+static __always_inline __u64 hash_key(const __u8 *key, __u32 length)
+{
+	__u64 hash = HASH_START;
+
+	for (__u32 i = 0; i < MCREC_KEY_MAX && i < length; i++)
+		hash = hash_add(hash, key[i]);
+	return hash_end(hash);
+}
+
 static __always_inline int submit(struct mcrec_operation *operation, long connid, long key,
 				  long key_length)
 {
 	struct connection *connection = connection_of(connid);
+	/* Looked at once: that instant counts as the operation's. */
+	__u32 limit = sample_limit;
 	__u64 size;
 
 	if (!connection) {
+		COUNT(operations);
 		COUNT(connection_untracked);
 		return 0;
 	}
 	if (key_length < 0 || key_length > MCREC_KEY_MAX) {
+		COUNT(operations);
 		COUNT(argument_unreadable);
 		return 0;
 	}
-	fill_head(&operation->head, connection, connid, MCREC_COMMAND);
-	operation->head.key_length = key_length;
 	/* ITEM_key is not NUL-terminated: by length, never as a string. */
 	if (bpf_probe_read_user(operation->key, key_length & 0xff, (const void *)key)) {
 		operation->head.key_unreadable = 1;
 		COUNT(key_unreadable);
+	} else if (limit && !is_in_sample(hash_key(operation->key, key_length), limit)) {
+		connection->left_out++;
+		COUNT(sampled_out);
+		return 0;
 	}
+	COUNT(operations);
+	operation->left_out = connection->left_out;
+	fill_head(&operation->head, connection, connid, MCREC_COMMAND);
+	operation->head.key_length = key_length;
 	size = offsetof(struct mcrec_operation, key) + (key_length & 0xff);
 	if (bpf_ringbuf_output(&ring, operation, size, BPF_RB_NO_WAKEUP))
 		COUNT(ring_full);
@@ -130,10 +153,10 @@ static __always_inline int operation(struct pt_regs *ctx, enum mcrec_command com
 
 	if (!recording)
 		return 0;
-	COUNT(operations);
 	if (bpf_usdt_arg(ctx, 0, &connid) || bpf_usdt_arg(ctx, 1, &key) ||
 	    bpf_usdt_arg(ctx, 2, &key_length) ||
 	    (has_size && (bpf_usdt_arg(ctx, 3, &size) || bpf_usdt_arg(ctx, 4, &cas)))) {
+		COUNT(operations);
 		COUNT(argument_unreadable);
 		return 0;
 	}

@@ -6,6 +6,7 @@ TARGET is cargo's target folder, after `make memcached` and
 `cargo build --release --bin mcrec --example load`. Needs root and pyarrow.
 """
 
+import json
 import os
 import pathlib
 import signal
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 HERE = pathlib.Path(__file__).parent
@@ -87,12 +89,48 @@ HOSTILE = [
 ]
 
 
+def in_sample(one_in, key):
+    """By the words of the format: see schema/src/sample.rs."""
+    value = 0xCBF29CE484222325
+    for byte in key.encode():  # nothing in zipf.parquet is escaped
+        value = (value ^ byte) * 0x100000001B3 % 2**64
+    for factor in 0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53:
+        value = (value ^ value >> 33) * factor % 2**64
+    return (value ^ value >> 33) >> 32 < 2**32 // one_in
+
+
+def sample(name, *rates):
+    """Of zipf.parquet, at rates that each hold for an equal part of the time."""
+    table = pq.read_table(HERE / "zipf.parquet")
+    metadata = dict(table.schema.metadata)
+    capture, loss = (json.loads(metadata[b"mcrec." + part]) for part in (b"capture", b"loss"))
+    start, end = capture["start_us"], capture["end_us"]
+    times = [start + (end - start) * part // len(rates) for part in range(len(rates))]
+    rate_at = lambda ts: [rate for time, rate in zip(times, rates) if time <= ts][-1]
+    kept = [
+        key is None or in_sample(rate_at(ts), key)
+        for ts, key in zip(table["ts"].cast(pa.int64()).to_pylist(), table["key"].to_pylist())
+    ]
+    loss["seen"] = loss["written"] = sum(kept)
+    sampling = {
+        "how": "made of zipf.parquet",
+        "sampled_out": len(kept) - sum(kept),
+        "series": [list(one) for one in zip(times, times[1:] + [end], rates)],
+    }
+    metadata |= {b"mcrec.loss": json.dumps(loss), b"mcrec.sampling": json.dumps(sampling)}
+    table = table.filter(pa.array(kept)).replace_schema_metadata(metadata)
+    pq.write_table(table, HERE / name, compression="zstd")
+
+
 def main():
     with Memcached() as memcached:
         recorder = memcached.record("zipf.parquet", "--max-events", "30000")
         memcached.load(2, 4)
         recorder.stderr.read()
         assert recorder.wait() == 0
+
+    sample("sampled.parquet", 4)
+    sample("resampled.parquet", 1, 8, 2)
 
     with Memcached() as memcached:
         recorder = memcached.record("hostile.parquet")

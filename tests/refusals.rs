@@ -67,7 +67,7 @@ fn without_permission_it_says_which_capability() {
     let output = folder.path().join("open/capture.parquet");
     fs::create_dir(output.parent().unwrap()).unwrap();
     fs::set_permissions(output.parent().unwrap(), fs::Permissions::from_mode(0o777)).unwrap();
-    let as_nobody = |capabilities: &str| {
+    let with = |capabilities: &str, more: &[&str]| {
         Command::new("setpriv")
             .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
             .args([
@@ -77,15 +77,21 @@ fn without_permission_it_says_which_capability() {
             .arg(&copy)
             .args(["-p", &pid, "--duration", "100ms", "-o"])
             .arg(&output)
+            .args(more)
             .output()
             .unwrap()
     };
+    let as_nobody = |capabilities: &str| with(capabilities, &[]);
     assert_refused(&as_nobody("-all"), &[&pid, "CAP_SYS_PTRACE"]);
     assert_refused(&as_nobody("-all,+sys_ptrace"), &["CAP_BPF", "CAP_PERFMON", "run as root"]);
     assert!(!output.exists());
 
-    // And these three are enough.
-    let recorded = as_nobody("-all,+sys_ptrace,+bpf,+perfmon");
+    // And these three are enough, but to know what recording costs.
+    let enough = "-all,+sys_ptrace,+bpf,+perfmon";
+    let guarded = with(enough, &["--max-overhead", "5%"]);
+    assert_refused(&guarded, &["--max-overhead", "CAP_SYS_ADMIN", "--sample"]);
+    assert!(!output.exists());
+    let recorded = as_nobody(enough);
     let said = String::from_utf8_lossy(&recorded.stderr);
     assert!(recorded.status.success(), "{said}");
     assert!(said.contains("in memcached unknown"), "{said}");

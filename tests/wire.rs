@@ -19,67 +19,13 @@ use support::{
     commands::Keys,
     random::Random,
     recorder::Recorder,
+    rows::{Shown, by_connection, is_event, of_done, of_row},
     server::{Address, Server, WITHOUT_PROBES, program},
     until,
     wire::{Answer, Done, Expected, Log, Wire},
 };
 
 const SOURCE: [&str; 2] = ["--source", "syscalls"];
-
-/// The rows of each connection, in order.
-fn by_connection(rows: &[Row]) -> HashMap<i64, Vec<&Row>> {
-    let mut connections: HashMap<i64, Vec<&Row>> = HashMap::new();
-    for row in rows {
-        connections.entry(row.conn_id).or_default().push(row);
-    }
-    connections
-}
-
-fn is_event(row: &Row) -> bool {
-    matches!(row.op.as_str(), "connect" | "disconnect")
-}
-
-/// What a client knows of an operation, as far as a capture says it too.
-#[derive(Debug, PartialEq)]
-struct Shown<'a> {
-    op: &'a str,
-    protocol: &'a str,
-    key: String,
-    key_len: i64,
-    status: &'a str,
-    value_size: Option<i64>,
-    ttl: Option<i64>,
-    quiet: bool,
-    has_latency: bool,
-}
-
-fn of_row(row: &Row) -> Shown<'_> {
-    Shown {
-        op: &row.op,
-        protocol: row.protocol.as_deref().unwrap_or_default(),
-        key: row.key.escape_ascii().to_string(),
-        key_len: row.key_len,
-        status: &row.status,
-        value_size: row.value_size,
-        ttl: row.ttl,
-        quiet: row.quiet,
-        has_latency: row.latency.is_some(),
-    }
-}
-
-fn of_done(done: &Done) -> Shown<'_> {
-    Shown {
-        op: done.op,
-        protocol: done.protocol,
-        key: done.key.escape_ascii().to_string(),
-        key_len: i64::try_from(done.key_len).unwrap(),
-        status: done.status,
-        value_size: done.value_size.map(|size| i64::try_from(size).unwrap()),
-        ttl: done.ttl,
-        quiet: done.quiet,
-        has_latency: done.answered,
-    }
-}
 
 /// The rows of a connection equal its log, from the operation `first` on.
 fn assert_connection(rows: &[&Row], log: &Log, first: usize) {

@@ -9,10 +9,16 @@ use anyhow::{Context, Result, anyhow, bail};
 use mcrec_capture::State;
 use mcrec_schema::{codes::Op, columns, footer::Footer};
 use polars::prelude::{
-    DataFrame, Engine, LazyFrame, PlRefPath, ScanArgsParquet, ScanSources, UnionArgs, col, concat,
-    lit,
+    DataFrame, DataType, Engine, Expr, LazyFrame, PlRefPath, ScanArgsParquet, ScanSources,
+    UnionArgs, col, concat, lit, when,
 };
 use polars_buffer::Buffer;
+
+use crate::sampling::{self, Sampling};
+
+/// A column that the rows of a sampled capture have beside those of the format: how
+/// many operations each stands for.
+pub(crate) const WEIGHT: &str = "weight";
 
 /// One capture, of one file or several.
 pub(crate) struct Capture {
@@ -23,6 +29,8 @@ pub(crate) struct Capture {
     pub(crate) footers: Vec<Footer>,
     /// Files that hold a recording that another file holds too: left out.
     pub(crate) repeated: Vec<PathBuf>,
+    /// If it does not have all operations.
+    pub(crate) sampling: Option<Sampling>,
 }
 
 impl Capture {
@@ -52,9 +60,16 @@ impl Capture {
             opened.push(file);
             footers.push(footer);
         }
+        let sampling = Sampling::of(&footers);
+        if sampling.is_some() {
+            let weighted = frames.into_iter().zip(&footers);
+            frames = weighted
+                .map(|(frame, footer)| frame.with_column(weight(footer).alias(WEIGHT)))
+                .collect();
+        }
         let rows =
             concat(frames, UnionArgs::default()).context("cannot read the captures as one")?;
-        Ok(Self { rows, files: opened, footers, repeated })
+        Ok(Self { rows, files: opened, footers, repeated, sampling })
     }
 
     /// The operations, for questions to polars: all rows but those of connections
@@ -72,6 +87,25 @@ impl Capture {
         let micros = covered(spans) as f64;
         micros / 1e6
     }
+}
+
+/// How many operations a row stands for: by the rate of its time if it has a key.
+fn weight(footer: &Footer) -> Expr {
+    /// The rates from the middle one on, and those before it: so that many of them
+    /// do not nest deeply.
+    fn rate(stretches: &[(i64, i64)]) -> Expr {
+        let (before, after) = stretches.split_at(stretches.len() / 2);
+        match (before, after) {
+            ([], [(_, one_in)]) => lit(*one_in),
+            (before, [(from, _), ..]) if !before.is_empty() => {
+                let ts = col(columns::TS).cast(DataType::Int64);
+                when(ts.lt(lit(*from))).then(rate(before)).otherwise(rate(after))
+            }
+            _ => lit(1_i64),
+        }
+    }
+    let rate = rate(&sampling::stretches(footer));
+    when(col(columns::KEY).is_null()).then(lit(1_i64)).otherwise(rate)
 }
 
 /// Runs a question to polars, on its streaming engine.

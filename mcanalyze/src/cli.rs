@@ -30,6 +30,10 @@ use clap::{Parser, ValueEnum};
                    wait for a value that the client sends late\n  \
         last       when it was last seen, UTC\n\
         Equal keys are in the order of their bytes.\n\n\
+        Of a capture that is a sample of the keys (mcrec --sample, --max-overhead), the number of\n\
+        operations is counted, and what is marked ~ is scaled. The figures of a key are its own;\n\
+        where the sample changed, `recorded` says whether it was recorded always or partly.\n\
+        Latencies are those of the sample.\n\n\
         Exit status: 0 done; 1 done, but the capture is incomplete (operations were lost, or its\n\
         recorder was cut off or is still at work); 2 could not do it."
 )]

@@ -7,16 +7,23 @@ use std::{
 };
 
 use anyhow::Result;
-use mcrec_schema::footer::{Cost, Footer, Loss, ProgramCost};
+use mcrec_schema::footer::{Cost, Footer, Loss, ProgramCost, Sampling};
 
 use crate::{
     decode::Tally,
     host::OwnCost,
     loss::{KernelCounts, State, Taken},
+    sample::SharedRates,
 };
 
 /// Entries of a loss series, at most; beyond it neighbours are made one.
 const SERIES_MAX: usize = 4096;
+
+/// For the capture.
+const HOW_SAMPLED: &str = "A key is recorded, with all of its operations, when the upper 32 bits \
+     of its hash are below 2^32 / N, rounded down, where N is the one_in of the series. The hash is \
+     FNV-1a with 64 bits of the key's bytes as the client sent them, and then the finalizer of \
+     MurmurHash3 for 64 bits. Operations without a key are always recorded.";
 
 /// Why a recording ends. Set before the ring is drained for the last time.
 #[derive(Debug, Default)]
@@ -48,6 +55,9 @@ pub(crate) struct Totals {
     at_monotonic_ns: u64,
     /// Without a series.
     loss: Loss,
+    sampled_out: u64,
+    /// How often the sampling rate changed.
+    rate_changes: usize,
     cost: Cost,
     requests_without_operation: u64,
     connections_encrypted: u64,
@@ -66,6 +76,7 @@ pub(crate) struct Span {
 pub(crate) struct Account {
     kernel: Arc<KernelCounts>,
     ending: Arc<Ending>,
+    rates: Arc<SharedRates>,
     /// What does not change: the rest is filled in.
     template: Footer,
     /// Size of the ring, for the memory account.
@@ -80,8 +91,8 @@ impl Account {
     /// began.
     pub(crate) fn new(
         template: Footer,
-        kernel: Arc<KernelCounts>,
-        ending: Arc<Ending>,
+        (kernel, ending): (Arc<KernelCounts>, Arc<Ending>),
+        rates: Arc<SharedRates>,
         own_cost: OwnCost,
         ring_bytes: u32,
     ) -> Self {
@@ -89,11 +100,13 @@ impl Account {
             at_us: template.capture.start_us,
             at_monotonic_ns: template.capture.start_monotonic_ns,
             loss: Loss::default(),
+            sampled_out: 0,
+            rate_changes: rates.lock().changes(),
             cost: Cost::default(),
             requests_without_operation: 0,
             connections_encrypted: 0,
         };
-        Self { kernel, ending, template, own_cost, ring_bytes, now: start.clone(), start }
+        Self { kernel, ending, rates, template, own_cost, ring_bytes, now: start.clone(), start }
     }
 
     /// The counts as they were last looked at.
@@ -137,10 +150,13 @@ impl Account {
         let (cpu, peak_memory) = self.own_cost.read(self.ring_bytes);
         let programs =
             halt.map_or_else(|| self.kernel.statistics().cost(), |halt| halt.cost.clone());
+        let seen = self.kernel.read()?;
         self.now = Totals {
             at_us: wall_us(at_monotonic_ns, self.template.capture.clock_offset_ns),
             at_monotonic_ns,
-            loss: self.kernel.read()?.loss(taken, state),
+            loss: seen.loss(taken, state),
+            sampled_out: seen.sampled_out(taken),
+            rate_changes: self.rates.lock().changes(),
             cost: Cost { programs, cpu_s: cpu.as_secs_f64(), peak_memory },
             requests_without_operation: tally.requests_without_operation,
             connections_encrypted: tally.encrypted,
@@ -160,6 +176,13 @@ impl Account {
         capture.ended = ended;
         capture.commit_interval_s = interval_s;
         footer.loss = Loss { series: series.clone(), ..to.loss.since(&from.loss) };
+        footer.sampling = Sampling {
+            how: HOW_SAMPLED.to_owned(),
+            sampled_out: Some(to.sampled_out - from.sampled_out),
+            // From the beginning: a row may be of a request that was long under way
+            // when its file began.
+            series: self.rates.lock().series(self.start.at_us, to.at_us),
+        };
         footer.cost = to.cost.since(&from.cost);
         footer.source.requests_without_operation =
             to.requests_without_operation - from.requests_without_operation;
@@ -198,6 +221,11 @@ impl Span {
     /// When it ends, µs since the epoch.
     pub(crate) fn end_us(&self) -> i64 {
         self.to.at_us
+    }
+
+    /// Whether at `to` there is more to say of the sample, though there be no rows.
+    pub(crate) fn is_outdated(&self, to: &Totals) -> bool {
+        (self.to.sampled_out, self.to.rate_changes) != (to.sampled_out, to.rate_changes)
     }
 
     /// Goes on to `to`, and returns how many operations were lost on the way.

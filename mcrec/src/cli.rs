@@ -4,6 +4,7 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mcrec_schema::sample::ONE_IN_MAX;
 
 /// Records every operation of a running memcached into a Parquet capture.
 ///
@@ -92,6 +93,19 @@ pub(crate) struct Record {
     /// power of two. It absorbs bursts; kernel memory, charged to mcrec
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = ring_size)]
     pub(crate) buffer_size: u32,
+
+    /// Record one key in N, whole keys, chosen by a hash: 1/1 to 1/65536. What a
+    /// sampled key shows is true, totals are estimates: mcanalyze scales them [default:
+    /// every key]
+    #[arg(long, value_name = "1/N", value_parser = sampling_rate)]
+    pub(crate) sample: Option<u32>,
+
+    /// Most CPU time that recording may cost memcached, in percent of one CPU, by the
+    /// kernel's count. Above it fewer keys are recorded (as by --sample, which then is
+    /// the most), and more again when there is room; each change is said, and stands in
+    /// the capture [default: no limit]
+    #[arg(long, value_name = "P%", value_parser = percentage)]
+    pub(crate) max_overhead: Option<f64>,
 
     /// Say what would be recorded, how, and what cannot be seen; record nothing
     #[arg(long)]
@@ -206,9 +220,26 @@ fn ring_size(text: &str) -> Result<u32, String> {
     u32::try_from(size.next_power_of_two()).map_err(|error| error.to_string())
 }
 
+/// `1/16` as 16.
+fn sampling_rate(text: &str) -> Result<u32, String> {
+    let one_in = text.strip_prefix("1/").and_then(|one_in| one_in.parse().ok());
+    one_in
+        .filter(|one_in| (1..=ONE_IN_MAX).contains(one_in))
+        .ok_or_else(|| format!("write it as 1/16: from 1/1 to 1/{ONE_IN_MAX}"))
+}
+
+/// `5%` as 0.05.
+fn percentage(text: &str) -> Result<f64, String> {
+    let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    percent
+        .filter(|percent| *percent > 0.0 && percent.is_finite())
+        .map(|percent| percent / 100.0)
+        .ok_or_else(|| "write it as 5% or 0.5%: more than zero, of one CPU".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Cli, positive_duration, ring_size};
+    use super::{Cli, percentage, positive_duration, ring_size, sampling_rate};
     use clap::CommandFactory;
 
     #[test]
@@ -231,5 +262,24 @@ mod tests {
         assert!(positive_duration("0s").is_err());
         assert!(positive_duration("30").is_err());
         assert!(positive_duration("1m30s").is_ok());
+    }
+
+    #[test]
+    fn a_sampling_rate_is_one_in_some() {
+        assert_eq!(sampling_rate("1/1"), Ok(1));
+        assert_eq!(sampling_rate("1/65536"), Ok(65536));
+        for refused in ["16", "1/0", "1/65537", "2/3", "1/", "1/-4", "0.5", "5%"] {
+            assert!(sampling_rate(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_overhead_is_a_percentage() {
+        assert_eq!(percentage("5%"), Ok(0.05));
+        assert_eq!(percentage("0.5 %"), Ok(0.005));
+        assert_eq!(percentage("150%"), Ok(1.5));
+        for refused in ["5", "0%", "-1%", "nan%", "inf%", "%", "much%"] {
+            assert!(percentage(refused).is_err(), "{refused}");
+        }
     }
 }

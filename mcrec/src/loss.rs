@@ -24,6 +24,7 @@ pub(crate) struct Seen {
     probe_missed: u64,
     request_boundaries_lost: u64,
     key_unreadable: u64,
+    sampled_out: u64,
 }
 
 /// What happened to the records on this side of the ring.
@@ -41,6 +42,8 @@ pub(crate) struct Taken {
     pub(crate) malformed: u64,
     /// Decoded, but the file could not be written any more.
     pub(crate) write_failed: u64,
+    /// Operations outside of the sample, which are no loss.
+    pub(crate) sampled_out: u64,
 }
 
 /// How a recording stands when its losses are added up.
@@ -110,11 +113,18 @@ impl Seen {
         self.connection_untracked += counters.connection_untracked;
         self.request_boundaries_lost += counters.context_lost;
         self.key_unreadable += counters.key_unreadable;
+        self.sampled_out += counters.sampled_out;
     }
 
     /// Operations lost in the kernel so far.
     pub(crate) fn lost(&self) -> u64 {
         self.loss(&Taken::default(), State::Recording).losses.total()
+    }
+
+    /// Operations outside of the sample, left out by the kernel or on this side. The
+    /// kernel counts its own nowhere else.
+    pub(crate) fn sampled_out(&self, taken: &Taken) -> u64 {
+        self.sampled_out + taken.sampled_out
     }
 
     /// Adds up what the kernel saw and what became of it, without the series.

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! This file chooses what to do and says how it went. Each of the others uses only
-//! those to its left: cli, host, target, plan, probe, privilege, drain, decode, batch,
-//! loss, account, sink, writer, report, stop, recording, follow.
+//! those to its left: cli, host, target, plan, sample, probe, privilege, drain, decode,
+//! batch, loss, account, sink, writer, report, guard, stop, recording, follow.
 
 mod account;
 mod batch;
@@ -14,6 +14,7 @@ mod cli;
 mod decode;
 mod drain;
 mod follow;
+mod guard;
 mod host;
 mod loss;
 mod plan;
@@ -21,6 +22,7 @@ mod privilege;
 mod probe;
 mod recording;
 mod report;
+mod sample;
 mod sink;
 mod stop;
 mod target;

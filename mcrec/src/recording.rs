@@ -26,6 +26,7 @@ use crate::{
     cli::Record,
     decode::{Decoder, SyscallsDecoder, UsdtDecoder},
     drain,
+    guard::Sampling,
     host::{self, Host, OwnCost},
     loss::KernelCounts,
     plan::{Kind, Plan},
@@ -59,7 +60,7 @@ pub(crate) fn record(
     let process = stop::hold(target.pid)?;
     let own_cost = OwnCost::open();
     let mut storage = MaybeUninit::uninit();
-    let probes =
+    let mut probes =
         Probes::attach(&mut storage, plan, target, options.buffer_size).map_err(|error| {
             if target.is_running() {
                 error
@@ -77,8 +78,10 @@ pub(crate) fn record(
     stop::watch(process, &events_in)?;
     let ending = Arc::new(Ending::default());
     let ring_bytes = options.buffer_size;
-    let account =
-        Account::new(footer, Arc::clone(&kernel), Arc::clone(&ending), own_cost, ring_bytes);
+    let mut sampling = Sampling::new(options, &footer.capture, kernel.statistics())?;
+    probes.sample(sampling.one_in());
+    let counters = (Arc::clone(&kernel), Arc::clone(&ending));
+    let account = Account::new(footer, counters, sampling.rates(), own_cost, ring_bytes);
     let sink = Sink::create(place, kept(options), options.files.commit_every, &account)
         .with_context(|| format!("as uid {}, without capabilities", geteuid().as_raw()))?;
     let live = Arc::new(Live::default());
@@ -93,7 +96,8 @@ pub(crate) fn record(
         Kind::Usdt => Decoder::Usdt(UsdtDecoder::default()),
         Kind::Syscalls => Decoder::Syscalls(SyscallsDecoder::new(plan.dialect)),
     };
-    let rows = Rows::new(decoder, Batch::new(clock_offset, pseudonyms), limits.events);
+    let batch = Batch::new(clock_offset, pseudonyms);
+    let rows = Rows::new(decoder, batch, limits.events, (sampling.rates(), clock_offset));
     let kernel_counts = Arc::clone(&kernel);
     let mut running = launch(probes, rows, writer, (kernel, ending), events_in, events)?;
     running.probes.start();
@@ -113,7 +117,10 @@ pub(crate) fn record(
         #[expect(clippy::cast_precision_loss, reason = "a ring has at most 1 GiB")]
         let full = used as f64 / f64::from(options.buffer_size);
         let lost = kernel_counts.read().map_or(0, |seen| seen.lost());
-        progress.show(&live, full, lost);
+        if let Some(remark) = sampling.tick(&mut running.probes, kernel_counts.statistics()) {
+            progress.remark(&remark);
+        }
+        progress.show(&live, full, lost, sampling.one_in());
     });
     progress.finish();
     stop::stop(running, reason)
@@ -263,6 +270,7 @@ fn begin_footer(options: &Record, host: &Host, target: &Target, plan: &Plan) -> 
         },
         source: plan.source.clone(),
         loss: footer::Loss::default(),
+        sampling: footer::Sampling::default(),
         cost: footer::Cost::default(),
         privacy: footer::Privacy {
             keys_hashed: options.hash_keys.as_ref().map(|_| pseudonym::METHOD.to_owned()),

@@ -12,11 +12,15 @@ use anyhow::Result;
 use bytesize::ByteSize;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use mcrec_capture::{Repair, State};
-use mcrec_schema::footer::{Footer, Source};
+use mcrec_schema::{
+    footer::{Footer, Sampling, Source},
+    sample::ONE_IN_MAX,
+};
 
 use crate::{
     host::Host,
     plan::Plan,
+    sample::OneIn,
     sink::{Dumped, Written},
     target::Target,
     writer::{Live, Outcome},
@@ -116,6 +120,37 @@ fn attached(source: &Source) -> String {
     format!("{} probes at {sites} sites", source.attached.len())
 }
 
+/// The guard changed the sample, because of what recording cost.
+pub(crate) fn sampling_changed(from: OneIn, to: OneIn, cost: f64, budget: f64) -> String {
+    let now = match to {
+        1 => "records every key again".to_owned(),
+        _ => format!("records one key in {} from now on", HumanCount(to.into())),
+    };
+    let why = if to > from { "more than the" } else { "well below the" };
+    format!(
+        "mcrec: {now}: recording took {} of one CPU, {why} {} of --max-overhead",
+        of_one_cpu(cost),
+        of_one_cpu(budget)
+    )
+}
+
+/// The guard can do no more.
+pub(crate) fn helpless(cost: f64, budget: f64) -> String {
+    format!(
+        "mcrec: even with one key in {} recording takes {} of one CPU, more than the {} of \
+         --max-overhead: what is left is looking at what need not be recorded",
+        HumanCount(ONE_IN_MAX.into()),
+        of_one_cpu(cost),
+        of_one_cpu(budget)
+    )
+}
+
+/// Two digits that count: budgets may be small.
+fn of_one_cpu(part: f64) -> String {
+    let percent = part * 100.0;
+    if percent < 1.0 { format!("{percent:.2} %") } else { format!("{percent:.1} %") }
+}
+
 /// How often a line is printed where there is no terminal to redraw one on.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
@@ -154,7 +189,7 @@ impl Progress {
     }
 
     /// Shows how it stands. `ring` is the part of the ring that is full, 0 to 1.
-    pub(crate) fn show(&mut self, live: &Live, ring: f64, lost: u64) {
+    pub(crate) fn show(&mut self, live: &Live, ring: f64, lost: u64, one_in: OneIn) {
         let operations = live.operations.load(Ordering::Relaxed);
         let now = Instant::now();
         let passed = now - self.before.0;
@@ -166,9 +201,10 @@ impl Progress {
             let hits = live.hits.load(Ordering::Relaxed);
             let gets = hits + live.misses.load(Ordering::Relaxed);
             format!(
-                "{} {} operations, {}/s, hit ratio {}, {} written, ring {:.0} % full, {} lost",
+                "{} {} operations{}, {}/s, hit ratio {}, {} written, ring {:.0} % full, {} lost",
                 clock(self.start.elapsed()),
                 HumanCount(operations),
+                if one_in > 1 { format!(" (of 1/{one_in} of the keys)") } else { String::new() },
                 count(self.rate),
                 percent(hits, gets),
                 ByteSize(live.bytes.load(Ordering::Relaxed)),
@@ -265,6 +301,9 @@ pub(crate) fn summary(outcome: &Outcome) -> String {
         ),
     );
     line(if written.files > 1 { "files" } else { "file" }, files(written));
+    if footer.sampling.is_sampled() {
+        line("left out", left_out(&footer.sampling));
+    }
     line("lost", losses(footer));
     if footer.source.requests_without_operation > 0 {
         line(
@@ -297,6 +336,19 @@ fn files(written: &Written) -> String {
         write!(text, ", {each:.1} bytes an operation").expect("writing to a String cannot fail");
     }
     text
+}
+
+/// What was left out on purpose.
+fn left_out(sampling: &Sampling) -> String {
+    let rates = || sampling.series.iter().map(|stretch| stretch[2]);
+    let (densest, sparsest) = (rates().min().unwrap_or(1), rates().max().unwrap_or(1));
+    let recorded = match densest {
+        _ if densest == sparsest => format!("1/{densest} of the keys were recorded"),
+        1 => format!("all keys to 1/{sparsest} of them were recorded, as the capture tells"),
+        _ => format!("1/{densest} to 1/{sparsest} of the keys were recorded, as the capture tells"),
+    };
+    let count = HumanCount(sampling.sampled_out.unwrap_or(0));
+    format!("{count} operations, on purpose: {recorded}")
 }
 
 /// What was lost, and what is incomplete.

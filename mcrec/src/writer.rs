@@ -16,11 +16,12 @@ use mcrec_schema::{
 };
 
 use crate::{
-    account::Account,
+    account::{Account, wall_us},
     batch::Batch,
     decode::{self, Decoder, Operation},
     drain::{Control, RawBatch},
     loss::{State, Taken},
+    sample::{Rates, SharedRates},
     sink::{Dumped, Sink, Written},
 };
 
@@ -137,6 +138,7 @@ impl Writer {
             }
             self.tell(rows);
         }
+        rows.gathered.learn();
         rows.finish();
         self.encode(rows)?;
         self.update(rows, rows.gathered.decoded, 0, self.account.final_state())?;
@@ -153,6 +155,7 @@ impl Writer {
     }
 
     fn take(&mut self, batch: &RawBatch, rows: &mut Rows) -> Result<()> {
+        rows.gathered.learn();
         for record in batch.records() {
             rows.decode(record);
             if rows.gathered.batch.rows() >= BATCH_ROWS {
@@ -197,6 +200,7 @@ impl Writer {
             decode_errors: tally.decode_errors,
             write_failed,
             malformed: rows.malformed,
+            sampled_out: rows.gathered.sampled_out,
         };
         self.account.update(rows.seen_to, &taken, &tally, state)
     }
@@ -211,9 +215,11 @@ impl Writer {
     ) -> Outcome {
         // Until the probes are off and the ring is empty: the count is of all.
         for batch in batches {
+            rows.gathered.learn();
             batch.records().for_each(|record| rows.decode(record));
             rows.gathered.batch = Batch::new(0, None);
         }
+        rows.gathered.learn();
         rows.finish();
         let written = self.sink.rows();
         let write_failed = rows.gathered.decoded - written;
@@ -248,6 +254,12 @@ pub(crate) struct Rows {
 /// Operations that were decoded.
 struct Gathered {
     batch: Batch,
+    /// The sampling rates, as the main thread sets them, and as they were when the
+    /// batch at hand had come: what is in it is older than any change since.
+    shared: Arc<SharedRates>,
+    rates: Rates,
+    /// Wall clock minus monotonic clock, ns.
+    clock_offset: i64,
     /// Operations that are wanted.
     most: u64,
     /// Rows.
@@ -256,18 +268,31 @@ struct Gathered {
     operations: u64,
     hits: u64,
     misses: u64,
+    /// Operations outside of the sample.
+    sampled_out: u64,
 }
 
 impl Rows {
-    /// Rows go into `batch`; at most `max_events` operations are taken.
-    pub(crate) fn new(decoder: Decoder, batch: Batch, max_events: Option<u64>) -> Self {
+    /// Rows go into `batch`; at most `max_events` operations are taken, of those in the
+    /// sample of their time. `clock_offset` is wall clock minus monotonic clock, ns.
+    pub(crate) fn new(
+        decoder: Decoder,
+        batch: Batch,
+        max_events: Option<u64>,
+        (shared, clock_offset): (Arc<SharedRates>, i64),
+    ) -> Self {
+        let rates = shared.lock().clone();
         let gathered = Gathered {
             batch,
+            shared,
+            rates,
+            clock_offset,
             most: max_events.unwrap_or(u64::MAX),
             decoded: 0,
             operations: 0,
             hits: 0,
             misses: 0,
+            sampled_out: 0,
         };
         Self { decoder, malformed: 0, seen_to: 0, gathered }
     }
@@ -287,8 +312,20 @@ impl Rows {
 }
 
 impl Gathered {
+    /// Takes note of changes of the sampling rate.
+    fn learn(&mut self) {
+        let rates = self.shared.lock();
+        if rates.changes() != self.rates.changes() {
+            self.rates = rates.clone();
+        }
+    }
+
     fn take(&mut self, operation: &Operation<'_>) {
         if self.is_full() {
+            return;
+        }
+        if !self.rates.keeps(wall_us(operation.ts, self.clock_offset), operation.key) {
+            self.sampled_out += 1;
             return;
         }
         self.decoded += 1;

@@ -20,6 +20,8 @@ pub const TARGET: &str = "mcrec.target";
 pub const SOURCE: &str = "mcrec.source";
 /// Key of [`Loss`].
 pub const LOSS: &str = "mcrec.loss";
+/// Key of [`Sampling`].
+pub const SAMPLING: &str = "mcrec.sampling";
 /// Key of [`Cost`].
 pub const COST: &str = "mcrec.cost";
 /// Key of [`Privacy`].
@@ -253,6 +255,39 @@ reasons! {
     }
 }
 
+/// What was left out on purpose: all operations on the keys outside of a sample
+/// (see [`sample`](crate::sample)). A capture without this entry has every
+/// operation, and so has the default.
+///
+/// Operations without a key, and the beginnings and ends of connections, are
+/// always there, so they are never to be scaled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// How a key is chosen, in words.
+    pub how: String,
+    /// Operations that were seen and left out. Neither losses, nor part of
+    /// [`Loss::seen`]. Null where it is not known how many: in a slice of a capture.
+    pub sampled_out: Option<u64>,
+    /// `[from, to, one_in]` for each stretch, from the beginning of the recording to
+    /// the end of this capture: µs since the epoch, UTC, and that one key in so many
+    /// was recorded. A row has the rate of the stretch with `from <= ts < to`; the
+    /// last has what comes after it too.
+    pub series: Vec<[i64; 3]>,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { how: String::new(), sampled_out: Some(0), series: Vec::new() }
+    }
+}
+
+impl Sampling {
+    /// Whether any operation may have been left out.
+    pub fn is_sampled(&self) -> bool {
+        self.sampled_out != Some(0) || self.series.iter().any(|stretch| stretch[2] > 1)
+    }
+}
+
 /// What recording cost.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
@@ -328,6 +363,8 @@ pub struct Footer {
     pub source: Source,
     /// What was lost.
     pub loss: Loss,
+    /// What was left out on purpose.
+    pub sampling: Sampling,
     /// What it cost.
     pub cost: Cost,
     /// What was done to the keys.
@@ -397,6 +434,7 @@ impl Footer {
             (TARGET, json(&self.target)),
             (SOURCE, json(&self.source)),
             (LOSS, json(&self.loss)),
+            (SAMPLING, json(&self.sampling)),
             (COST, json(&self.cost)),
             (PRIVACY, json(&self.privacy)),
         ];
@@ -423,6 +461,9 @@ impl Footer {
             target: required(&entry, TARGET)?,
             source: required(&entry, SOURCE)?,
             loss: required(&entry, LOSS)?,
+            // Older than samples: every operation.
+            sampling: entry(SAMPLING)
+                .map_or_else(|| Ok(Sampling::default()), |text| parse(SAMPLING, text))?,
             cost: required(&entry, COST)?,
             privacy: required(&entry, PRIVACY)?,
             derived: entry(DERIVED).map_or(Ok(Vec::new()), |text| parse(DERIVED, text))?,

@@ -3,7 +3,7 @@
 //!
 //! This crate is the only place where the format is defined: the [columns],
 //! the [words](codes) that stand in them, how a [key](key) is written or
-//! [hidden](pseudonym), and the metadata in the [footer], with
+//! [hidden](pseudonym), which keys a [sample] has, and the metadata in the [footer], with
 //! what a capture was [derived] from. The recorder writes by it, the analyzer reads by
 //! it, and nothing but a Parquet reader is needed to do either.
 #![forbid(unsafe_code)]
@@ -14,6 +14,7 @@ pub mod derived;
 pub mod footer;
 pub mod key;
 pub mod pseudonym;
+pub mod sample;
 
 /// The format version that this crate writes. A reader refuses a newer one by
 /// name and reads every older one.

@@ -246,6 +246,37 @@ impl Wire {
         }
     }
 
+    /// A meta request on `key` that is answered, and has no other request after it.
+    pub fn meta_alone(&mut self, random: &mut Random, key: &[u8]) {
+        self.opaque += 1;
+        let token = format!("O{}", self.opaque);
+        let fetches = ["v", "s v f", "k t", "", "v T100", "h l", "N30 v"];
+        let (verb, op, size, flags): (_, _, _, &str) = match random.below(8) {
+            0..=2 => {
+                let flags = fetches[random.below(fetches.len())];
+                ("mg", if flags.contains('T') { "gat" } else { "get" }, None, flags)
+            }
+            3 => ("ms", "set", Some(random.below(300)), "T90"),
+            4 => ("ms", "add", Some(3), "ME F5"),
+            5 => ("ms", "cas", Some(3), "C5"),
+            6 => ("md", "delete", None, ""),
+            _ => ("ma", "incr", None, "D7"),
+        };
+        let length = size.map_or_else(String::new, |size| format!(" {size}"));
+        let space = if flags.is_empty() { "" } else { " " };
+        let line = [verb.as_bytes(), b" ", key, length.as_bytes()].concat();
+        let rest = format!("{space}{flags} {token}\r\n");
+        let value = size.map_or_else(Vec::new, |size| [&vec![b'v'; size][..], b"\r\n"].concat());
+        let word = |letter: char| {
+            let word = flags.split(' ').find(|word| word.starts_with(letter))?;
+            word[1..].parse().ok()
+        };
+        let answer = Answer::Meta(Some(token.into_bytes()), None);
+        let meta = expected(op, "meta", key, answer);
+        let bytes = [&line[..], rest.as_bytes(), &value].concat();
+        self.push(&bytes, Expected { size, ttl: word('T'), ..meta });
+    }
+
     #[expect(clippy::too_many_arguments, reason = "a command has that many parts")]
     fn meta(
         &mut self,

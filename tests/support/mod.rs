@@ -2,6 +2,7 @@
 //! it did and was told, the recorder under test, and a reader of captures.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
+pub mod alone;
 pub mod capture;
 pub mod client;
 pub mod commands;
@@ -9,6 +10,7 @@ pub mod probes;
 pub mod process;
 pub mod random;
 pub mod recorder;
+pub mod rows;
 pub mod sequence;
 pub mod server;
 pub mod wire;

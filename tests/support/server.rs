@@ -192,6 +192,16 @@ impl Server {
         });
     }
 
+    /// Waits until the server has read all that `client`, an address, sent by TCP.
+    pub fn reads(&self, client: &str) {
+        let client: SocketAddr = client.parse().unwrap();
+        until("memcached to read", || {
+            let sockets = procfs::net::tcp().unwrap();
+            let socket = sockets.iter().find(|socket| socket.remote_address == client)?;
+            (socket.rx_queue == 0).then_some(())
+        });
+    }
+
     fn count_sockets(&self) -> usize {
         let folder = fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
         let links = folder.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());

@@ -139,6 +139,10 @@ fn windowed(whole: &Footer, from: Option<i64>, to: Option<i64>) -> Footer {
     });
     let series: Vec<[i64; 3]> = series.collect();
     let lost = series.iter().map(|entry| entry[2].max(0).unsigned_abs()).sum();
+    if footer.sampling.is_sampled() {
+        // When, and on which keys, is not known.
+        footer.sampling.sampled_out = None;
+    }
     footer.loss =
         Loss { losses: by_reason(&whole.loss.losses, lost), series, ..whole.loss.clone() };
     footer

@@ -6,10 +6,13 @@ use mcrec_schema::{
     columns,
     footer::{Footer, Incomplete, Losses},
 };
-use polars::prelude::{Expr, col, lit};
+use polars::prelude::{Expr, LazyFrame, col, lit};
 
 use super::{count_of, int, kbps, per_second, ratio, rows};
-use crate::capture::{Capture, collect};
+use crate::{
+    capture::{Capture, WEIGHT, collect},
+    sampling::Sampling,
+};
 
 /// The capture at a glance.
 #[derive(Clone, Debug)]
@@ -45,6 +48,9 @@ pub(crate) struct Summary {
     pub(crate) requests_without_operation: u64,
     /// Files whose recording did not end, or has not yet.
     pub(crate) unended: usize,
+    /// If the capture is a sample: then hits, misses, keys and bytes are scaled, and so
+    /// estimates; the number of operations is counted.
+    pub(crate) sampling: Option<Sampling>,
 }
 
 impl Summary {
@@ -65,15 +71,35 @@ pub(crate) fn summary(capture: &Capture, distinct_keys: i64) -> Result<Summary> 
         .into_iter()
         .map(|op| col(columns::OP).eq(lit(op.as_str())))
         .fold(lit(false), Expr::or);
-    let totals = collect(capture.operations().select([
-        rows().alias("operations"),
-        count_of(Status::Hit).alias("hits"),
-        count_of(Status::Miss).alias("misses"),
-        col(columns::VALUE_SIZE).sum().alias("bytes"),
-        col(columns::VALUE_SIZE).filter(is_store).sum().alias("stored"),
-    ]))?;
+    let sampling = &capture.sampling;
+    let totals = match sampling {
+        None => [
+            rows().alias("operations"),
+            rows().alias("rows"),
+            count_of(Status::Hit).alias("hits"),
+            count_of(Status::Miss).alias("misses"),
+            col(columns::VALUE_SIZE).sum().alias("bytes"),
+            col(columns::VALUE_SIZE).filter(is_store).sum().alias("stored"),
+        ],
+        Some(_) => scaled(is_store),
+    };
+    let totals = collect(capture.operations().select(totals))?;
     let total = |name: &str| Ok::<_, anyhow::Error>(int(&totals, name)?.unwrap_or(0));
-    let (operations, hits, misses) = (total("operations")?, total("hits")?, total("misses")?);
+    let operations = match sampling {
+        // Counted, where that is known.
+        Some(Sampling { sampled_out: Some(left_out), .. }) => {
+            total("rows")? + left_out.cast_signed()
+        }
+        _ => total("operations")?,
+    };
+    let (hits, misses) = (total("hits")?, total("misses")?);
+    let distinct_keys = match sampling {
+        None => distinct_keys,
+        Some(sampling) if sampling.changes() => {
+            int(&collect(keys(capture.operations()))?, "keys")?.unwrap_or(0)
+        }
+        Some(sampling) => distinct_keys.saturating_mul(sampling.densest.into()),
+    };
     let (bytes, stored) = (total("bytes")?, total("stored")?);
     let seconds = capture.seconds();
     let footers = &capture.footers;
@@ -100,6 +126,31 @@ pub(crate) fn summary(capture: &Capture, distinct_keys: i64) -> Result<Summary> 
             .map(|footer| footer.source.requests_without_operation)
             .fold(0, u64::saturating_add),
         unended: footers.iter().filter(|footer| footer.capture.ended.is_none()).count(),
+        sampling: sampling.clone(),
         footers: footers.clone(),
     })
+}
+
+/// The totals of a sample: what each row stands for.
+fn scaled(is_store: Expr) -> [Expr; 6] {
+    let with = |status: Status| col(WEIGHT).filter(col(columns::STATUS).eq(lit(status.as_str())));
+    let bytes = || col(columns::VALUE_SIZE) * col(WEIGHT);
+    [
+        col(WEIGHT).sum().alias("operations"),
+        rows().alias("rows"),
+        with(Status::Hit).sum().alias("hits"),
+        with(Status::Miss).sum().alias("misses"),
+        bytes().sum().alias("bytes"),
+        bytes().filter(is_store).sum().alias("stored"),
+    ]
+}
+
+/// How many keys there are, by a sample: each stands for as many as at the densest
+/// rate at which it was seen.
+fn keys(operations: LazyFrame) -> LazyFrame {
+    operations
+        .filter(col(columns::KEY).is_not_null())
+        .group_by([col(columns::KEY)])
+        .agg([col(WEIGHT).min()])
+        .select([col(WEIGHT).sum().alias("keys")])
 }

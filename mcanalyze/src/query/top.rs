@@ -4,6 +4,7 @@ use super::{kbps, per_second, ratio};
 use crate::{
     capture::Capture,
     keys::KeyFigures,
+    sampling::Sampling,
     table::{Column, Need, Table, Unit, Value},
 };
 
@@ -23,11 +24,26 @@ const COLUMNS: [Column; 13] = [
     Column { name: "last", title: "last", unit: Unit::Time, need: Need::Room },
 ];
 
+/// Only where the sample changed.
+const RECORDED: Column =
+    Column { name: "recorded", title: "recorded", unit: Unit::Word, need: Need::Always };
+
+/// Whether a key of a sample was recorded all the time.
+fn recorded(sampling: &Sampling, key: &str) -> Value {
+    match sampling.has_all_of(key) {
+        Some(true) => Value::Text("always".to_owned()),
+        Some(false) => Value::Text("partly".to_owned()),
+        None => Value::Null,
+    }
+}
+
 /// The top keys, of `operations` in all.
 pub(crate) fn top(capture: &Capture, operations: i64, keys: Vec<KeyFigures>) -> Table {
     let seconds = capture.seconds();
+    let changing = capture.sampling.as_ref().filter(|sampling| sampling.changes());
     let rows = keys.into_iter().map(|key| {
-        vec![
+        let recorded = changing.map(|sampling| recorded(sampling, &key.key));
+        let mut row = vec![
             Value::Text(key.key),
             Value::Int(key.calls),
             ratio(key.calls, operations).into(),
@@ -41,7 +57,10 @@ pub(crate) fn top(capture: &Capture, operations: i64, keys: Vec<KeyFigures>) -> 
             key.latency_p50.into(),
             key.latency_p99.into(),
             key.last.into(),
-        ]
+        ];
+        row.extend(recorded);
+        row
     });
-    Table { columns: COLUMNS.to_vec(), rows: rows.collect() }
+    let columns = COLUMNS.into_iter().chain(changing.map(|_| RECORDED));
+    Table { columns: columns.collect(), rows: rows.collect() }
 }

@@ -23,7 +23,7 @@ const SHOWN: usize = 20;
 ///
 /// When `out` fails.
 pub(crate) fn text(info: &Info, width: Option<u16>, out: &mut impl Write) -> io::Result<()> {
-    let Footer { capture, target, source, loss, cost, privacy, derived } = &info.footer;
+    let Footer { capture, target, source, loss, sampling, cost, privacy, derived } = &info.footer;
     let mut say = |name: &str, text: &str| wrapped(name, text, width, out);
     let state = info.damage.map(|damage| format!(", {damage}")).unwrap_or_default();
     let size = grouped_bytes(info.bytes);
@@ -74,6 +74,13 @@ pub(crate) fn text(info: &Info, width: Option<u16>, out: &mut impl Write) -> io:
     say("rows", &format!("{rows}, {}", if lost == 0 { "nothing lost" } else { "some lost:" }))?;
     for (reason, count) in loss.losses.by_reason().filter(|(_, count)| *count > 0) {
         say("  LOST", &format!("{} {}", grouped(count), reason.replace('_', " ")))?;
+    }
+    for [from, to, one_in] in sampling.series.iter().filter(|_| sampling.is_sampled()) {
+        let (from, to) = (second(*from), second(*to));
+        say("  SAMPLED", &format!("1/{one_in} of the keys, {from} to {to} UTC"))?;
+    }
+    if let Some(count) = sampling.sampled_out.filter(|count| *count > 0) {
+        say("  left out", &format!("{} operations, on purpose", grouped(count)))?;
     }
     for (what, count) in loss.incomplete.by_reason().filter(|(_, count)| *count > 0) {
         say("  INCOMPLETE", &format!("{} {}", grouped(count), what.replace('_', " ")))?;

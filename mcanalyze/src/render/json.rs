@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{rfc3339, text::harmful};
 use crate::{
     query::{latency::Latency, summary::Summary},
+    sampling::Sampling,
     table::{Table, Unit, Value},
 };
 
@@ -85,8 +86,32 @@ fn capture(summary: &Summary) -> Json {
         "losses": summary.losses,
         "incomplete": summary.incomplete,
         "requests_without_operation": summary.requests_without_operation,
+        "sampling": summary.sampling.as_ref().map(sampling),
         "percentiles": "nearest rank",
         "files": summary.footers.iter().map(file).collect::<Vec<_>>(),
+    })
+}
+
+/// What a reader must know of a sample; null for a capture of all operations.
+fn sampling(sampling: &Sampling) -> Json {
+    let mut estimates = vec![
+        "hits",
+        "misses",
+        "hit_ratio",
+        "distinct_keys",
+        "bytes_returned",
+        "bytes_stored",
+        "bandwidth_kbps",
+    ];
+    if sampling.sampled_out.is_none() {
+        estimates.extend(["operations", "rate"]);
+    }
+    json!({
+        "sampled_out": sampling.sampled_out,
+        "densest_one_in": sampling.densest,
+        "sparsest_one_in": sampling.sparsest,
+        "estimates": estimates,
+        "percentiles": "of the sample",
     })
 }
 
@@ -95,6 +120,7 @@ fn file(footer: &Footer) -> Json {
         "capture": footer.capture,
         "target": footer.target,
         "source": footer.source,
+        "sampling": footer.sampling,
         "cost": footer.cost,
         "privacy": footer.privacy,
     })

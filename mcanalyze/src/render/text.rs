@@ -11,6 +11,7 @@ use crate::{
         latency::{ALL, Latency},
         summary::Summary,
     },
+    sampling::Sampling,
     table::{Column, Need, Table, Unit, Value},
 };
 
@@ -37,19 +38,51 @@ pub(crate) fn summary(summary: &Summary, out: &mut impl Write) -> io::Result<()>
     };
     let length = duration(summary.seconds);
     line(out, "recorded", &format!("{until} UTC ({length}{files})"))?;
+    if let Some(sampling) = &summary.sampling {
+        line(out, "SAMPLED", &sampled(sampling))?;
+    }
+    // What was scaled is an estimate.
+    let about = if summary.sampling.is_some() { "~" } else { "" };
+    let counted = summary.sampling.as_ref().is_none_or(|sampling| sampling.sampled_out.is_some());
+    let of_all = if counted { "" } else { "~" };
     let rate = summary.rate.map(|rate| format!(" ({}/s)", rate_text(rate))).unwrap_or_default();
     let keys = grouped(summary.distinct_keys);
-    line(out, "operations", &format!("{}{rate}, {keys} keys", grouped(summary.operations)))?;
+    line(
+        out,
+        "operations",
+        &format!("{of_all}{}{rate}, {about}{keys} keys", grouped(summary.operations)),
+    )?;
     let (hits, misses) = (grouped(summary.hits), grouped(summary.misses));
     let ratio = summary.hit_ratio.map_or("-".to_owned(), percent);
-    line(out, "hit ratio", &format!("{ratio} ({hits} hits, {misses} misses)"))?;
-    let kbps = summary.bandwidth_kbps.map(|kbps| format!(" ({} kbps)", rate_text(kbps)));
+    line(
+        out,
+        "hit ratio",
+        &format!("{about}{ratio} ({about}{hits} hits, {about}{misses} misses)"),
+    )?;
+    let kbps = summary.bandwidth_kbps.map(|kbps| format!(" ({about}{} kbps)", rate_text(kbps)));
     let returned = bytes(summary.bytes_returned);
     let stored = bytes(summary.bytes_stored);
-    let values = format!("{returned} returned, {stored} stored{}", kbps.unwrap_or_default());
+    let values =
+        format!("{about}{returned} returned, {about}{stored} stored{}", kbps.unwrap_or_default());
     line(out, "values", &values)?;
     caveats(summary, out)?;
     writeln!(out)
+}
+
+/// What a sample says, and what it does not.
+fn sampled(sampling: &Sampling) -> String {
+    let Sampling { sampled_out, densest, sparsest, .. } = sampling;
+    let left_out = match sampled_out {
+        Some(count) => format!("{} operations left out on purpose", grouped(count)),
+        None => "it is not known how many operations were left out".to_owned(),
+    };
+    let means = "~ is scaled to all keys, and so an estimate; figures of a key are its own";
+    if !sampling.changes() {
+        return format!("1/{densest} of the keys, {left_out}; {means}");
+    }
+    format!(
+        "1/{densest} to 1/{sparsest} of the keys, as it changed, {left_out}; {means}, but those of keys recorded partly are too low"
+    )
 }
 
 /// What must be known before any number is believed.

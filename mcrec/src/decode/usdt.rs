@@ -59,9 +59,11 @@ struct Request {
     operations: Vec<Held>,
     /// The operations' keys, one after the other.
     keys: Vec<u8>,
-    /// Keys that were already let go.
+    /// Keys that were already let go, or left out.
     keys_before: u32,
     id: Option<u64>,
+    /// It had operations outside of the sample.
+    left_out: bool,
 }
 
 /// An operation that waits for the end of its request.
@@ -69,6 +71,8 @@ struct Request {
 struct Held {
     head: mcrec_head,
     cas: u64,
+    /// Operations outside of the sample between the one before and this one.
+    left_out: u32,
     key: Range<usize>,
 }
 
@@ -140,7 +144,11 @@ impl UsdtDecoder {
         record: &[u8],
         out: &mut impl FnMut(&Operation<'_>),
     ) -> Result<(), Malformed> {
-        match mcrec_kind(u32::from(head.kind)) {
+        let kind = mcrec_kind(u32::from(head.kind));
+        if kind != mcrec_kind::MCREC_COMMAND {
+            connection.request.left_out |= head.size > 0;
+        }
+        match kind {
             mcrec_kind::MCREC_START => {
                 self.close(connection, Some(head.ts), out);
                 connection.request.begin(Some(head.ts));
@@ -162,14 +170,15 @@ impl UsdtDecoder {
         record: &[u8],
         out: &mut impl FnMut(&Operation<'_>),
     ) -> Result<(), Malformed> {
-        let (cas, key) = read_operation(head, record)?;
+        let (cas, left_out, key) = read_operation(head, record)?;
         self.tally.counted_records += 1;
         let started = connection.request.open;
         if !started {
             // A request of its own, of unknown latency.
             connection.request.begin(None);
         }
-        connection.request.hold(head, cas, key);
+        // Between requests those were requests of their own.
+        connection.request.hold(head, cas, if started { left_out } else { 0 }, key);
         if !started {
             self.close(connection, None, out);
         } else if connection.request.operations.len() >= KEYS_HELD {
@@ -192,7 +201,7 @@ impl UsdtDecoder {
         if request.operations.is_empty() && request.id.is_none() {
             // Without an end it was cut off, by the end of the recording, of the
             // connection, or by a loss: it may have shown an operation yet.
-            self.tally.requests_without_operation += u64::from(end.is_some());
+            self.tally.requests_without_operation += u64::from(end.is_some() && !request.left_out);
             return;
         }
         let latency = end.zip(request.start).map(|(end, start)| end.saturating_sub(start));
@@ -213,6 +222,7 @@ impl UsdtDecoder {
         for held in request.operations.drain(..) {
             let op = op(held.head.command);
             let (status, value_size) = outcome(op, held.head.size);
+            request.keys_before = request.keys_before.saturating_add(held.left_out);
             out(&Operation {
                 ts: held.head.ts,
                 op,
@@ -249,12 +259,13 @@ impl Request {
         self.start = start;
         self.keys_before = 0;
         self.id = None;
+        self.left_out = false;
     }
 
-    fn hold(&mut self, head: mcrec_head, cas: u64, key: &[u8]) {
+    fn hold(&mut self, head: mcrec_head, cas: u64, left_out: u32, key: &[u8]) {
         let begin = self.keys.len();
         self.keys.extend_from_slice(key);
-        self.operations.push(Held { head, cas, key: begin..self.keys.len() });
+        self.operations.push(Held { head, cas, left_out, key: begin..self.keys.len() });
     }
 }
 
@@ -267,16 +278,21 @@ pub(super) fn read_head(record: &[u8]) -> Result<mcrec_head, Malformed> {
     Ok(unsafe { record.as_ptr().cast::<mcrec_head>().read_unaligned() })
 }
 
-/// The CAS and the key of an operation's record.
-fn read_operation(head: mcrec_head, record: &[u8]) -> Result<(u64, &[u8]), Malformed> {
+/// Of an operation's record the CAS, how many before it were left out, and the key.
+fn read_operation(head: mcrec_head, record: &[u8]) -> Result<(u64, u32, &[u8]), Malformed> {
     let key = record.get(FIXED..).ok_or(Malformed)?;
     let known = (mcrec_command::MCREC_GET.0..=mcrec_command::MCREC_DELETE.0)
         .contains(&u32::from(head.command));
     if !known || key.len() != usize::from(head.key_length) {
         return Err(Malformed);
     }
-    let cas = &record[std::mem::offset_of!(mcrec_operation, cas)..FIXED];
-    Ok((u64::from_ne_bytes(cas.try_into().map_err(|_| Malformed)?), key))
+    let number = |at: usize| {
+        let bytes = record[..FIXED].get(at..).and_then(<[u8]>::first_chunk);
+        bytes.map(|bytes| u64::from_ne_bytes(*bytes)).ok_or(Malformed)
+    };
+    let cas = number(std::mem::offset_of!(mcrec_operation, cas))?;
+    let left_out = number(std::mem::offset_of!(mcrec_operation, left_out))?;
+    Ok((cas, u32::try_from(left_out).map_err(|_| Malformed)?, key))
 }
 
 fn op(command: u8) -> Op {

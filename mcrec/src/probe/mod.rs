@@ -7,18 +7,22 @@ use std::{
     fs,
     mem::{MaybeUninit, size_of},
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{Ordering, fence},
+    },
     thread,
     time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow};
 use libbpf_rs::{Link, MapHandle, Object, OpenObject, PrintLevel, ProgramMut};
-use mcrec_schema::footer::ProgramCost;
+use mcrec_schema::{footer::ProgramCost, sample};
 use rustix::thread::{MembarrierCommand, membarrier};
 
 use crate::{
     plan::{Kind, Plan},
+    sample::OneIn,
     target::Target,
 };
 
@@ -26,13 +30,13 @@ use crate::{
 pub(crate) use usdt::types as record;
 
 const _: () = assert!(size_of::<record::mcrec_head>() == 32);
-const _: () = assert!(size_of::<record::mcrec_operation>() == 32 + 8 + 256);
+const _: () = assert!(size_of::<record::mcrec_operation>() == 32 + 8 + 8 + 256);
 const _: () = assert!(size_of::<record::mcrec_address>() == 20);
 const _: () = assert!(size_of::<record::mcrec_connect>() == 32 + 20 + 4);
 const _: () = assert!(size_of::<record::mcrec_read>() == 32 + 16);
 const _: () = assert!(size_of::<record::mcrec_send>() == 32 + 16);
 const _: () = assert!(size_of::<record::mcrec_segment>() == 8);
-const _: () = assert!(size_of::<record::mcrec_counters>() == 48);
+const _: () = assert!(size_of::<record::mcrec_counters>() == 56);
 
 /// Room for the object that [`Probes`] borrows.
 pub(crate) type Storage = MaybeUninit<OpenObject>;
@@ -42,6 +46,8 @@ trait Programs {
     fn object(&self) -> &Object;
     fn attach(&self, program: &ProgramMut<'_>, target: &Target) -> Result<Link>;
     fn switch(&mut self, on: bool);
+    /// Sets `sample_limit` of `bpf/sample.bpf.h`.
+    fn limit_sample(&mut self, limit: u32);
     fn ring(&self) -> libbpf_rs::Result<MapHandle>;
     fn counters(&self) -> libbpf_rs::Result<MapHandle>;
 }
@@ -71,7 +77,7 @@ impl<'a> Probes<'a> {
         collect_libbpf_warnings();
         let programs: Box<dyn Programs + 'a> = match plan.kind {
             Kind::Usdt => Box::new(usdt::Usdt::load(storage, plan, target, ring_size)?),
-            Kind::Syscalls => Box::new(syscalls::Syscalls::load(storage, target, ring_size)?),
+            Kind::Syscalls => Box::new(syscalls::Syscalls::load(storage, plan, target, ring_size)?),
         };
         let statistics = enable_statistics();
         let links = programs
@@ -87,6 +93,16 @@ impl<'a> Probes<'a> {
     /// From now on every probe that fires is recorded.
     pub(crate) fn start(&mut self) {
         self.programs.switch(true);
+    }
+
+    /// From when this returns on the programs leave out what they can of the keys
+    /// that are not in the sample of one key in `one_in`.
+    pub(crate) fn sample(&mut self, one_in: OneIn) {
+        // Below 2^32 there is room for all but that of every key, which is 0.
+        let limit = u32::try_from(sample::limit(one_in)).unwrap_or(0);
+        self.programs.limit_sample(limit);
+        // Seen by every CPU before anything that the caller does next.
+        fence(Ordering::SeqCst);
     }
 
     /// From now on no probe that fires is recorded.
@@ -163,6 +179,11 @@ pub(crate) struct Statistics {
 }
 
 impl Statistics {
+    /// Whether the kernel counts what the programs cost.
+    pub(crate) fn are_timed(&self) -> bool {
+        self.timed
+    }
+
     /// What each program cost so far; nothing where the kernel does not count that.
     pub(crate) fn cost(&self) -> Vec<ProgramCost> {
         self.infos()

@@ -7,9 +7,10 @@ use libbpf_rs::{
     Link, MapHandle, Object, ProgramMut,
     skel::{OpenSkel, Skel, SkelBuilder},
 };
+use mcrec_protocol::Binding;
 
 use super::{Programs, Storage, refused, refused_to_load};
-use crate::target::Target;
+use crate::{plan::Plan, target::Target};
 
 #[expect(
     clippy::undocumented_unsafe_blocks,
@@ -27,7 +28,12 @@ const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
 pub(super) struct Syscalls<'a>(skeleton::SyscallsSkel<'a>);
 
 impl<'a> Syscalls<'a> {
-    pub(super) fn load(storage: &'a mut Storage, target: &Target, ring_size: u32) -> Result<Self> {
+    pub(super) fn load(
+        storage: &'a mut Storage,
+        plan: &Plan,
+        target: &Target,
+        ring_size: u32,
+    ) -> Result<Self> {
         let mut open = skeleton::SyscallsSkelBuilder::default()
             .open(storage)
             .map_err(|error| refused(&error, "cannot open the BPF programs"))?;
@@ -45,6 +51,11 @@ impl<'a> Syscalls<'a> {
             constants.namespace_device = namespace.dev();
             constants.namespace_inode = namespace.ino();
         }
+        // What comes before a connection has authenticated is no request on a key.
+        let binding = plan.dialect.binding;
+        let skips = !plan.dialect.authenticates;
+        constants.skips_text = skips && binding != Binding::Binary;
+        constants.skips_binary = skips && binding != Binding::Text;
         for (to, from) in constants.listening_ports.iter_mut().zip(&target.ports) {
             *to = *from;
             constants.listening_port_count += 1;
@@ -67,6 +78,12 @@ impl Programs for Syscalls<'_> {
     fn switch(&mut self, on: bool) {
         if let Some(bss) = self.0.maps.bss_data.as_deref_mut() {
             bss.recording = on;
+        }
+    }
+
+    fn limit_sample(&mut self, limit: u32) {
+        if let Some(bss) = self.0.maps.bss_data.as_deref_mut() {
+            bss.sample_limit = limit;
         }
     }
 

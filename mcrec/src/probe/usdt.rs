@@ -67,6 +67,12 @@ impl Programs for Usdt<'_> {
         }
     }
 
+    fn limit_sample(&mut self, limit: u32) {
+        if let Some(bss) = self.0.maps.bss_data.as_deref_mut() {
+            bss.sample_limit = limit;
+        }
+    }
+
     fn ring(&self) -> libbpf_rs::Result<MapHandle> {
         MapHandle::try_from(&self.0.maps.ring)
     }

@@ -95,9 +95,10 @@ impl Files {
         account: &Account,
         ended: Option<String>,
     ) -> Result<()> {
+        let outdated = self.span.is_outdated(account.now());
         let lost = self.span.advance(account.now());
         let interval = self.schedule.interval().as_secs_f64();
-        let idle = groups.is_empty() && lost == 0 && ended.is_none();
+        let idle = groups.is_empty() && lost == 0 && !outdated && ended.is_none();
         let footer_bytes = if idle {
             0
         } else {

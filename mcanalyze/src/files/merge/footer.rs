@@ -6,8 +6,8 @@ use std::cmp::Reverse;
 use mcrec_schema::{
     derived::{Part, SLICE},
     footer::{
-        Attached, Blind, Capture, Cost, Footer, Incomplete, Loss, Losses, ProgramCost, Source,
-        Target,
+        Attached, Blind, Capture, Cost, Footer, Incomplete, Loss, Losses, ProgramCost, Sampling,
+        Source, Target,
     },
 };
 
@@ -25,6 +25,21 @@ pub(super) fn combined(parts: &[Part], first: &Footer) -> Footer {
         derived: Vec::new(),
         ..first.clone()
     }
+}
+
+/// What was left out of all together, at one rate.
+pub(super) fn sampling(samples: &[&Sampling]) -> Sampling {
+    let mut sampling = samples.first().map_or_else(Sampling::default, |first| (*first).clone());
+    sampling.sampled_out = samples.iter().map(|sampling| sampling.sampled_out).sum();
+    let stretches = || samples.iter().flat_map(|sampling| &sampling.series);
+    let from = stretches().map(|stretch| stretch[0]).min();
+    let to = stretches().map(|stretch| stretch[1]).max();
+    let one_in = stretches().map(|stretch| stretch[2]).max();
+    sampling.series = match (from, to, one_in) {
+        (Some(from), Some(to), Some(one_in)) => vec![[from, to, one_in]],
+        _ => Vec::new(),
+    };
+    sampling
 }
 
 fn capture(parts: &[Part], one: bool, first: &Capture) -> Capture {

@@ -12,9 +12,11 @@ use mcrec_capture::Capture;
 use mcrec_schema::{
     columns,
     derived::{MERGE, Part},
+    footer::Sampling,
 };
 
 use super::{Destination, Made, is_complete, output::Output, rows, step};
+use crate::sampling;
 use order::{Input, Order};
 
 /// Makes one capture of several.
@@ -28,6 +30,9 @@ pub(crate) fn merge(captures: &[Capture], destination: &Destination) -> Result<M
     in_order.sort_by_key(|capture| capture.footer().capture.start_us);
     let parts = parts(&in_order)?;
     let mut footer = footer::combined(&parts, in_order[0].footer());
+    let samples: Vec<&Sampling> =
+        in_order.iter().map(|capture| &capture.footer().sampling).collect();
+    footer.sampling = footer::sampling(&samples);
     let footers = in_order.iter().map(|capture| capture.footer());
     footer.derived.push(step(MERGE, footers));
     if let Some(step) = footer.derived.last_mut() {
@@ -56,6 +61,17 @@ fn check(captures: &[Capture]) -> Result<()> {
              anonymise and the same key file",
             hashed.path().display(),
             plain.path().display()
+        );
+    }
+    let rate = |capture: &Capture| sampling::only_rate(capture.footer());
+    if captures.iter().any(|capture| capture.footer().sampling.is_sampled())
+        && captures
+            .iter()
+            .any(|capture| rate(capture).is_none_or(|it| Some(it) != rate(&captures[0])))
+    {
+        bail!(
+            "of these captures some are of another sample of the keys than others, which cannot \
+             be said in one file: give them to mcanalyze as they are, which takes several"
         );
     }
     Ok(())

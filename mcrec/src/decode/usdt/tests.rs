@@ -40,6 +40,8 @@ impl Row {
 struct Server {
     decoder: UsdtDecoder,
     sequences: std::collections::HashMap<u32, (u32, u32)>,
+    /// Operations that were left out since the last record.
+    left_out: std::collections::HashMap<u32, u32>,
     rows: Vec<Row>,
     ops: Vec<Op>,
 }
@@ -50,6 +52,9 @@ impl Server {
         if kind == mcrec_kind::MCREC_CONNECT {
             (*generation, *sequence) = (*generation + 1, 0);
         }
+        let command_follows = kind == mcrec_kind::MCREC_COMMAND;
+        let left_out = self.left_out.remove(&fd).unwrap_or_default();
+        let size = if command_follows { size } else { left_out.cast_signed() };
         let head = mcrec_head {
             ts,
             connection: fd,
@@ -63,7 +68,7 @@ impl Server {
             size,
         };
         *sequence += 1;
-        let record = bytes(head, (kind == mcrec_kind::MCREC_COMMAND).then_some(key));
+        let record = bytes(head, command_follows.then_some((left_out, key)));
         let Self { decoder, rows, ops, .. } = self;
         decoder
             .decode(&record, &mut |operation| {
@@ -88,6 +93,10 @@ impl Server {
     fn release(&mut self, fd: u32) {
         self.record(0, fd, mcrec_kind::MCREC_DISCONNECT, 0, 0, b"");
     }
+    /// An operation outside of the sample.
+    fn leave_out(&mut self, fd: u32) {
+        *self.left_out.entry(fd).or_default() += 1;
+    }
     /// The next record of the connection does not arrive.
     fn lose(&mut self, fd: u32) {
         self.sequences.entry(fd).or_default().1 += 1;
@@ -104,7 +113,7 @@ impl Server {
     }
 }
 
-fn bytes(head: mcrec_head, key: Option<&[u8]>) -> Vec<u8> {
+fn bytes(head: mcrec_head, operation: Option<(u32, &[u8])>) -> Vec<u8> {
     let mut record = Vec::new();
     record.extend(head.ts.to_ne_bytes());
     for word in [head.connection, head.generation, head.sequence, head.thread] {
@@ -112,12 +121,44 @@ fn bytes(head: mcrec_head, key: Option<&[u8]>) -> Vec<u8> {
     }
     record.extend([head.kind, head.command, head.key_length, head.key_unreadable]);
     record.extend(head.size.to_ne_bytes());
-    if let Some(key) = key {
+    if let Some((left_out, key)) = operation {
         record.extend(77_u64.to_ne_bytes());
+        record.extend(u64::from(left_out).to_ne_bytes());
         assert_eq!(record.len(), FIXED);
         record.extend(key);
     }
     record
+}
+
+#[test]
+fn what_is_outside_of_the_sample_has_its_place_in_the_request() {
+    let mut server = Server::default();
+    server.connect(30);
+    server.start(100, 30);
+    server.leave_out(30);
+    server.leave_out(30);
+    server.command(130, 30, GET, 7, "c");
+    server.leave_out(30);
+    server.command(140, 30, GET, 7, "e");
+    server.leave_out(30);
+    server.end(150, 30);
+    // A request of which nothing is in the sample is no request without operation,
+    // however it ends.
+    server.start(200, 30);
+    server.leave_out(30);
+    server.end(250, 30);
+    server.start(300, 30);
+    server.leave_out(30);
+    server.start(400, 30);
+    assert_eq!(server.decoder.tally().requests_without_operation, 0);
+    server.end(450, 30);
+    assert_eq!(server.decoder.tally().requests_without_operation, 1);
+    // Requests whose start does not show.
+    server.leave_out(30);
+    server.command(530, 30, SET, 7, "x");
+    let places = server.rows.iter().map(|row| (row.key.as_str(), row.request_id, row.key_index));
+    assert_eq!(places.collect::<Vec<_>>(), [("c", 1, 2), ("e", 1, 4), ("x", 2, 0)]);
+    assert_eq!(server.rows[0].latency, Some(50));
 }
 
 #[test]
@@ -309,12 +350,12 @@ fn bytes_that_are_no_record_are_refused() {
         vec![],
         vec![0; 31],
         bytes(head, None),
-        bytes(head, Some(b"four")),
+        bytes(head, Some((0, b"four"))),
         bytes(mcrec_head { kind: 0, ..head }, None),
         bytes(mcrec_head { kind: 9, ..head }, None),
-        bytes(mcrec_head { command: 0, ..head }, Some(b"key")),
-        bytes(mcrec_head { command: 99, ..head }, Some(b"key")),
-        bytes(mcrec_head { connection: u32::MAX, ..head }, Some(b"key")),
+        bytes(mcrec_head { command: 0, ..head }, Some((0, b"key"))),
+        bytes(mcrec_head { command: 99, ..head }, Some((0, b"key"))),
+        bytes(mcrec_head { connection: u32::MAX, ..head }, Some((0, b"key"))),
     ];
     for record in refused {
         let result = UsdtDecoder::default().decode(&record, &mut |_| panic!("an operation"));

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: (MIT OR Apache-2.0) */
+/* The connections of the syscalls source, and which of their requests are left out. */
+#ifndef CONNECTION_BPF_H
+#define CONNECTION_BPF_H
+
+#include "sample.bpf.h"
+#include "request.bpf.h"
+
+enum connection_state {
+	UNKNOWN = 0,
+	CLIENT = 1,
+	IGNORED = 2,	/* not a client: a file, a pipe, a connection to elsewhere */
+};
+
+/*
+ * How sure it is that the server is about to read a whole new request, and that the
+ * recorder waits for nothing: only then can a request be left out unnoticed.
+ *
+ * A read that asks for the whole buffer is one of a command, or else one of a value
+ * that the server throws away, which may look like a command. The latter has no
+ * reply before the value's end, where commands begin again.
+ */
+enum step {
+	UNCLEAR = 0,
+	LOOKS_CLEAR = 1,	/* the last read looked like one request: a reply will prove it */
+	OPEN = 2,		/* the last read was one request, and recorded: without a reply
+				   it is open until the next read is recorded too */
+	READY = 3,
+	SKIPPING = 4,		/* the last read was one request, and left out, as its reply is */
+};
+
+#define OWNER(state, inode) ((__u64)(inode) << 32 | (state))
+#define STATE_OF(owner) ((__u32)(owner))
+#define INODE_OF(owner) ((__u32)((owner) >> 32))
+
+struct connection {
+	__u64 owner;		/* OWNER */
+	__u32 sequence;
+	__u8 step;		/* enum step */
+	__u8 protocol;		/* enum protocol, of the last request that was recognised */
+	__u64 long_buffer;	/* where a get line too long for the usual buffer was seen */
+};
+
+/* By file descriptor; sized by the target's descriptor limit before loading.
+ * One thread at a time works on a connection. But the end of a close may be seen
+ * after, or at the same time as, the accept that reuses its descriptor: state and
+ * inode are one word, so that one of the two ends the old connection. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct connection);
+} connections SEC(".maps");
+
+static __always_inline struct connection *connection_of(__u32 descriptor)
+{
+	return bpf_map_lookup_elem(&connections, &descriptor);
+}
+
+/*
+ * Whether the read that returned is one request on a key outside of the sample that
+ * can be left out. The sample is looked at once: that instant counts as the
+ * request's.
+ */
+static __always_inline bool is_left_out(struct connection *connection, struct request *request,
+					__u64 asked, __u32 limit)
+{
+	enum { COMMAND = 16384 };	/* READ_BUFFER_SIZE: what a command read asks for */
+	enum step before = connection->step;
+	enum protocol protocol;
+	bool wanted;
+
+	connection->step = UNCLEAR;
+	if (asked != COMMAND)
+		return false;
+	protocol = recognise(request);
+	if (protocol == NO_PROTOCOL)
+		return false;
+	if (connection->protocol != protocol) {
+		if (connection->protocol != NO_PROTOCOL || before != READY)
+			before = UNCLEAR;
+		connection->protocol = protocol;
+	}
+	wanted = is_in_sample(request->hash, limit);
+	switch (before) {
+	case UNCLEAR:
+	case LOOKS_CLEAR:
+		connection->step = LOOKS_CLEAR;
+		return false;
+	case OPEN:
+		connection->step = wanted ? OPEN : READY;
+		return false;
+	case READY:
+	case SKIPPING:
+		connection->step = wanted ? OPEN : SKIPPING;
+		return !wanted;
+	}
+	return false;
+}
+
+#endif
