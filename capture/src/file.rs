@@ -83,6 +83,17 @@ impl CommittedFile {
         self.data_end
     }
 
+    /// Whether no name leads to it any more.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+    }
+
+    /// Removes the file, and its journal.
+    pub(crate) fn discard(self, name: &OsStr) -> io::Result<()> {
+        self.folder.remove(&self.journal_name)?;
+        self.folder.remove(name)
+    }
+
     /// Size on disk, bytes.
     pub(crate) fn len(&self) -> u64 {
         self.data_end + self.footer.len() as u64
@@ -92,7 +103,7 @@ impl CommittedFile {
     ///
     /// When that fails, as on a full disk, the file is put back as it was.
     pub(crate) fn commit(&mut self, data: &[&[u8]], footer: Vec<u8>) -> io::Result<()> {
-        if self.file.metadata()?.nlink() == 0 {
+        if self.is_removed() {
             let reason = "the file was removed while it was being recorded, and is lost";
             return Err(io::Error::new(ErrorKind::NotFound, reason));
         }

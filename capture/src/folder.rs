@@ -16,7 +16,10 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, openat, renameat_with, statat, unlinkat},
+    fs::{
+        AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags, flock, openat, renameat_with,
+        statat, unlinkat,
+    },
     io::Errno,
 };
 
@@ -120,6 +123,12 @@ impl Folder {
                 size: u64::try_from(stat.st_size).unwrap_or(0),
             })),
         }
+    }
+
+    /// Whether a file is being recorded, as far as its lock tells.
+    pub fn is_locked(&self, name: &OsStr) -> bool {
+        let lock = FlockOperation::NonBlockingLockShared;
+        self.open(name, false).is_ok_and(|file| flock(file, lock) == Err(Errno::WOULDBLOCK))
     }
 
     /// The names in the folder, in no order.

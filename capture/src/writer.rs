@@ -55,6 +55,22 @@ impl Writer {
         &self.path
     }
 
+    /// Whether someone removed it while it is written.
+    pub fn is_removed(&self) -> bool {
+        self.file.is_removed()
+    }
+
+    /// Removes what was written.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn discard(self) -> Result<()> {
+        let path = self.path;
+        let name = path.file_name().unwrap_or_default();
+        self.file.discard(name).with_context(|| format!("cannot remove {}", path.display()))
+    }
+
     /// Rows that were committed.
     pub fn rows(&self) -> u64 {
         self.rows

@@ -150,11 +150,17 @@ fn covered(mut spans: Vec<(i64, i64)>) -> i64 {
     sum
 }
 
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+/// The files that `paths` name: files, directories of `*.parquet`, or globs.
+///
+/// # Errors
+///
+/// When there is nothing there.
+pub(crate) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
-            files.extend(matches(&path.join("*.parquet"))?);
+            let found = matches(&path.join("*.parquet"));
+            files.extend(found.map_err(|_| anyhow!("folder {} has no *.parquet", path.display()))?);
         } else if path.exists() {
             files.push(path.clone());
         } else {

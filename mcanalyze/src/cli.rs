@@ -24,7 +24,7 @@ use clap::{Parser, ValueEnum};
         size       bytes of its value when last seen\n  \
         req/s      calls / duration of the recording\n  \
         kbps       kilobits (1000 bits) of value a second, stored and returned\n  \
-        bytes      of value in all, stored and returned\n  \
+        bytes      of value in all, sent by stores (kept or not) and returned\n  \
         p50, p99   latency: the smallest that 50 % or 99 % of its operations do not exceed\n             \
                    (nearest rank; quantile_disc in SQL). It is the server's, but for the\n             \
                    wait for a value that the client sends late\n  \

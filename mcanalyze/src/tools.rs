@@ -54,7 +54,8 @@ pub(crate) fn answer(tool: Tool) -> Result<Answer> {
             Answer::Made(destination.path, made)
         }
         Tool::Merge(args) => {
-            let captures = args.files.iter().map(|file| Capture::open(file));
+            let files = crate::capture::files(&args.files)?;
+            let captures = files.iter().map(|file| Capture::open(file));
             let captures = captures.collect::<Result<Vec<_>>>()?;
             let destination = destination(args.output);
             let made = merge(&captures, &destination)?;

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use bytesize::ByteSize;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use mcrec_schema::sample::ONE_IN_MAX;
 
 /// Records every operation of a running memcached into a Parquet capture.
@@ -17,6 +17,7 @@ use mcrec_schema::sample::ONE_IN_MAX;
     name = "mcrec",
     version,
     args_conflicts_with_subcommands = true,
+    group = ArgGroup::new("series").multiple(true),
     after_help = "Exit status: 0 done; 1 done, but operations were lost or the capture is incomplete; \
                   2 could not do it.\n\
                   Read the capture with mcanalyze FILE, or with any Parquet reader."
@@ -54,7 +55,8 @@ pub(crate) struct Record {
     /// Record whatever runs under this name, as in memcached: wait until it does, and
     /// when it exits, for the next. Each goes to a file of its own, named as with
     /// --rotate-every
-    #[arg(long, value_name = "NAME", conflicts_with = "pid")]
+    #[arg(long, value_name = "NAME", conflicts_with = "pid", group = "series",
+          value_parser = program_name)]
     pub(crate) follow: Option<String>,
 
     /// The process that --follow found
@@ -129,16 +131,17 @@ pub(crate) struct Files {
 
     /// Begin a new file after this long: FILE-TIME-NUMBER.parquet, each a complete
     /// capture, together all operations
-    #[arg(long, value_name = "TIME", value_parser = rotation_interval)]
+    #[arg(long, value_name = "TIME", value_parser = rotation_interval, group = "series")]
     pub(crate) rotate_every: Option<Duration>,
 
     /// Begin a new file when this one has about so many bytes, as in 500MB or 1GiB
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size, group = "series")]
     pub(crate) rotate_size: Option<u64>,
 
     /// Keep this many files, those of earlier recordings of the same FILE included,
     /// and remove the oldest [default: all]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..),
+          requires = "series")]
     pub(crate) keep: Option<u32>,
 
     /// Write nothing, but hold the last so long in memory; SIGUSR1 writes that out, to
@@ -195,15 +198,27 @@ fn commit_interval(text: &str) -> Result<Duration, String> {
     if interval < MIN { Err("must be at least 10ms".to_owned()) } else { Ok(interval) }
 }
 
+fn program_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains('/') {
+        return Err("a name is wanted, as in memcached, without a path".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 fn rotation_interval(text: &str) -> Result<Duration, String> {
     const MIN: Duration = Duration::from_secs(1);
     let interval = positive_duration(text)?;
     if interval < MIN { Err("must be at least 1s".to_owned()) } else { Ok(interval) }
 }
 
+fn bytes(text: &str) -> Result<u64, String> {
+    let size = ByteSize::from_str(text).map(|size| size.as_u64());
+    size.map_err(|_| "no size: write it as 64KiB, 500MB or 2GiB".to_owned())
+}
+
 fn size(text: &str) -> Result<u64, String> {
     const MIN: u64 = 64 << 10;
-    let size = ByteSize::from_str(text)?.as_u64();
+    let size = bytes(text)?;
     if size < MIN {
         return Err("must be at least 64KiB (KiB is 1024 bytes, kB 1000)".to_owned());
     }
@@ -213,7 +228,7 @@ fn size(text: &str) -> Result<u64, String> {
 fn ring_size(text: &str) -> Result<u32, String> {
     const MIN: u64 = 4 << 10;
     const MAX: u64 = 1 << 30;
-    let size = ByteSize::from_str(text)?.as_u64();
+    let size = bytes(text)?;
     if !(MIN..=MAX).contains(&size) {
         return Err("must be between 4KiB and 1GiB (KiB is 1024 bytes, kB 1000)".to_owned());
     }

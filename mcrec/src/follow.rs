@@ -8,7 +8,7 @@
 use std::{
     env,
     ffi::OsString,
-    os::unix::process::CommandExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
     process::{Child, Command, ExitCode},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
@@ -41,10 +41,18 @@ pub(crate) fn follow(options: &Record, name: &str) -> Result<ExitCode> {
     while end.is_none_or(|end| Instant::now() < end) {
         if let Some(pid) = target::running(name)?.first().map(|candidate| candidate.pid) {
             waiting = false;
-            let (code, asked) = record_one(pid, &signals, end)?;
-            worst = worst.max(code);
-            if asked || target::runs(pid) {
+            let (how, asked) = record_one(pid, &signals, end)?;
+            worst = worst.max(how.unwrap_or(1));
+            if asked || how.is_ok() && target::runs(pid) {
                 break;
+            }
+            if let Err(signal) = how {
+                say(&format!(
+                    "mcrec: the recording of process {pid} was killed by signal {signal}: its \
+                     capture ends with its last commit (mcanalyze reads it; see mcrec repair)"
+                ));
+                // What killed it, as a lack of memory, may still be there.
+                thread::sleep(Duration::from_secs(1));
             }
             continue;
         }
@@ -71,16 +79,19 @@ fn watch_signals() -> Result<Receiver<i32>> {
     Ok(signals)
 }
 
-/// Records process `pid` to its end or ours, and returns the exit code, and whether
-/// it was ours.
-fn record_one(pid: i32, signals: &Receiver<i32>, end: Option<Instant>) -> Result<(u8, bool)> {
+/// Records process `pid` to its end or ours. Returns the exit code, or the signal that
+/// ended the recording, and whether it was asked to end.
+fn record_one(
+    pid: i32,
+    signals: &Receiver<i32>,
+    end: Option<Instant>,
+) -> Result<(Result<u8, i32>, bool)> {
     let mut recorder = spawn(pid)?;
     let mut asked = false;
     loop {
         if let Some(status) = recorder.try_wait().context("cannot wait for a recording")? {
-            // Killed, it has no code: its capture was cut off.
-            let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
-            return Ok((code, asked));
+            let code = status.code().map(|code| u8::try_from(code).unwrap_or(1));
+            return Ok((code.ok_or_else(|| status.signal().unwrap_or(0)), asked));
         }
         let signal = match signals.recv_timeout(LOOK) {
             Ok(signal) => signal,

@@ -1,6 +1,7 @@
 //! A recording from beginning to end: attaches, runs the threads, waits, stops.
 
 use std::{
+    io::{self, ErrorKind},
     mem::MaybeUninit,
     os::fd::AsFd,
     sync::{
@@ -82,8 +83,14 @@ pub(crate) fn record(
     probes.sample(sampling.one_in());
     let counters = (Arc::clone(&kernel), Arc::clone(&ending));
     let account = Account::new(footer, counters, sampling.rates(), own_cost, ring_bytes);
-    let sink = Sink::create(place, kept(options), options.files.commit_every, &account)
-        .with_context(|| format!("as uid {}, without capabilities", geteuid().as_raw()))?;
+    let sink = Sink::create(place, kept(options), options.files.commit_every, &account).map_err(
+        |error| match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(ErrorKind::PermissionDenied) => {
+                error.context(format!("as uid {}, without capabilities", geteuid().as_raw()))
+            }
+            _ => error,
+        },
+    )?;
     let live = Arc::new(Live::default());
     let limits = Limits {
         events: options.max_events,

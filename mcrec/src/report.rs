@@ -323,10 +323,13 @@ pub(crate) fn summary(outcome: &Outcome) -> String {
 }
 
 fn files(written: &Written) -> String {
-    let Written { first, last, files, bytes, rows, .. } = written;
+    let Written { first, last, files, kept, bytes, rows, .. } = written;
     let mut text = match files {
         0 => return "none".to_owned(),
         1 => first.display().to_string(),
+        _ if kept < files => {
+            format!("{}, the last {kept} of them kept, to {}", HumanCount(*files), last.display())
+        }
         _ => format!("{}, from {} to {}", HumanCount(*files), first.display(), last.display()),
     };
     write!(text, ", {}", ByteSize(*bytes)).expect("writing to a String cannot fail");

@@ -36,9 +36,9 @@ pub(crate) fn text(info: &Info, width: Option<u16>, out: &mut impl Write) -> io:
     let (from, to) = (second(capture.start_us), second(capture.end_us));
     let ended = capture.ended.as_deref().unwrap_or("not yet, or its recorder was cut off");
     say("recorded", &format!("{from} to {to} UTC ({}); ended: {ended}", duration(seconds)))?;
-    say("  commits", &format!("every {:.1} s", capture.commit_interval_s))?;
+    say("  commits", &format!("every {} s", capture.commit_interval_s))?;
     if let Some(how) = &capture.recovered {
-        say("  RECOVERED", how)?;
+        say("RECOVERED", how)?;
     }
     let version = target.version.as_deref().unwrap_or("of unknown version");
     let build = target.build_id.as_deref().unwrap_or("unknown");

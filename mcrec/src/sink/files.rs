@@ -131,6 +131,7 @@ impl Files {
     pub(super) fn close(mut self) -> (Written, Result<()>) {
         self.written.bytes = self.bytes();
         self.written.rows = self.rows();
+        self.written.kept = self.place.kept(self.written.files);
         let closed = self.await_closing();
         (self.written, closed.and(self.file.close()))
     }
@@ -144,8 +145,8 @@ impl Files {
             self.file.amend(&account.footer(&self.span, Some(account.reason()), interval));
         self.written.bytes = self.bytes();
         self.written.rows = self.rows();
-        let name = self.file.path().file_name().unwrap_or_default();
-        self.written.removed = self.place.folder().look(name).is_ok_and(|entry| entry.is_none());
+        self.written.kept = self.place.kept(self.written.files);
+        self.written.removed = self.file.is_removed();
         let closed = self.await_closing();
         (self.written, amended.and(closed).and_then(|()| self.file.close()))
     }

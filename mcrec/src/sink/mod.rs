@@ -56,6 +56,8 @@ pub(crate) struct Written {
     pub(crate) first: PathBuf,
     pub(crate) last: PathBuf,
     pub(crate) files: u64,
+    /// So many of them, the latest, are kept.
+    pub(crate) kept: u64,
     /// Of all.
     pub(crate) bytes: u64,
     /// In all.
@@ -71,6 +73,7 @@ impl Written {
         }
         path.clone_into(&mut self.last);
         self.files += 1;
+        self.kept = self.files;
     }
 }
 

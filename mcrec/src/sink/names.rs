@@ -26,7 +26,11 @@ impl Names {
     pub(crate) fn series(name: &OsStr) -> Self {
         let bytes = name.as_bytes();
         let dot = bytes.iter().rposition(|byte| *byte == b'.').filter(|at| *at > 0);
-        let (stem, extension) = bytes.split_at(dot.unwrap_or(bytes.len()));
+        let (stem, extension) = match dot {
+            Some(dot) => bytes.split_at(dot),
+            // So that a folder of them is known for captures.
+            None => (bytes, &b".parquet"[..]),
+        };
         Self::Series {
             stem: OsStr::from_bytes(stem).to_owned(),
             extension: OsStr::from_bytes(extension).to_owned(),
@@ -107,8 +111,8 @@ mod tests {
     #[test]
     fn names_need_no_extension_and_no_unicode() {
         let name = Names::series(OsStr::new("cap")).next(0);
-        assert_eq!(name, "cap-19700101T000000Z-000001");
+        assert_eq!(name, "cap-19700101T000000Z-000001.parquet");
         let name = Names::series(OsStr::from_bytes(b".\xff")).next(0);
-        assert_eq!(name.as_bytes(), b".\xff-19700101T000000Z-000001");
+        assert_eq!(name.as_bytes(), b".\xff-19700101T000000Z-000001.parquet");
     }
 }

@@ -92,12 +92,20 @@ impl Place {
 
     fn replace(&self, name: &OsString) -> Result<()> {
         let shown = self.folder.path_of(name);
+        if self.folder.is_locked(name) {
+            bail!("{} is being recorded by another mcrec", shown.display());
+        }
         self.folder.remove(name).with_context(|| format!("cannot replace {}", shown.display()))
     }
 
     /// The folder.
     pub(crate) fn folder(&self) -> &Folder {
         &self.folder
+    }
+
+    /// How many of so many `files` are kept.
+    pub(super) fn kept(&self, files: u64) -> u64 {
+        self.keep.map_or(files, |keep| files.min(keep as u64))
     }
 
     /// Removes the oldest files of the series, so that `keep` are left.

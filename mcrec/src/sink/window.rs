@@ -125,7 +125,12 @@ fn write(
     length: Duration,
 ) -> Result<Dumped> {
     let groups: Vec<&RowGroup> = parts.iter().flat_map(|part| &part.groups).collect();
-    file.commit(&groups, footer)?;
+    if let Err(error) = file.commit(&groups, footer) {
+        // A file without rows would only look like a capture.
+        file.discard()?;
+        let rows: u64 = groups.iter().map(|group| group.rows()).sum();
+        return Err(error.context(format!("{rows} rows that were held in memory are not on disk")));
+    }
     let (path, bytes, rows) = (file.path().to_owned(), file.bytes(), file.rows());
     file.close()?;
     Ok(Dumped { path, bytes, rows, length })
