@@ -35,6 +35,7 @@ bench: memcached python ## what recording costs the server, beside `watch` and t
 	cargo build --release --bin mcrec --example load
 	python3 bench/cost.py "$(TARGET)"
 	python3 bench/latency.py "$(TARGET)" "$(PYTHON)"
+	python3 bench/stopped.py "$(TARGET)"
 
 # Needs a nightly toolchain (rustup toolchain install nightly) and cargo-fuzz
 # (cargo install cargo-fuzz). What it finds of interest stays out of the repository.

@@ -31,6 +31,7 @@ only '\barrow_select::' "$all" $a/files/
 only '\bparquet::' "$all" $c/ $a/files/
 only '\barrow_schema\b' "$all" $c/ $r/batch.rs schema/src/columns.rs
 only '\barrow_buffer::' "$all" $a/scan.rs
+only '\bpolars::' "$all" $a/capture.rs $a/query/
 only '\bclap::' "$all" $r/cli.rs $r/main.rs $a/cli.rs $a/cli/ $a/main.rs
 only '\bprocfs::' "$all" $r/target/ $r/host.rs
 only '\blandlock::' "$all" $r/privilege.rs

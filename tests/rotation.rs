@@ -49,8 +49,13 @@ fn rows_of_all(paths: &[PathBuf]) -> Vec<Row> {
             assert_eq!(footer.capture.id, before.capture.id);
             assert_eq!(footer.capture.start_us, before.capture.end_us, "no time is left out");
         }
+        let of_file = capture::rows(path);
+        assert!(of_file.iter().all(|row| row.ts <= footer.capture.end_us), "{path:?}");
+        // What was under way when the file began, of each connection.
+        let early = of_file.iter().filter(|row| row.ts < footer.capture.start_us).count();
+        assert!(early <= 4, "{path:?}: {early}");
         before = Some(footer);
-        rows.extend(capture::rows(path));
+        rows.extend(of_file);
     }
     rows
 }

@@ -1,5 +1,5 @@
 //! What is fuzzed: by cargo-fuzz without end, and by an ordinary test for a while.
-#![allow(unreachable_pub, reason = "a part of two crates")]
+#![allow(unreachable_pub, reason = "of two crates")]
 
 use std::{fs, path::Path};
 

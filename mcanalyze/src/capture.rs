@@ -1,12 +1,22 @@
-//! Opens captures: paths in, files and footers out.
+//! Opens captures: paths in, rows and footers out.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, Result, anyhow, bail};
-use mcrec_schema::footer::Footer;
+use mcrec_capture::State;
+use mcrec_schema::{codes::Op, columns, footer::Footer};
+use polars::prelude::{
+    DataFrame, Engine, LazyFrame, PlRefPath, ScanArgsParquet, ScanSources, UnionArgs, col, concat,
+    lit,
+};
+use polars_buffer::Buffer;
 
 /// One capture, of one file or several.
 pub(crate) struct Capture {
+    rows: LazyFrame,
     /// Its files, in the order in which they are read.
     pub(crate) files: Vec<mcrec_capture::Capture>,
     /// What each file says of itself, in the order in which they are read.
@@ -25,6 +35,7 @@ impl Capture {
         let files = files(paths)?;
         let mut footers: Vec<Footer> = Vec::with_capacity(files.len());
         let mut opened = Vec::with_capacity(files.len());
+        let mut frames = Vec::with_capacity(files.len());
         let mut repeated = Vec::new();
         for path in files {
             let file = mcrec_capture::Capture::open(&path)?;
@@ -37,10 +48,20 @@ impl Capture {
                 repeated.push(path);
                 continue;
             }
+            frames.push(rows_of(&file)?);
             opened.push(file);
             footers.push(footer);
         }
-        Ok(Self { files: opened, footers, repeated })
+        let rows =
+            concat(frames, UnionArgs::default()).context("cannot read the captures as one")?;
+        Ok(Self { rows, files: opened, footers, repeated })
+    }
+
+    /// The operations, for questions to polars: all rows but those of connections
+    /// coming and going.
+    pub(crate) fn operations(&self) -> LazyFrame {
+        let is_not = |op: Op| col(columns::OP).neq(lit(op.as_str()));
+        self.rows.clone().filter(is_not(Op::Connect).and(is_not(Op::Disconnect)))
     }
 
     /// For how long was recorded, in seconds: the time that is covered by any of
@@ -51,6 +72,36 @@ impl Capture {
         let micros = covered(spans) as f64;
         micros / 1e6
     }
+}
+
+/// Runs a question to polars, on its streaming engine.
+///
+/// # Errors
+///
+/// When polars cannot, as on a damaged file.
+pub(crate) fn collect(query: LazyFrame) -> Result<DataFrame> {
+    let answer = query
+        .collect_with_engine(Engine::Streaming)
+        .context("cannot read the capture; is the file damaged?")?;
+    Ok(answer.unwrap_single())
+}
+
+/// The columns of the format, and none that a file may have beside them.
+fn rows_of(file: &mcrec_capture::Capture) -> Result<LazyFrame> {
+    let path = file.path();
+    let cannot_open = || format!("cannot open {}", path.display());
+    let sources = if file.state() == State::Whole {
+        // Absolute, so that no name looks like an address to polars.
+        let path = std::path::absolute(path).with_context(cannot_open)?;
+        let path = PlRefPath::try_from_path(&path).with_context(cannot_open)?;
+        ScanSources::Paths([path].into_iter().collect())
+    } else {
+        ScanSources::Buffers(Arc::new([Buffer::from_owner(file.view()?)]))
+    };
+    let arguments = ScanArgsParquet { glob: false, ..Default::default() };
+    let rows = LazyFrame::scan_parquet_sources(sources, arguments).with_context(cannot_open)?;
+    let columns: Vec<_> = columns::schema().fields().iter().map(|f| col(f.name())).collect();
+    Ok(rows.select(columns))
 }
 
 /// The length of the union of `spans`.

@@ -121,8 +121,8 @@ fn remark(text: &str) {
     let _ = writeln!(stderr(), "mcanalyze: {}", render::text::inert(text));
 }
 
-/// Does `work`, and takes a panic for a damaged file: decoders may have some left
-/// where the inside of a page is not what it should be.
+/// Does `work`, and takes a panic for a damaged file: decoders, of polars too and on
+/// its threads, have some where the inside of a page is not what it should be.
 fn unless_damaged<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     static FIRST: OnceLock<String> = OnceLock::new();
     panic::set_hook(Box::new(|panic| {

@@ -11,7 +11,7 @@ use mcrec_schema::footer::{Cost, Footer, Loss, ProgramCost};
 
 use crate::{
     decode::Tally,
-    host::{self, OwnCost},
+    host::OwnCost,
     loss::{KernelCounts, State, Taken},
 };
 
@@ -114,14 +114,26 @@ impl Account {
         }
     }
 
-    /// Looks at all counts: `taken` and `tally` are those of this side of the ring.
+    /// Looks at all counts: `taken` and `tally` are those of this side of the ring,
+    /// where what was recorded up to `seen_to` (`CLOCK_MONOTONIC`, ns) has arrived.
     ///
     /// # Errors
     ///
     /// When the kernel does not give its own.
-    pub(crate) fn update(&mut self, taken: &Taken, tally: &Tally, state: State) -> Result<()> {
+    pub(crate) fn update(
+        &mut self,
+        seen_to: u64,
+        taken: &Taken,
+        tally: &Tally,
+        state: State,
+    ) -> Result<()> {
         let halt = self.ending.halt.get();
-        let at_monotonic_ns = halt.map_or_else(host::monotonic_ns, |halt| halt.at);
+        let reached = seen_to.max(self.now.at_monotonic_ns);
+        let at_monotonic_ns = match (state, halt) {
+            (_, None) => reached,
+            (State::Recording, Some(halt)) => reached.min(halt.at),
+            (State::Drained | State::Abandoned, Some(halt)) => halt.at,
+        };
         let (cpu, peak_memory) = self.own_cost.read(self.ring_bytes);
         let programs =
             halt.map_or_else(|| self.kernel.statistics().cost(), |halt| halt.cost.clone());

@@ -13,6 +13,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use libbpf_rs::{AsRawLibbpf, MapCore, MapHandle, RingBuffer, RingBufferBuilder};
 
+use crate::host;
+
 /// A batch is full at so many records or bytes: it bounds the memory of the
 /// channel. A record has up to 16 KiB.
 const BATCH_RECORDS: usize = 4096;
@@ -44,6 +46,11 @@ impl RawBatch {
         starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
     }
 
+    /// The last of them.
+    pub(crate) fn last(&self) -> Option<&[u8]> {
+        self.records().last()
+    }
+
     fn is_full(&self) -> bool {
         self.ends.len() >= BATCH_RECORDS || self.bytes.len() >= BATCH_BYTES
     }
@@ -70,6 +77,8 @@ pub(crate) struct Control {
     pub(crate) end_now: AtomicBool,
     /// Bytes on the ring when it was last looked at.
     pub(crate) ring_used: AtomicU64,
+    /// `CLOCK_MONOTONIC`, ns: what was put on the ring before has been handed on.
+    pub(crate) drained_to: AtomicU64,
 }
 
 /// Drains the ring until told to stop, or until nobody receives any more.
@@ -97,6 +106,7 @@ pub(crate) fn run(
         // Read before consuming: what was there when it was set is drained.
         let last = control.end_when_empty.load(Ordering::Acquire);
         control.ring_used.store(used(&ring), Ordering::Relaxed);
+        let began = host::monotonic_ns();
         let emptied = fill(&batch, &ring)?;
         if !batch.borrow().is_empty() {
             let next = batch.borrow().successor();
@@ -107,6 +117,7 @@ pub(crate) fn run(
         if !emptied {
             continue;
         }
+        control.drained_to.store(began, Ordering::Release);
         if last {
             return Ok(());
         }

@@ -87,7 +87,8 @@ pub(crate) fn record(
         bytes: options.max_size.filter(|_| options.files.keep_last.is_none()),
     };
     let beginning = report::beginning(target, plan, &sink.describe());
-    let writer = Writer { sink, account, limits, live: Arc::clone(&live) };
+    let (shown, control) = (Arc::clone(&live), Arc::default());
+    let writer = Writer { sink, account, limits, live: shown, control };
     let decoder = match plan.kind {
         Kind::Usdt => Decoder::Usdt(UsdtDecoder::default()),
         Kind::Syscalls => Decoder::Syscalls(SyscallsDecoder::new(plan.dialect)),
@@ -152,7 +153,7 @@ fn launch<'a>(
     events: Receiver<Event>,
 ) -> Result<Running<'a>> {
     let (batches_in, batches) = mpsc::sync_channel(drain::CHANNEL_BATCHES);
-    let control = Arc::new(drain::Control::default());
+    let control = Arc::clone(&writer.control);
     let writer = spawn("writer", &events_in, {
         let events_in = events_in.clone();
         move || {

@@ -18,8 +18,8 @@ use mcrec_schema::{
 use crate::{
     account::Account,
     batch::Batch,
-    decode::{Decoder, Operation},
-    drain::RawBatch,
+    decode::{self, Decoder, Operation},
+    drain::{Control, RawBatch},
     loss::{State, Taken},
     sink::{Dumped, Sink, Written},
 };
@@ -72,6 +72,7 @@ pub(crate) struct Writer {
     pub(crate) account: Account,
     pub(crate) limits: Limits,
     pub(crate) live: Arc<Live>,
+    pub(crate) control: Arc<Control>,
 }
 
 /// What the main thread is told while the writer works.
@@ -114,9 +115,11 @@ impl Writer {
     ) -> Result<()> {
         let mut limit_told = false;
         loop {
+            // Read before it shows that there is nothing that came before.
+            let drained_to = self.control.drained_to.load(Ordering::Acquire);
             match batches.recv_timeout(self.sink.due_in().min(ATTENTION)) {
                 Ok(batch) => self.take(&batch, rows)?,
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => rows.seen_to(drained_to),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if let Some(limit) = self.limit_reached(rows).filter(|_| !limit_told) {
@@ -156,6 +159,7 @@ impl Writer {
                 self.encode(rows)?;
             }
         }
+        rows.seen_to(batch.last().and_then(decode::time_of).unwrap_or(0));
         Ok(())
     }
 
@@ -194,7 +198,7 @@ impl Writer {
             write_failed,
             malformed: rows.malformed,
         };
-        self.account.update(&taken, &tally, state)
+        self.account.update(rows.seen_to, &taken, &tally, state)
     }
 
     /// The file could not be written. What was committed stays; what came after
@@ -236,6 +240,8 @@ impl Writer {
 pub(crate) struct Rows {
     decoder: Decoder,
     malformed: u64,
+    /// `CLOCK_MONOTONIC`, ns: what was recorded up to then was decoded.
+    seen_to: u64,
     gathered: Gathered,
 }
 
@@ -263,12 +269,16 @@ impl Rows {
             hits: 0,
             misses: 0,
         };
-        Self { decoder, malformed: 0, gathered }
+        Self { decoder, malformed: 0, seen_to: 0, gathered }
     }
 
     fn decode(&mut self, record: &[u8]) {
         let decoded = self.decoder.decode(record, &mut |operation| self.gathered.take(operation));
         self.malformed += u64::from(decoded.is_err());
+    }
+
+    fn seen_to(&mut self, time: u64) {
+        self.seen_to = self.seen_to.max(time);
     }
 
     fn finish(&mut self) {

@@ -6,12 +6,10 @@ use mcrec_schema::{
     columns,
     footer::{Footer, Incomplete, Losses},
 };
+use polars::prelude::{Expr, col, lit};
 
-use super::{kbps, per_second, ratio};
-use crate::{
-    capture::Capture,
-    scan::{Rows, scan},
-};
+use super::{count_of, int, kbps, per_second, ratio, rows};
+use crate::capture::{Capture, collect};
 
 /// The capture at a glance.
 #[derive(Clone, Debug)]
@@ -62,10 +60,21 @@ impl Summary {
 ///
 /// When it cannot be read.
 pub(crate) fn summary(capture: &Capture, distinct_keys: i64) -> Result<Summary> {
-    const COLUMNS: [&str; 2] = [columns::STATUS, columns::VALUE_SIZE];
-    let threads = scan(capture, &COLUMNS, Totals::default, Totals::add)?;
-    let totals = threads.into_iter().fold(Totals::default(), Totals::plus);
-    let Totals { operations, hits, misses, bytes, stored } = totals;
+    let stores = [Op::Set, Op::Add, Op::Replace, Op::Append, Op::Prepend, Op::Cas];
+    let is_store = stores
+        .into_iter()
+        .map(|op| col(columns::OP).eq(lit(op.as_str())))
+        .fold(lit(false), Expr::or);
+    let totals = collect(capture.operations().select([
+        rows().alias("operations"),
+        count_of(Status::Hit).alias("hits"),
+        count_of(Status::Miss).alias("misses"),
+        col(columns::VALUE_SIZE).sum().alias("bytes"),
+        col(columns::VALUE_SIZE).filter(is_store).sum().alias("stored"),
+    ]))?;
+    let total = |name: &str| Ok::<_, anyhow::Error>(int(&totals, name)?.unwrap_or(0));
+    let (operations, hits, misses) = (total("operations")?, total("hits")?, total("misses")?);
+    let (bytes, stored) = (total("bytes")?, total("stored")?);
     let seconds = capture.seconds();
     let footers = &capture.footers;
     Ok(Summary {
@@ -78,7 +87,7 @@ pub(crate) fn summary(capture: &Capture, distinct_keys: i64) -> Result<Summary> 
         misses,
         hit_ratio: ratio(hits, hits + misses),
         distinct_keys,
-        bytes_returned: bytes - stored,
+        bytes_returned: bytes.saturating_sub(stored),
         bytes_stored: stored,
         bandwidth_kbps: kbps(bytes, seconds),
         seen: footers.iter().map(|footer| footer.loss.seen).fold(0, u64::saturating_add),
@@ -93,51 +102,4 @@ pub(crate) fn summary(capture: &Capture, distinct_keys: i64) -> Result<Summary> 
         unended: footers.iter().filter(|footer| footer.capture.ended.is_none()).count(),
         footers: footers.clone(),
     })
-}
-
-/// Sums over all operations.
-#[derive(Clone, Copy, Default)]
-struct Totals {
-    operations: i64,
-    hits: i64,
-    misses: i64,
-    /// Bytes of value, returned and stored.
-    bytes: i64,
-    /// Those that stores sent.
-    stored: i64,
-}
-
-impl Totals {
-    fn add(&mut self, rows: &Rows) -> Result<()> {
-        const STORES: [Op; 6] = [Op::Set, Op::Add, Op::Replace, Op::Append, Op::Prepend, Op::Cas];
-        let (ops, status) = (rows.strings(columns::OP)?, rows.strings(columns::STATUS)?);
-        let sizes = rows.ints(columns::VALUE_SIZE)?;
-        let is_store = |op: Option<&str>| STORES.iter().any(|store| op == Some(store.as_str()));
-        let is_store: Vec<bool> = ops.values.iter().map(is_store).collect();
-        let (hit, miss) = (status.find(Status::Hit.as_str()), status.find(Status::Miss.as_str()));
-        for (row, (op, status)) in ops.ids().zip(status.ids()).enumerate() {
-            if !rows.is_operation(row) {
-                continue;
-            }
-            self.operations += 1;
-            self.hits += i64::from(status.is_some() && status == hit);
-            self.misses += i64::from(status.is_some() && status == miss);
-            let size = sizes.get(row).unwrap_or(0);
-            self.bytes = self.bytes.saturating_add(size);
-            if op.is_some_and(|op| is_store[op]) {
-                self.stored = self.stored.saturating_add(size);
-            }
-        }
-        Ok(())
-    }
-
-    fn plus(self, other: Self) -> Self {
-        Self {
-            operations: self.operations + other.operations,
-            hits: self.hits + other.hits,
-            misses: self.misses + other.misses,
-            bytes: self.bytes.saturating_add(other.bytes),
-            stored: self.stored.saturating_add(other.stored),
-        }
-    }
 }

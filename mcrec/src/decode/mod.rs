@@ -70,6 +70,11 @@ pub(crate) enum Decoder {
     Syscalls(SyscallsDecoder),
 }
 
+/// When a record was made, `CLOCK_MONOTONIC`, ns.
+pub(crate) fn time_of(record: &[u8]) -> Option<u64> {
+    usdt::read_head(record).ok().map(|head| head.ts)
+}
+
 impl Decoder {
     /// Takes the next record and gives `out` every operation that it completes.
     ///
