@@ -303,7 +303,7 @@ fn what_is_not_a_capture_is_refused_by_name() {
         (sample("newer.parquet"), "version 2"),
         (sample("truncated.parquet"), "not a whole one"),
         (sample("README.md"), "not a Parquet file"),
-        (folder.path().to_owned(), "no such file"),
+        (folder.path().to_owned(), "no *.parquet"),
         (PathBuf::from("/dev/null"), "not a file"),
     ];
     for (file, reason) in refused {

@@ -8,14 +8,10 @@ use std::{
 /// A capture of so many rows, made by `capture/examples/generate.rs`.
 fn generate(folder: &Path, rows: &str, keys: &str) -> PathBuf {
     let file = folder.join("large.parquet");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let made = Command::new(cargo)
-        .args(["run", "--quiet", "-p", "mcrec-capture", "--example", "generate", "--"])
-        .arg(&file)
-        .args([rows, keys])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .output()
-        .unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_mcanalyze")).with_file_name("examples");
+    let program = program.join("generate");
+    assert!(program.exists(), "{} is built by cargo test --workspace", program.display());
+    let made = Command::new(program).arg(&file).args([rows, keys]).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     file
 }
@@ -61,7 +57,8 @@ fn memory_does_not_grow_with_the_capture() {
 }
 
 /// Takes some minutes, and 1.5 GB of disk, in the release profile:
-/// `cargo test --release -p mcanalyze --test scale -- --ignored`
+/// `cargo test --release --workspace --test scale -- --ignored`, after `cargo build
+/// --release --workspace --examples`
 #[test]
 #[ignore = "takes minutes and 1.5 GB of disk"]
 fn a_hundred_million_rows_in_two_gibibytes() {
