@@ -47,7 +47,7 @@ fn memory_does_not_grow_with_time_keys_or_connections() {
     let path = folder.path().join("capture.parquet");
     let mut recorder = Recorder::start(server.pid(), &path, &[]);
     let end = Instant::now() + long;
-    let load = Load::start_for(server.address, 4, long);
+    let load = Load::start_for(server.address, 4, 16, long);
     let others = come_and_go(server.address, end);
     // The highest of each minute: a row group that is being built comes and goes.
     let mut by_minute = Vec::new();

@@ -13,8 +13,8 @@ use std::ffi::{OsStr, OsString};
 const BEGIN: &[u8; 8] = b"mcrecj01";
 const END: &[u8; 8] = b"10jcercm";
 
-/// No footer has more, bytes: it would be one of a hundred thousand row groups.
-pub(crate) const MAX: u64 = 256 << 20;
+/// No footer has more, bytes: it would be one of thirty thousand row groups.
+pub(crate) const MAX: u64 = 64 << 20;
 
 /// A finished journal.
 #[derive(Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     io::{BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -27,15 +28,21 @@ impl Load {
     /// Begins on as many `connections`, all of which have had an answer when this
     /// returns.
     pub fn start(address: SocketAddr, connections: usize) -> Self {
-        Self::start_for(address, connections, Duration::from_secs(300))
+        Self::start_for(address, connections, 1, Duration::from_secs(300))
     }
 
-    /// The same, for so `long` at most: a test that failed has no one to stop it.
-    pub fn start_for(address: SocketAddr, connections: usize, long: Duration) -> Self {
+    /// The same with so many operations in a `pipeline`, for so `long` at most: a test
+    /// that failed has no one to stop it.
+    pub fn start_for(
+        address: SocketAddr,
+        connections: usize,
+        pipeline: u64,
+        long: Duration,
+    ) -> Self {
         let (going, sent) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
         let mut streams: Vec<_> = (0..connections).map(|_| connect(address)).collect();
         for (connection, stream) in streams.iter_mut().enumerate() {
-            step(stream, connection, 0);
+            round(stream, connection, 0..1);
         }
         sent.store(connections as u64, Ordering::Relaxed);
         let threads = streams.into_iter().enumerate().map(|(connection, mut stream)| {
@@ -44,9 +51,9 @@ impl Load {
                 let end = Instant::now() + long;
                 let mut number = 1;
                 while going.load(Ordering::Relaxed) && Instant::now() < end {
-                    step(&mut stream, connection, number);
-                    sent.fetch_add(1, Ordering::Relaxed);
-                    number += 1;
+                    round(&mut stream, connection, number..number + pipeline);
+                    sent.fetch_add(pipeline, Ordering::Relaxed);
+                    number += pipeline;
                 }
             })
         });
@@ -82,22 +89,26 @@ fn connect(address: SocketAddr) -> BufReader<TcpStream> {
     BufReader::new(stream)
 }
 
-/// Operation `number` of a connection: an even one stores, an odd one gets that.
-fn step(stream: &mut BufReader<TcpStream>, connection: usize, number: u64) {
-    let (key, size) = (format!("c{connection}:{}", number / 2), size(number));
-    let value = vec![b'v'; size];
-    let (request, reply) = if number.is_multiple_of(2) {
-        let line = format!("set {key} 0 0 {size}\r\n");
-        ([line.as_bytes(), &value, b"\r\n"].concat(), b"STORED\r\n".to_vec())
-    } else {
-        let line = format!("VALUE {key} 0 {size}\r\n");
-        let reply = [line.as_bytes(), &value, b"\r\nEND\r\n"].concat();
-        (format!("get {key}\r\n").into_bytes(), reply)
-    };
-    stream.get_mut().write_all(&request).unwrap();
-    let mut answer = vec![0; reply.len()];
+/// Operations of a connection, sent at once: an even one stores, an odd one gets that.
+fn round(stream: &mut BufReader<TcpStream>, connection: usize, numbers: Range<u64>) {
+    let (mut requests, mut replies) = (Vec::new(), Vec::new());
+    for number in numbers {
+        let (key, size) = (format!("c{connection}:{}", number / 2), size(number));
+        let value = vec![b'v'; size];
+        if number.is_multiple_of(2) {
+            requests.extend(format!("set {key} 0 0 {size}\r\n").into_bytes());
+            requests.extend([&value[..], b"\r\n"].concat());
+            replies.extend(b"STORED\r\n");
+        } else {
+            requests.extend(format!("get {key}\r\n").into_bytes());
+            replies.extend(format!("VALUE {key} 0 {size}\r\n").into_bytes());
+            replies.extend([&value[..], b"\r\nEND\r\n"].concat());
+        }
+    }
+    stream.get_mut().write_all(&requests).unwrap();
+    let mut answer = vec![0; replies.len()];
     stream.read_exact(&mut answer).unwrap();
-    assert!(answer == reply, "memcached answers otherwise");
+    assert!(answer == replies, "memcached answers otherwise");
 }
 
 fn size(number: u64) -> usize {
