@@ -22,7 +22,7 @@ enum protocol {
 #define PEEKED 512
 #define PEEKED_AT(request, at) ((request)->bytes[(at) & (PEEKED - 1)])
 /* Bytes of a line after its (first) key. */
-#define REST_MAX 400
+#define REST_MAX 128
 /* Words after the key: up to 1.6.39 a line of more than 20 is refused early. */
 #define WORDS_MAX 16
 
