@@ -352,3 +352,38 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     assert!(output.status.success());
     assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
 }
+
+#[test]
+fn a_capture_that_was_cut_off_in_a_commit_is_read_as_it_was_before() {
+    let folder = tempfile::tempdir().unwrap();
+    // A folder's name is no column.
+    let within = folder.path().join("op=get");
+    std::fs::create_dir(&within).unwrap();
+    let cut = within.join("cut.parquet");
+    let whole = std::fs::read(sample("zipf.parquet")).unwrap();
+    let (_, end) = whole.split_last_chunk::<8>().unwrap();
+    let footer = u32::from_le_bytes(*end.first_chunk().unwrap()) as usize + 8;
+    let (data, footer) = whole.split_at(whole.len() - footer);
+    let journal = [b"mcrecj01", &(data.len() as u64).to_le_bytes()[..], footer, b"10jcercm"];
+    std::fs::write(within.join("cut.parquet.journal"), journal.concat()).unwrap();
+    // Less than the old footer was written over, and more.
+    for written in [100, footer.len() + 5_000] {
+        let mut torn = whole.clone();
+        torn.resize(whole.len().max(data.len() + written), 0);
+        torn[data.len()..data.len() + written].fill(7);
+        std::fs::write(&cut, &torn).unwrap();
+        let arguments = ["--format", "json", "--latency"];
+        let (before, after) =
+            (mcanalyze(&sample("zipf.parquet"), &arguments), mcanalyze(&cut, &arguments));
+        let said = text(&after.stderr);
+        assert_eq!((before.status.code(), after.status.code()), (Some(0), Some(1)), "{said}");
+        let json = |output: &Output| {
+            let mut json: Value = serde_json::from_slice(&output.stdout).unwrap();
+            json["capture"]["complete"].take();
+            json
+        };
+        assert_eq!(json(&before), json(&after));
+        let shown = text(&mcanalyze(&cut, &[]).stdout);
+        assert!(shown.contains("UNFINISHED"), "{shown}");
+    }
+}

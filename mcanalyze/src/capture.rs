@@ -133,7 +133,10 @@ fn rows_of(file: &mcrec_capture::Capture) -> Result<LazyFrame> {
         ScanSources::Buffers(Arc::new([Buffer::from_owner(file.view()?)]))
     };
     // Statistics may lie, and then what they say is not there is left out.
-    let arguments = ScanArgsParquet { glob: false, use_statistics: false, ..Default::default() };
+    let mut arguments =
+        ScanArgsParquet { glob: false, use_statistics: false, ..Default::default() };
+    // Nor are names of folders columns.
+    arguments.hive_options.enabled = Some(false);
     let rows = LazyFrame::scan_parquet_sources(sources, arguments).with_context(cannot_open)?;
     let columns: Vec<_> = columns::schema().fields().iter().map(|f| col(f.name())).collect();
     Ok(rows.select(columns))

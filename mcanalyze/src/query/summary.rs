@@ -1,6 +1,7 @@
 //! What is this capture, and what can be trusted in it?
 
 use anyhow::Result;
+use mcrec_capture::State;
 use mcrec_schema::{
     codes::{Op, Status},
     columns,
@@ -125,7 +126,11 @@ pub(crate) fn summary(capture: &Capture, distinct_keys: i64) -> Result<Summary> 
             .iter()
             .map(|footer| footer.source.requests_without_operation)
             .fold(0, u64::saturating_add),
-        unended: footers.iter().filter(|footer| footer.capture.ended.is_none()).count(),
+        unended: capture
+            .files
+            .iter()
+            .filter(|file| file.state() != State::Whole || file.footer().capture.ended.is_none())
+            .count(),
         sampling: sampling.clone(),
         footers: footers.clone(),
     })
