@@ -24,10 +24,11 @@ pub(crate) fn schema(footer: &Footer) -> Result<SchemaDescPtr> {
     Ok(Arc::new(schema))
 }
 
-/// The bytes from the end of the last row group to the end of the file.
+/// The bytes from the end of the last row group to the end of the file. The row groups
+/// are lent, and not copied: there may be thousands.
 pub(crate) fn encode(
     schema: &SchemaDescPtr,
-    groups: &[RowGroupMetaData],
+    groups: &mut Vec<RowGroupMetaData>,
     footer: &Footer,
 ) -> Result<Vec<u8>> {
     let entries = footer.to_entries();
@@ -40,11 +41,12 @@ pub(crate) fn encode(
         Arc::clone(schema),
         None,
     );
-    let metadata = ParquetMetaDataBuilder::new(file).set_row_groups(groups.to_vec()).build();
+    let lent = std::mem::take(groups);
+    let metadata = ParquetMetaDataBuilder::new(file).set_row_groups(lent).build();
     let mut bytes = Vec::new();
-    ParquetMetaDataWriter::new(&mut bytes, &metadata)
-        .finish()
-        .context("cannot encode the footer")?;
+    let written = ParquetMetaDataWriter::new(&mut bytes, &metadata).finish();
+    *groups = metadata.into_builder().take_row_groups();
+    written.context("cannot encode the footer")?;
     Ok(bytes)
 }
 

@@ -65,7 +65,7 @@ pub(crate) fn salvage(file: &File, length: u64) -> Result<Option<Salvaged>> {
          lost, before and after, is not known"
     ));
     footer.loss = Loss { seen: rows, written: rows, ..Loss::default() };
-    Ok(Some(Salvaged { data_end: end, footer: metadata::encode(&schema, &groups, &footer)? }))
+    Ok(Some(Salvaged { data_end: end, footer: metadata::encode(&schema, &mut groups, &footer)? }))
 }
 
 /// The row group that begins at `start`, and where it ends.

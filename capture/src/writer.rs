@@ -43,7 +43,7 @@ impl Writer {
     ) -> Result<Self> {
         let path = folder.path_of(name);
         let schema = metadata::schema(footer)?;
-        let end = metadata::encode(&schema, &[], footer)?;
+        let end = metadata::encode(&schema, &mut Vec::new(), footer)?;
         let file =
             CommittedFile::create(Arc::clone(folder), name, &head::encode(footer), end, durability)
                 .with_context(|| format!("cannot create {}", path.display()))?;
@@ -104,7 +104,7 @@ impl Writer {
             self.groups.push(group.at(place)?);
             place += group.bytes().len() as u64;
         }
-        let footer = metadata::encode(&self.schema, &self.groups, footer)?;
+        let footer = metadata::encode(&self.schema, &mut self.groups, footer)?;
         let size = footer.len();
         let data: Vec<&[u8]> = groups.iter().map(|group| group.borrow().bytes()).collect();
         self.file.commit(&data, footer).with_context(|| self.cannot_write())?;
@@ -118,7 +118,7 @@ impl Writer {
     ///
     /// When even that cannot be written.
     pub fn amend(&mut self, footer: &Footer) -> Result<()> {
-        let footer = metadata::encode(&self.schema, &self.groups, footer)?;
+        let footer = metadata::encode(&self.schema, &mut self.groups, footer)?;
         self.file.amend(footer).with_context(|| self.cannot_write())
     }
 
