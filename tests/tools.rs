@@ -317,7 +317,6 @@ fn check_finds_each_fault_and_none_where_there_is_none() {
         ("time", &["time"]),
         ("request", &["requests"]),
         ("key-index", &["requests"]),
-        ("nulls", &["columns"]),
         ("statistics", &["statistics"]),
         ("hashed", &["keys"]),
     ];
@@ -325,11 +324,17 @@ fn check_finds_each_fault_and_none_where_there_is_none() {
     let into = folder.path();
     let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"break", &hostile, &into];
     arguments.extend(faults.iter().map(|(fault, _)| fault as &dyn AsRef<std::ffi::OsStr>));
-    arguments.push(&"type");
+    // What is not even opened.
+    let refused = [
+        ("type", "column thread_id is Int64 and not Int32"),
+        ("nulls", "column quiet may have nulls, and must not"),
+    ];
+    arguments.extend(refused.iter().map(|(fault, _)| fault as &dyn AsRef<std::ffi::OsStr>));
     python(&arguments);
-    // That is not even opened.
-    let of_another_type = ran(2, &[&"check", &into.join("type.parquet")]);
-    assert!(text(&of_another_type.stderr).contains("column thread_id is Int64 and not Int32"));
+    for (fault, reason) in refused {
+        let output = ran(2, &[&"check", &into.join(format!("{fault}.parquet"))]);
+        assert!(text(&output.stderr).contains(reason), "{fault}");
+    }
     for (fault, rules) in faults {
         let file = folder.path().join(format!("{fault}.parquet"));
         assert_eq!(broken(&file), rules, "{fault}");
