@@ -14,7 +14,10 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::{folder::Folder, journal::Journal};
+use crate::{
+    folder::Folder,
+    journal::{Journal, journal_name},
+};
 
 /// What a commit waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +51,7 @@ impl CommittedFile {
         footer: Vec<u8>,
         durability: Durability,
     ) -> io::Result<Self> {
-        let journal_name = Journal::name(name);
+        let journal_name = journal_name(name);
         let file = folder.create(name)?;
         // So that nobody repairs what is being recorded. Some file systems have no locks.
         let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);

@@ -36,13 +36,13 @@ impl Journal {
         let (data_end, footer) = rest.split_first_chunk()?;
         Some(Self { data_end: u64::from_le_bytes(*data_end), footer: footer.to_vec() })
     }
+}
 
-    /// What the journal of the capture `name` is called.
-    pub(crate) fn name(name: &OsStr) -> OsString {
-        let mut journal = name.to_owned();
-        journal.push(".journal");
-        journal
-    }
+/// What the journal of the capture `name` is called.
+pub fn journal_name(name: &OsStr) -> OsString {
+    let mut journal = name.to_owned();
+    journal.push(".journal");
+    journal
 }
 
 #[cfg(test)]

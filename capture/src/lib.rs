@@ -35,6 +35,7 @@ mod writer;
 pub use encoder::{Encoder, ROW_GROUP_ROWS, RowGroup};
 pub use file::Durability;
 pub use folder::{Entry, Folder};
+pub use journal::journal_name;
 pub use open::{Batches, Capture, State};
 pub use repair::{Repair, repair};
 pub use view::View;

@@ -32,7 +32,7 @@ use rustix::{
 
 use crate::{
     head::MAGIC,
-    journal::{self, Journal},
+    journal::{self, Journal, journal_name},
     salvage,
     source::Source,
     verify::verify,
@@ -293,7 +293,7 @@ fn parse(footer: &[u8], data_end: u64) -> Result<ParquetMetaData> {
 /// someone else than the capture does not count.
 fn journal_of(path: &Path, capture: &File) -> Option<Journal> {
     let path = fs::canonicalize(path).ok()?;
-    let name = Journal::name(path.file_name().unwrap_or(OsStr::new("")));
+    let name = journal_name(path.file_name().unwrap_or(OsStr::new("")));
     let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
     let options = OpenOptions::new().read(true).custom_flags(flags).to_owned();
     let journal = options.open(path.with_file_name(name)).ok()?;

@@ -3,8 +3,10 @@
 //! It is a struct of Thrift's compact protocol; its fields are those of
 //! `PageHeader` in Parquet's definition (parquet.thrift).
 
+use std::{fs::File, os::unix::fs::FileExt};
+
 /// Headers have some tens of bytes; with statistics in them, up to some hundreds.
-pub(crate) const HEADER_MAX: usize = 64 << 10;
+const HEADER_MAX: usize = 64 << 10;
 /// Structs within structs, at most.
 const DEPTH_MAX: u32 = 8;
 
@@ -32,6 +34,28 @@ pub(crate) struct PageHeader {
 }
 
 impl PageHeader {
+    /// The header of the page at `at`, if all of the page lies before `end`.
+    pub(crate) fn read(file: &File, at: u64, end: u64) -> Option<Self> {
+        let read = |most: usize| {
+            let mut bytes = [0; 256];
+            let mut more = Vec::new();
+            let bytes = match most {
+                0..=256 => &mut bytes[..],
+                _ => {
+                    more.resize(most, 0);
+                    &mut more[..]
+                }
+            };
+            let left = usize::try_from(end.checked_sub(at)?).unwrap_or(usize::MAX);
+            let length = bytes.len().min(left);
+            file.read_exact_at(&mut bytes[..length], at).ok()?;
+            Self::parse(&bytes[..length])
+        };
+        // Nearly all are short.
+        let header = read(256).or_else(|| read(HEADER_MAX))?;
+        (at + (header.length + header.compressed) as u64 <= end).then_some(header)
+    }
+
     /// Reads the header that `bytes` begin with; `None` if they do not.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let mut input = Input { rest: &bytes[..bytes.len().min(HEADER_MAX)] };

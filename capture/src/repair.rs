@@ -10,7 +10,7 @@ use rustix::{
 
 use crate::{
     folder::Folder,
-    journal::Journal,
+    journal::journal_name,
     open::{self, Capture, State},
 };
 
@@ -55,7 +55,7 @@ pub fn repair(path: &Path) -> Result<Repair> {
             .with_context(|| format!("cannot write to {name}; nothing is lost, repair it again"))?;
     }
     let rows = Capture::open(path)?.rows();
-    let journal = Journal::name(&file_name);
+    let journal = journal_name(&file_name);
     let journal_removed = folder.look(&journal).is_ok_and(|entry| entry.is_some());
     folder
         .remove(&journal)

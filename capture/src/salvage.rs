@@ -6,7 +6,7 @@
 //! column, which has no dictionary and is followed by one that has. A row group
 //! counts only if all of it can be decoded.
 
-use std::{fs::File, os::unix::fs::FileExt, sync::Arc};
+use std::{fs::File, sync::Arc};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -27,7 +27,7 @@ use parquet::{
 use crate::{
     head, metadata,
     open::decode,
-    page::{HEADER_MAX, Kind, PageHeader},
+    page::{Kind, PageHeader},
     source::Source,
 };
 
@@ -106,7 +106,7 @@ fn chunk_at(
     let (mut values, mut compressed, mut uncompressed) = (0, 0, 0);
     let mut encodings = vec![Encoding::RLE];
     loop {
-        let header = header_at(file, at, length)?;
+        let header = PageHeader::read(file, at, length)?;
         match header.kind {
             Kind::Dictionary if at == start => dictionary = Some(at),
             Kind::Dictionary if rows.is_none() && values > 0 => break,
@@ -127,7 +127,7 @@ fn chunk_at(
     }
     let data = match dictionary {
         Some(offset) => {
-            let header = header_at(file, offset, length)?;
+            let header = PageHeader::read(file, offset, length)?;
             offset + (header.length + header.compressed) as u64
         }
         None => start,
@@ -142,19 +142,6 @@ fn chunk_at(
         .set_data_page_offset(signed(data)?)
         .set_dictionary_page_offset(dictionary.and_then(signed));
     Some((chunk.build().ok()?, at))
-}
-
-/// The header of the page at `at`, if all of the page is there.
-fn header_at(file: &File, at: u64, length: u64) -> Option<PageHeader> {
-    let read = |most: usize| {
-        let mut bytes = vec![0; most.min(usize::try_from(length.checked_sub(at)?).ok()?)];
-        file.read_exact_at(&mut bytes, at).ok()?;
-        PageHeader::parse(&bytes)
-    };
-    // Nearly all are short.
-    let header = read(128).or_else(|| read(HEADER_MAX))?;
-    let end = at + (header.length + header.compressed) as u64;
-    (end <= length).then_some(header)
 }
 
 /// Decodes all of a row group, and returns its first and last time; `None` if it

@@ -7,7 +7,7 @@
 //! checks that itself. Minima and maxima are not looked at: no answer depends on
 //! them.
 
-use std::{fs::File, os::unix::fs::FileExt};
+use std::fs::File;
 
 use anyhow::{Context, Result, bail, ensure};
 use arrow_schema::{DataType, Schema};
@@ -18,7 +18,7 @@ use parquet::{
     file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData},
 };
 
-use crate::page::{HEADER_MAX, Kind, PageHeader};
+use crate::page::{Kind, PageHeader};
 
 /// What mcrec writes has 1 MiB, key dictionaries have 16 MiB and a key.
 const PAGE_MAX: usize = 64 << 20;
@@ -100,7 +100,7 @@ fn chunk(
     ensure!(said == group.num_rows(), "has {said} rows of {rows}");
     let (mut at, mut values, mut in_dictionary) = (start, 0_u64, None);
     while at < end {
-        let header = header(file, at, end).context("a page is not one")?;
+        let header = PageHeader::read(file, at, end).context("a page is not one")?;
         page(&header)?;
         match header.kind {
             Kind::Dictionary => {
@@ -146,28 +146,6 @@ fn page(header: &PageHeader) -> Result<()> {
     ensure!(known, "a page has encoding {}", header.encoding);
     ensure!(fits, "a dictionary of {} values is declared", header.values);
     Ok(())
-}
-
-/// The header of the page at `at`, if all of the page lies before `end`.
-fn header(file: &File, at: u64, end: u64) -> Option<PageHeader> {
-    let read = |most: usize| {
-        let mut bytes = [0; 256];
-        let mut more = Vec::new();
-        let bytes = match most {
-            0..=256 => &mut bytes[..],
-            _ => {
-                more.resize(most, 0);
-                &mut more[..]
-            }
-        };
-        let left = usize::try_from(end.checked_sub(at)?).unwrap_or(usize::MAX);
-        let length = bytes.len().min(left);
-        file.read_exact_at(&mut bytes[..length], at).ok()?;
-        PageHeader::parse(&bytes[..length])
-    };
-    // Nearly all are short.
-    let header = read(256).or_else(|| read(HEADER_MAX))?;
-    (at + (header.length + header.compressed) as u64 <= end).then_some(header)
 }
 
 fn unsigned(number: i64) -> Result<u64> {

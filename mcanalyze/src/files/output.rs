@@ -2,7 +2,7 @@
 //! stands under its own, and nothing is replaced by it.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use arrow_array::RecordBatch;
-use mcrec_capture::{Durability, Encoder, Folder, ROW_GROUP_ROWS, RowGroup, Writer};
+use mcrec_capture::{Durability, Encoder, Folder, ROW_GROUP_ROWS, RowGroup, Writer, journal_name};
 use mcrec_schema::footer::Footer;
 
 /// Where a new capture goes.
@@ -141,10 +141,8 @@ impl Output {
 impl Drop for Output {
     fn drop(&mut self) {
         drop(self.writer.take());
-        let mut journal = self.partial.clone();
-        journal.push(OsStr::new(".journal"));
         // Of a finished one they are not there.
         let _ = self.folder.remove(&self.partial);
-        let _ = self.folder.remove(&journal);
+        let _ = self.folder.remove(&journal_name(&self.partial));
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use mcrec_capture::{Durability, Folder, Writer};
+use mcrec_capture::{Durability, Folder, Writer, journal_name};
 use mcrec_schema::footer::Footer;
 use rustix::fs::{Access, AtFlags, accessat};
 
@@ -75,7 +75,7 @@ impl Place {
         while self.names.has(&name) && self.folder.look(&name)?.is_some() {
             name = self.names.next(footer.capture.start_us);
         }
-        let journal = journal_of(&name);
+        let journal = journal_name(&name);
         // A journal without content is left where a recorder was killed between commits.
         let stale = self.folder.look(&journal).ok().flatten();
         if self.force || stale.is_some_and(|entry| entry.is_file && entry.size == 0) {
@@ -118,7 +118,7 @@ impl Place {
         for name in &ours[..surplus] {
             // One that cannot be removed now is tried again with the next.
             let _ = self.folder.remove(name);
-            let _ = self.folder.remove(&journal_of(name));
+            let _ = self.folder.remove(&journal_name(name));
         }
     }
 }
@@ -133,7 +133,7 @@ fn check(folder: &Folder, path: &Path, name: &OsString, force: bool) -> Result<(
         }
         _ => {}
     }
-    let journal = journal_of(name);
+    let journal = journal_name(name);
     match look(&journal)? {
         Some(entry) if !force && (entry.size > 0 || !entry.is_file) => bail!(
             "{} belongs to an interrupted recording to {shown}; finish that with mcrec repair, \
@@ -146,10 +146,4 @@ fn check(folder: &Folder, path: &Path, name: &OsString, force: bool) -> Result<(
 
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn journal_of(name: &OsString) -> OsString {
-    let mut journal = name.clone();
-    journal.push(".journal");
-    journal
 }

@@ -4,10 +4,10 @@
 mod footer;
 mod rows;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use mcrec_capture::{Capture, State};
+use mcrec_capture::{Capture, State, journal_name};
 
 /// What a capture promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,9 +167,9 @@ fn whole(capture: &Capture, findings: &mut Findings) {
             format!("its footer is lost; make one with: mcrec repair {name}")
         }),
     }
-    let journal = format!("{name}.journal");
+    let journal = PathBuf::from(journal_name(capture.path().as_os_str()));
     let left = std::fs::metadata(&journal).is_ok_and(|metadata| metadata.len() > 0);
     if left {
-        findings.broken(Rule::Journal, || format!("{journal} is there"));
+        findings.broken(Rule::Journal, || format!("{} is there", journal.display()));
     }
 }
