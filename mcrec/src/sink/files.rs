@@ -71,6 +71,11 @@ impl Files {
         self.schedule.due_in().min(rotation.unwrap_or(Duration::MAX))
     }
 
+    /// Whether so many bytes are worth a commit before its time.
+    pub(super) fn is_worth_it(&self, pending: u64) -> bool {
+        self.schedule.is_worth_it(pending)
+    }
+
     /// Bytes of all files so far.
     pub(super) fn bytes(&self) -> u64 {
         self.written.bytes + self.file.bytes()

@@ -24,9 +24,6 @@ pub(crate) use place::Place;
 use window::Window;
 pub(crate) use window::{Dumped, Keep};
 
-/// Encoded bytes that wait for a commit, at most.
-const PENDING_BYTES: u64 = 64 << 20;
-
 /// How a recording is kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kept {
@@ -135,7 +132,16 @@ impl Sink {
 
     /// Whether a commit is due.
     pub(crate) fn is_due(&self) -> bool {
-        self.due_in().is_zero() || self.pending_bytes >= PENDING_BYTES || self.is_full()
+        self.due_in().is_zero() || self.is_worth_it() || self.is_full()
+    }
+
+    /// Whether whole row groups wait that are worth a commit before its time.
+    fn is_worth_it(&self) -> bool {
+        !self.pending.is_empty()
+            && match &self.to {
+                To::Files(files) => files.is_worth_it(self.pending_bytes),
+                To::Window(_) => true,
+            }
     }
 
     fn is_full(&self) -> bool {
