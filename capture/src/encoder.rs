@@ -1,8 +1,10 @@
 //! Rows into row groups, each encoded by itself, wherever it will stand.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, SchemaRef};
 use mcrec_schema::columns;
 use parquet::{
     arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions},
@@ -11,7 +13,7 @@ use parquet::{
         metadata::{ColumnChunkMetaData, RowGroupMetaData},
         properties::{EnabledStatistics, WriterProperties},
     },
-    schema::types::ColumnPath,
+    schema::types::{ColumnDescPtr, ColumnPath, SchemaDescPtr},
 };
 
 use crate::head::MAGIC;
@@ -86,7 +88,8 @@ impl Encoder {
         let bytes = std::mem::take(writer.inner_mut()).split_off(MAGIC.len());
         let metadata =
             writer.flushed_row_groups().first().context("a row group was not encoded")?;
-        let metadata = moved(metadata, -offset(MAGIC.len() as u64))?;
+        let schema = metadata.schema_descr_ptr();
+        let metadata = moved(metadata, -offset(MAGIC.len() as u64), &schema)?;
         Ok(Some(RowGroup { bytes, metadata }))
     }
 }
@@ -103,9 +106,9 @@ impl RowGroup {
     }
 
     /// What a footer says of it when it stands at `place`, bytes from the beginning
-    /// of the file.
-    pub(crate) fn at(&self, place: u64) -> Result<RowGroupMetaData> {
-        moved(&self.metadata, offset(place))
+    /// of the file, in terms of the file's `schema`.
+    pub(crate) fn at(&self, place: u64, schema: &SchemaDescPtr) -> Result<RowGroupMetaData> {
+        moved(&self.metadata, offset(place), schema)
     }
 }
 
@@ -119,10 +122,12 @@ fn begin(schema: &SchemaRef, properties: &WriterProperties) -> Result<ArrowWrite
 }
 
 /// The same row group, `by` bytes further on. Its number is left out: it is not
-/// needed, and has 16 bits.
-fn moved(group: &RowGroupMetaData, by: i64) -> Result<RowGroupMetaData> {
-    let columns = group.columns().iter().map(|column| moved_column(column, by));
-    RowGroupMetaData::builder(group.schema_descr_ptr())
+/// needed, and has 16 bits. It has the `schema` that is given, and none of its own:
+/// a file has thousands of row groups.
+fn moved(group: &RowGroupMetaData, by: i64, schema: &SchemaDescPtr) -> Result<RowGroupMetaData> {
+    let described = group.columns().iter().zip(schema.columns());
+    let columns = described.map(|(column, described)| moved_column(column, by, described));
+    RowGroupMetaData::builder(Arc::clone(schema))
         .set_num_rows(group.num_rows())
         .set_total_byte_size(group.total_byte_size())
         .set_column_metadata(columns.collect::<Result<_>>()?)
@@ -130,14 +135,28 @@ fn moved(group: &RowGroupMetaData, by: i64) -> Result<RowGroupMetaData> {
         .context("cannot describe a row group")
 }
 
-fn moved_column(column: &ColumnChunkMetaData, by: i64) -> Result<ColumnChunkMetaData> {
-    column
-        .clone()
-        .into_builder()
+fn moved_column(
+    column: &ColumnChunkMetaData,
+    by: i64,
+    described: &ColumnDescPtr,
+) -> Result<ColumnChunkMetaData> {
+    let moved = ColumnChunkMetaData::builder(Arc::clone(described))
+        .set_encodings_mask(*column.encodings_mask())
+        .set_num_values(column.num_values())
+        .set_compression_codec(column.compression_codec())
+        .set_total_compressed_size(column.compressed_size())
+        .set_total_uncompressed_size(column.uncompressed_size())
         .set_data_page_offset(column.data_page_offset() + by)
-        .set_dictionary_page_offset(column.dictionary_page_offset().map(|offset| offset + by))
-        .build()
-        .context("cannot describe a column")
+        .set_dictionary_page_offset(column.dictionary_page_offset().map(|offset| offset + by));
+    let moved = match column.page_encoding_stats() {
+        Some(pages) => moved.set_page_encoding_stats(pages.clone()),
+        None => moved,
+    };
+    let moved = match column.statistics() {
+        Some(statistics) => moved.set_statistics(statistics.clone()),
+        None => moved,
+    };
+    moved.build().context("cannot describe a column")
 }
 
 fn offset(bytes: u64) -> i64 {
@@ -159,6 +178,14 @@ fn properties() -> WriterProperties {
         properties = properties
             .set_column_dictionary_enabled(column(rising), false)
             .set_column_encoding(column(rising), Encoding::DELTA_BINARY_PACKED);
+    }
+    // Nobody looks for a key between two others, and the footer has them all.
+    for field in columns::merged_schema().fields() {
+        if !matches!(field.data_type(), DataType::Int64 | DataType::Int32 | DataType::Timestamp(..))
+        {
+            properties = properties
+                .set_column_statistics_enabled(column(field.name()), EnabledStatistics::None);
+        }
     }
     properties.build()
 }

@@ -25,7 +25,8 @@ use parquet::{
 };
 
 use crate::{
-    head, metadata,
+    head,
+    metadata::{self, RowGroups},
     open::decode,
     page::{Kind, PageHeader},
     source::Source,
@@ -50,22 +51,22 @@ pub(crate) fn salvage(file: &File, length: u64) -> Result<Option<Salvaged>> {
         return Ok(None);
     };
     let schema = metadata::schema(&footer)?;
-    let mut groups = Vec::new();
+    let (mut groups, mut found) = (RowGroups::default(), 0);
     let mut rows = 0;
     while let Some((group, after)) = group_at(file, end, length, &schema) {
         let Some((first, last)) = times(file, &group, after, &schema) else { break };
         footer.capture.end_us = footer.capture.end_us.max(last);
         rows += u64::try_from(group.num_rows()).unwrap_or(0);
-        groups.push(with_times(group, first, last)?);
+        groups.push(&schema, with_times(group, first, last)?)?;
+        found += 1;
         end = after;
     }
-    let found = groups.len();
     footer.capture.recovered = Some(format!(
         "the file had lost its footer; {found} row groups were found without it. How much was \
          lost, before and after, is not known"
     ));
     footer.loss = Loss { seen: rows, written: rows, ..Loss::default() };
-    Ok(Some(Salvaged { data_end: end, footer: metadata::encode(&schema, &mut groups, &footer)? }))
+    Ok(Some(Salvaged { data_end: end, footer: metadata::encode(&schema, &groups, &footer)? }))
 }
 
 /// The row group that begins at `start`, and where it ends.

@@ -9,13 +9,14 @@ use std::{
 
 use anyhow::{Context, Result};
 use mcrec_schema::footer::Footer;
-use parquet::{file::metadata::RowGroupMetaData, schema::types::SchemaDescPtr};
+use parquet::schema::types::SchemaDescPtr;
 
 use crate::{
     encoder::RowGroup,
     file::{CommittedFile, Durability},
     folder::Folder,
-    head, metadata,
+    head,
+    metadata::{self, RowGroups},
 };
 
 /// A file that takes row groups and is a whole capture after each commit.
@@ -24,7 +25,7 @@ pub struct Writer {
     path: PathBuf,
     file: CommittedFile,
     schema: SchemaDescPtr,
-    groups: Vec<RowGroupMetaData>,
+    groups: RowGroups,
     rows: u64,
 }
 
@@ -43,11 +44,12 @@ impl Writer {
     ) -> Result<Self> {
         let path = folder.path_of(name);
         let schema = metadata::schema(footer)?;
-        let end = metadata::encode(&schema, &mut Vec::new(), footer)?;
+        let groups = RowGroups::default();
+        let end = metadata::encode(&schema, &groups, footer)?;
         let file =
             CommittedFile::create(Arc::clone(folder), name, &head::encode(footer), end, durability)
                 .with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self { path, file, schema, groups: Vec::new(), rows: 0 })
+        Ok(Self { path, file, schema, groups, rows: 0 })
     }
 
     /// Where it is, for people.
@@ -88,7 +90,7 @@ impl Writer {
     ///
     /// When it cannot be written; the file then is as the last commit left it.
     pub fn commit<G: Borrow<RowGroup>>(&mut self, groups: &[G], footer: &Footer) -> Result<usize> {
-        let before = self.groups.len();
+        let before = self.groups.mark();
         let written = self.append(groups, footer);
         if written.is_err() {
             self.groups.truncate(before);
@@ -101,10 +103,10 @@ impl Writer {
     fn append<G: Borrow<RowGroup>>(&mut self, groups: &[G], footer: &Footer) -> Result<usize> {
         let mut place = self.file.data_end();
         for group in groups.iter().map(Borrow::borrow) {
-            self.groups.push(group.at(place)?);
+            self.groups.push(&self.schema, group.at(place, &self.schema)?)?;
             place += group.bytes().len() as u64;
         }
-        let footer = metadata::encode(&self.schema, &mut self.groups, footer)?;
+        let footer = metadata::encode(&self.schema, &self.groups, footer)?;
         let size = footer.len();
         let data: Vec<&[u8]> = groups.iter().map(|group| group.borrow().bytes()).collect();
         self.file.commit(&data, footer).with_context(|| self.cannot_write())?;
@@ -118,7 +120,7 @@ impl Writer {
     ///
     /// When even that cannot be written.
     pub fn amend(&mut self, footer: &Footer) -> Result<()> {
-        let footer = metadata::encode(&self.schema, &mut self.groups, footer)?;
+        let footer = metadata::encode(&self.schema, &self.groups, footer)?;
         self.file.amend(footer).with_context(|| self.cannot_write())
     }
 
