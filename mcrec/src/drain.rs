@@ -24,7 +24,7 @@ const ROUND_RECORDS: usize = 64;
 /// Batches that may wait in the channel. When it is full, drain waits, the ring
 /// fills, and the BPF programs count what no longer fits: the one place where
 /// load loses an operation.
-pub(crate) const CHANNEL_BATCHES: usize = 64;
+pub(crate) const CHANNEL_BATCHES: usize = 16;
 
 /// Records as they came from the ring.
 #[derive(Debug, Default)]
