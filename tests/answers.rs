@@ -28,12 +28,13 @@ fn json(file: &Path, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)))
 }
 
-const SORTS: [(&str, &str); 7] = [
+const SORTS: [(&str, &str); 8] = [
     ("calls", "calls"),
     ("bytes", "bytes"),
     ("rate", "calls"),
     ("size", "value_size"),
     ("misses", "misses"),
+    ("writes", "writes"),
     ("latency", "latency_p99_ns"),
     ("last", "last"),
 ];
@@ -108,14 +109,17 @@ fn latency_histograms_and_percentiles_count_every_operation() {
     }
 
     let key = answer["top"][0]["key"].as_str().unwrap();
-    let of_key = json(&file, &["--latency", "--key", key]);
+    let of_key = json(&file, &["--latency", "--key-is", key]);
     assert_eq!(of_key["top"].as_array().unwrap().len(), 1);
-    assert_eq!(of_key["top"][0], answer["top"][0]);
+    let mut alone = answer["top"][0].clone();
+    // Its share of what was asked for, which is itself.
+    alone["share"] = 1.0.into();
+    assert_eq!(of_key["top"][0], alone);
     let of_key = &of_key["latency"]["percentiles"][0];
     assert_eq!(of_key["count"], answer["top"][0]["calls"]);
     assert_eq!(of_key["p99_ns"], answer["top"][0]["latency_p99_ns"]);
 
-    let shown = text(&mcanalyze(&file, &["--latency", "--key", key]).stdout);
+    let shown = text(&mcanalyze(&file, &["--latency", "--key-is", key]).stdout);
     assert!(shown.contains("p99.99") && shown.contains("all commands") && shown.contains('█'));
 }
 
@@ -235,7 +239,7 @@ fn a_sample_is_scaled_and_the_figures_of_a_key_are_not() {
     let sampled = json(&sample("sampled.parquet"), &every_key);
     let there = by_key(&sampled);
     let absent = truth.keys().find(|key| !there.contains_key(*key)).unwrap();
-    let shown = text(&mcanalyze(&sample("sampled.parquet"), &["--key", absent]).stdout);
+    let shown = text(&mcanalyze(&sample("sampled.parquet"), &["--key-is", absent]).stdout);
     assert!(shown.contains("not in the sample"), "{shown}");
 }
 
@@ -258,7 +262,7 @@ fn hostile_keys_are_inert_in_every_output() {
         &["--top", "100", "--latency"][..],
         &["--top", "100", "--format", "csv"],
         &["--top", "100", "--format", "json"],
-        &["--key", "\u{1b}[2J\u{202e}"],
+        &["--key-is", "\u{1b}[2J\u{202e}"],
     ] {
         let shown = text(&mcanalyze(&file, arguments).stdout);
         let controls: Vec<char> = shown.chars().filter(|c| c.is_control() && *c != '\n').collect();
@@ -277,8 +281,8 @@ fn hostile_keys_are_inert_in_every_output() {
     }
     assert!(keys.contains(&"user\u{202e}1:resu"), "in JSON, which has an escape for it");
     // And such a key is found again by what was printed.
-    assert_eq!(json(&file, &["--key", "user\\u{202e}1:resu"])["top"][0]["hits"], 4);
-    assert_eq!(json(&file, &["--key", "back\\x5cslash\\x5cx41"])["top"][0]["hits"], 9);
+    assert_eq!(json(&file, &["--key-is", "user\\u{202e}1:resu"])["top"][0]["hits"], 4);
+    assert_eq!(json(&file, &["--key-is", "back\\x5cslash\\x5cx41"])["top"][0]["hits"], 9);
 }
 
 #[test]
@@ -290,7 +294,7 @@ fn an_empty_capture_and_an_absent_key_have_sensible_answers() {
     assert_eq!(answer["capture"]["operations"], 0);
     assert_eq!(answer["capture"]["hit_ratio"], Value::Null);
     assert_eq!(answer["top"], Value::Array(vec![]));
-    let absent = mcanalyze(&sample("zipf.parquet"), &["--key", "never"]);
+    let absent = mcanalyze(&sample("zipf.parquet"), &["--key-is", "never"]);
     assert!(text(&absent.stdout).contains("no operation on key never"));
 }
 

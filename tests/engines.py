@@ -14,8 +14,13 @@ from datetime import datetime, timezone
 
 import duckdb
 import polars
+import pyarrow
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+WRITES = pyarrow.array(
+    ["set", "add", "replace", "append", "prepend", "cas", "incr", "decr", "delete"]
+)
 
 
 def with_pyarrow(path):
@@ -32,6 +37,7 @@ def with_pyarrow(path):
                 "calls": len(rows),
                 "hits": pc.sum(pc.equal(rows.column("status"), "hit")).as_py(),
                 "misses": pc.sum(pc.equal(rows.column("status"), "miss")).as_py(),
+                "writes": pc.sum(pc.is_in(rows.column("op"), WRITES)).as_py(),
                 "bytes": pc.sum(sizes).as_py() or 0,
                 "value_size": sizes[-1].as_py() if len(sizes) else None,
                 "latency_p50_ns": nearest_rank(latencies, 0.50),
@@ -52,6 +58,8 @@ def with_duckdb(path):
                count(*) AS calls,
                count(*) FILTER (status = 'hit') AS hits,
                count(*) FILTER (status = 'miss') AS misses,
+               count(*) FILTER (op IN ('set', 'add', 'replace', 'append', 'prepend', 'cas',
+                                       'incr', 'decr', 'delete')) AS writes,
                coalesce(sum(value_size), 0)::BIGINT AS bytes,
                last(value_size ORDER BY file_row_number)
                    FILTER (value_size IS NOT NULL) AS value_size,
@@ -81,6 +89,7 @@ def with_polars(path):
             calls=polars.len(),
             hits=(polars.col("status") == "hit").sum(),
             misses=(polars.col("status") == "miss").sum(),
+            writes=polars.col("op").is_in(WRITES.to_pylist()).sum(),
             bytes=polars.col("value_size").sum(),
             value_size=polars.col("value_size").drop_nulls().last(),
             latency_p50_ns=polars.col("latency_ns").quantile(0.50, "equiprobable"),

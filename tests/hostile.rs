@@ -305,9 +305,10 @@ fn each_key_is_found_by_what_was_printed_and_a_slice_of_it_is_it() {
     let page = page();
     let slice = page.file.with_file_name("slice.parquet");
     for (at, (bytes, seen)) in PAGE.iter().enumerate() {
-        let one = [page.file.as_ref(), "--format=json".as_ref(), "--key".as_ref(), seen.as_ref()];
+        let one =
+            [page.file.as_ref(), "--format=json".as_ref(), "--key-is".as_ref(), seen.as_ref()];
         let one = if seen.starts_with('-') {
-            let joined = format!("--key={seen}");
+            let joined = format!("--key-is={seen}");
             text(
                 &mcanalyze(&[page.file.as_ref(), "--format=json".as_ref(), joined.as_ref()]).stdout,
             )
@@ -319,7 +320,7 @@ fn each_key_is_found_by_what_was_printed_and_a_slice_of_it_is_it() {
         if at % 5 > 0 {
             continue;
         }
-        let key = format!("--key={seen}");
+        let key = format!("--key-is={seen}");
         let output = ["slice".as_ref(), page.file.as_ref(), key.as_ref(), "--force".as_ref()];
         let output = mcanalyze(&[&output[..], &["-o".as_ref(), slice.as_ref()]].concat());
         assert!(output.status.success(), "{}", text(&output.stderr));
@@ -385,8 +386,8 @@ fn errors_that_quote_a_key_or_a_path_are_inert() {
                 "x/y".as_ref(),
             ],
         ),
-        (0, vec![file, "--key".as_ref(), evil]),
-        (2, vec![file, "--key".as_ref(), OsStr::new("\u{1b}[2J\\n")]),
+        (0, vec![file, "--key-is".as_ref(), evil]),
+        (2, vec![file, "--key-is".as_ref(), OsStr::new("\u{1b}[2J\\n")]),
         (2, vec![file, "--sort".as_ref(), evil]),
         (2, vec![file, "--top".as_ref(), evil]),
         (2, vec![file, "--format".as_ref(), evil]),
@@ -418,7 +419,7 @@ fn a_key_as_long_as_keys_may_be_is_wrapped_and_complete() {
     let shown = text(
         &mcanalyze(&[
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data/hostile.parquet").as_ref(),
-            "--key".as_ref(),
+            "--key-is".as_ref(),
             escaped.as_ref(),
         ])
         .stdout,

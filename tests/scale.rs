@@ -36,7 +36,7 @@ const QUESTIONS: [&[&str]; 9] = [
     &["--sort", "misses"],
     &["--sort", "latency"],
     &["--sort", "last"],
-    &["--key", "session:e4d971771b652c20"],
+    &["--key-is", "session:e4d971771b652c20"],
 ];
 
 fn every_question_is_answered_within(bytes: &str, rows: &str, keys: &str) {

@@ -111,7 +111,8 @@ impl Frame {
         entries: Option<Vec<KeyValue>>,
         group: RowGroupMetaData,
     ) -> Result<Self> {
-        let encode = |groups: Vec<RowGroupMetaData>| parquet_footer(schema, entries.clone(), groups);
+        let encode =
+            |groups: Vec<RowGroupMetaData>| parquet_footer(schema, entries.clone(), groups);
         let differ = |one: &[u8], other: &[u8], length: [u8; 2]| {
             let list = one.iter().zip(other).position(|(one, other)| one != other);
             list.filter(|&list| [one[list], other[list]] == length.map(list_header))
@@ -209,8 +210,7 @@ mod tests {
 
     #[test]
     fn a_footer_is_what_the_library_reads_however_many_row_groups_it_has() {
-        let sample =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data/empty.parquet");
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data/empty.parquet");
         let footer = crate::Capture::open(&sample).unwrap().footer().clone();
         let schema = schema(&footer).unwrap();
         let mut groups = RowGroups::default();

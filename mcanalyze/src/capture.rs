@@ -7,22 +7,19 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use mcrec_capture::State;
-use mcrec_schema::{codes::Op, columns, footer::Footer};
+use mcrec_schema::{columns, footer::Footer};
 use polars::prelude::{
-    DataFrame, DataType, Engine, Expr, LazyFrame, PlRefPath, ScanArgsParquet, ScanSources,
-    UnionArgs, col, concat, lit, when,
+    DataFrame, Engine, LazyFrame, PlRefPath, ScanArgsParquet, ScanSources, UnionArgs, col, concat,
 };
 use polars_buffer::Buffer;
 
-use crate::sampling::{self, Sampling};
-
-/// A column that the rows of a sampled capture have beside those of the format: how
-/// many operations each stands for.
-pub(crate) const WEIGHT: &str = "weight";
+use crate::{
+    filter::Filter,
+    sampling::{Sampling, Weights},
+};
 
 /// One capture, of one file or several.
 pub(crate) struct Capture {
-    rows: LazyFrame,
     /// Its files, in the order in which they are read.
     pub(crate) files: Vec<mcrec_capture::Capture>,
     /// What each file says of itself, in the order in which they are read.
@@ -31,6 +28,10 @@ pub(crate) struct Capture {
     pub(crate) repeated: Vec<PathBuf>,
     /// If it does not have all operations.
     pub(crate) sampling: Option<Sampling>,
+    /// How many operations a row of each file stands for.
+    pub(crate) weights: Vec<Arc<Weights>>,
+    /// Which of its operations are asked for.
+    pub(crate) filter: Filter,
 }
 
 impl Capture {
@@ -40,13 +41,16 @@ impl Capture {
     ///
     /// When there is nothing there, or something that is not a capture.
     pub(crate) fn open(paths: &[PathBuf]) -> Result<Self> {
-        let files = files(paths)?;
-        let mut footers: Vec<Footer> = Vec::with_capacity(files.len());
-        let mut opened = Vec::with_capacity(files.len());
-        let mut frames = Vec::with_capacity(files.len());
+        let mut opened = Vec::new();
+        for path in files(paths)? {
+            opened.push((mcrec_capture::Capture::open(&path)?, path));
+        }
+        // Stable: of files that begin together, in the order in which they were named.
+        opened.sort_by_key(|(file, _)| file.footer().capture.start_us);
+        let mut footers: Vec<Footer> = Vec::with_capacity(opened.len());
+        let mut files = Vec::with_capacity(opened.len());
         let mut repeated = Vec::new();
-        for path in files {
-            let file = mcrec_capture::Capture::open(&path)?;
+        for (file, path) in opened {
             let footer = file.footer().clone();
             let same = |other: &Footer| {
                 (&other.capture.id, other.capture.start_us)
@@ -56,56 +60,40 @@ impl Capture {
                 repeated.push(path);
                 continue;
             }
-            frames.push(rows_of(&file)?);
-            opened.push(file);
+            files.push(file);
             footers.push(footer);
         }
         let sampling = Sampling::of(&footers);
-        if sampling.is_some() {
-            let weighted = frames.into_iter().zip(&footers);
-            frames = weighted
-                .map(|(frame, footer)| frame.with_column(weight(footer).alias(WEIGHT)))
-                .collect();
-        }
-        let rows =
-            concat(frames, UnionArgs::default()).context("cannot read the captures as one")?;
-        Ok(Self { rows, files: opened, footers, repeated, sampling })
+        let weights = footers.iter().map(|footer| Arc::new(Weights::of(footer))).collect();
+        let filter = Filter::default();
+        Ok(Self { files, footers, repeated, sampling, weights, filter })
     }
 
-    /// The operations, for questions to polars: all rows but those of connections
-    /// coming and going.
-    pub(crate) fn operations(&self) -> LazyFrame {
-        let is_not = |op: Op| col(columns::OP).neq(lit(op.as_str()));
-        self.rows.clone().filter(is_not(Op::Connect).and(is_not(Op::Disconnect)))
+    /// All rows, for questions to polars.
+    ///
+    /// # Errors
+    ///
+    /// When polars cannot open the files.
+    pub(crate) fn rows(&self) -> Result<LazyFrame> {
+        let frames = self.files.iter().map(rows_of).collect::<Result<Vec<_>>>()?;
+        concat(frames, UnionArgs::default()).context("cannot read the captures as one")
+    }
+
+    /// The stretches of time that were recorded, and are asked for: µs since the epoch.
+    pub(crate) fn spans(&self) -> Vec<(i64, i64)> {
+        let (from, to) = (self.filter.from.unwrap_or(i64::MIN), self.filter.to.unwrap_or(i64::MAX));
+        let spans = self.footers.iter().flat_map(Footer::spans);
+        let spans = spans.map(|(start, end)| (start.max(from), end.min(to)));
+        spans.filter(|(start, end)| start <= end).collect()
     }
 
     /// For how long was recorded, in seconds: the time that is covered by any of
     /// the files, so that files of one server and files of several add up alike.
     pub(crate) fn seconds(&self) -> f64 {
-        let spans = self.footers.iter().flat_map(Footer::spans).collect();
         #[expect(clippy::cast_precision_loss, reason = "exact up to 285 years")]
-        let micros = covered(spans) as f64;
+        let micros = covered(self.spans()) as f64;
         micros / 1e6
     }
-}
-
-/// How many operations a row stands for: by the rate of its time if it has a key.
-fn weight(footer: &Footer) -> Expr {
-    /// The rates from the middle one on, and those before it: so that many of them
-    /// do not nest deeply.
-    fn rate(stretches: &[(i64, i64)]) -> Expr {
-        let (before, after) = stretches.split_at(stretches.len() / 2);
-        match (before, after) {
-            ([], [(_, one_in)]) => lit(*one_in),
-            (before, [(from, _), ..]) if !before.is_empty() => {
-                let ts = col(columns::TS).cast(DataType::Int64);
-                when(ts.lt(lit(*from))).then(rate(before)).otherwise(rate(after))
-            }
-            _ => lit(1_i64),
-        }
-    }
-    let rate = rate(&sampling::stretches(footer));
-    when(col(columns::KEY).is_null()).then(lit(1_i64)).otherwise(rate)
 }
 
 /// Runs a question to polars, on its streaming engine.

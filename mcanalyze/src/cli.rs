@@ -1,10 +1,16 @@
 //! The command line.
 
+pub(crate) mod filter;
+pub(crate) mod questions;
 pub(crate) mod tools;
+mod words;
 
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+
+use crate::by::Dimension;
+use filter::FilterArgs;
 
 /// Answers questions about captures of memcached that mcrec made.
 ///
@@ -34,20 +40,25 @@ use clap::{Parser, ValueEnum};
         operations is counted, and what is marked ~ is scaled. The figures of a key are its own;\n\
         where the sample changed, `recorded` says whether it was recorded always or partly.\n\
         Latencies are those of the sample.\n\n\
+        Example: mcanalyze cap.parquet --op get --status miss --by prefix --sort misses\n\n\
         Exit status: 0 done; 1 done, but the capture is incomplete (operations were lost, or its\n\
         recorder was cut off or is still at work); 2 could not do it."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    pub(crate) tool: Option<tools::Tool>,
+    pub(crate) command: Option<Command>,
 
     /// Captures: files, directories or quoted globs
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 
-    /// How many keys to show
+    /// How many keys, or whatever --by says, to show
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) top: u32,
+
+    /// What to show instead of keys
+    #[arg(long, value_enum, default_value_t = Dimension::Key)]
+    pub(crate) by: Dimension,
 
     /// What makes a key a top key, largest first
     #[arg(long, value_enum, default_value_t = SortBy::Calls)]
@@ -61,16 +72,23 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) latency: bool,
 
-    /// Look at this key only, written as it is printed: `\xNN` for a byte, `\u{NNNN}`
-    /// for a character that does not print
-    #[arg(long, value_name = "KEY", value_parser = as_captured)]
-    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
 
     /// How to print. json is one object; csv is one table: the top keys, or with
     /// --latency the percentiles, where keys that a spreadsheet would take for a
     /// formula have an apostrophe before them
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+}
+
+/// Everything but the summary and the top keys.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    #[command(flatten)]
+    Question(questions::Question),
+    #[command(flatten)]
+    Tool(tools::Tool),
 }
 
 /// What the top keys are sorted by.
@@ -86,6 +104,8 @@ pub(crate) enum SortBy {
     Size,
     /// Number of misses.
     Misses,
+    /// Number of operations that store or change something.
+    Writes,
     /// The 99th percentile of its latency.
     Latency,
     /// When it was last seen.
@@ -101,6 +121,8 @@ pub(crate) enum Format {
     Json,
     /// One table.
     Csv,
+    /// Tables for a forge or a wiki.
+    Markdown,
 }
 
 /// A key as captures have it, from how it was printed or typed. A backslash of

@@ -1,15 +1,20 @@
 //! mcanalyze answers questions about captures that mcrec made.
 //!
 //! ```text
-//! capture (opens files) ▶ query (one file a question) ▶ Table ▶ render
+//! capture (opens files) ▶ filter ▶ query (one file a question) ▶ Table ▶ render
 //! ```
 #![forbid(unsafe_code)]
 
+mod ask;
+mod by;
 mod capture;
 mod cli;
 mod files;
+mod filter;
+mod grouping;
 mod keys;
 mod percentile;
+mod prefix;
 mod query;
 mod render;
 mod sampling;
@@ -20,7 +25,6 @@ mod tools;
 use std::{
     io::{self, BufWriter, ErrorKind, IsTerminal, Write, stderr, stdout},
     panic::{self, AssertUnwindSafe},
-    path::PathBuf,
     process::ExitCode,
     sync::OnceLock,
 };
@@ -28,43 +32,41 @@ use std::{
 use anyhow::{Result, bail};
 use clap::Parser;
 
-use capture::Capture;
-use cli::{Cli, Format, tools::Tool};
-use keys::{Question, keys};
-use query::{
-    latency::{Latency, latency},
-    summary::{Summary, summary},
-    top::top,
-};
-use table::Table;
-
-/// What was asked, answered.
-struct Answers {
-    repeated: Vec<PathBuf>,
-    summary: Summary,
-    top: Table,
-    latency: Option<Latency>,
-}
+use ask::Answer;
+use cli::{Cli, Command, tools::Tool};
 
 fn main() -> ExitCode {
     let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
-    if let Some(tool) = cli.tool.take() {
-        return use_tool(tool);
+    match cli.command.take() {
+        Some(Command::Tool(tool)) => use_tool(tool),
+        Some(Command::Question(question)) => ask(|| ask::answer(&question)),
+        None => ask(|| ask::overview(&cli)),
     }
-    let answers = match unless_damaged(|| answer(&cli)) {
-        Ok(answers) => answers,
+}
+
+/// Asks, and prints the answer.
+fn ask(question: impl FnOnce() -> Result<Answer>) -> ExitCode {
+    let answer = match unless_damaged(question) {
+        Ok(answer) => answer,
         Err(error) => {
             remark(&format!("{error:#}"));
             return ExitCode::from(2);
         }
     };
-    for path in &answers.repeated {
+    for path in &answer.repeated {
         remark(&format!("{} holds a recording that was read already: left out", path.display()));
     }
-    conclude(print(&cli, &answers), answers.summary.is_complete())
+    let mut out = BufWriter::new(stdout().lock());
+    let printed = render::print(&answer, width(), &mut out);
+    let printed = printed.and_then(|remarks| {
+        out.flush()?;
+        remarks.iter().for_each(|text| remark(text));
+        Ok(())
+    });
+    conclude(printed, answer.is_complete())
 }
 
 /// Says what is wrong with the command line, or the help that was asked for. What
@@ -136,57 +138,4 @@ fn unless_damaged<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
         let first = FIRST.get().map_or("", String::as_str);
         bail!("cannot read the capture: it is damaged ({first})")
     })
-}
-
-fn answer(cli: &Cli) -> Result<Answers> {
-    let capture = Capture::open(&cli.files)?;
-    let key = cli.key.as_deref();
-    let top_keys = usize::try_from(cli.top).unwrap_or(usize::MAX);
-    let question = Question { top: top_keys, sort: cli.sort, reverse: cli.reverse, key };
-    let keys = keys(&capture, &question)?;
-    let summary = summary(&capture, keys.distinct)?;
-    let top = top(&capture, summary.operations, keys.top);
-    let latency = if cli.latency { Some(latency(&capture, key)?) } else { None };
-    Ok(Answers { repeated: capture.repeated, summary, top, latency })
-}
-
-fn print(cli: &Cli, answers: &Answers) -> io::Result<()> {
-    let Answers { summary, top, latency, .. } = answers;
-    let mut out = BufWriter::new(stdout().lock());
-    match cli.format {
-        Format::Text => print_text(cli, answers, &mut out)?,
-        Format::Json => render::json::write(summary, top, latency.as_ref(), &mut out)?,
-        Format::Csv => {
-            let table = latency.as_ref().map_or(top, |latency| &latency.percentiles);
-            render::csv::write(table, &mut out)?;
-            if summary.sampling.is_some() {
-                remark("the capture is of a sample of the keys; --format text says of which");
-            }
-            if !summary.is_complete() {
-                remark("the capture is incomplete; --format text says what is missing");
-            }
-        }
-    }
-    out.flush()
-}
-
-fn print_text(cli: &Cli, answers: &Answers, out: &mut impl Write) -> io::Result<()> {
-    let width = width();
-    render::text::summary(&answers.summary, out)?;
-    match &cli.key {
-        Some(key) if answers.top.rows.is_empty() => {
-            let sampling = answers.summary.sampling.as_ref();
-            let why = match sampling.is_some_and(|sampling| sampling.lacks(key)) {
-                true => ": it is not in the sample, so that it was not recorded",
-                false => "",
-            };
-            writeln!(out, "no operation on key {}{why}", render::text::inert(key))?;
-        }
-        None if answers.top.rows.is_empty() => writeln!(out, "no operations on keys")?,
-        _ => render::text::table(&answers.top, width, out)?,
-    }
-    match &answers.latency {
-        Some(latency) => render::text::latency(latency, width, out),
-        None => Ok(()),
-    }
 }

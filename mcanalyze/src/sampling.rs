@@ -76,6 +76,26 @@ pub(crate) fn stretches(footer: &Footer) -> Vec<(i64, i64)> {
     stretches
 }
 
+/// How many operations a row of a file stands for.
+#[derive(Clone, Debug)]
+pub(crate) struct Weights(Vec<(i64, i64)>);
+
+impl Weights {
+    /// Of a file with this footer.
+    pub(crate) fn of(footer: &Footer) -> Self {
+        Self(stretches(footer))
+    }
+
+    /// By the rate of its time, if the row has a key; none was left out without one.
+    pub(crate) fn of_row(&self, ts: i64, has_key: bool) -> i64 {
+        if !has_key {
+            return 1;
+        }
+        let after = self.0.partition_point(|(from, _)| *from <= ts);
+        self.0.get(after.saturating_sub(1)).map_or(1, |(_, one_in)| *one_in)
+    }
+}
+
 /// One key in how many was recorded, if that never changed.
 pub(crate) fn only_rate(footer: &Footer) -> Option<i64> {
     match stretches(footer).as_slice() {

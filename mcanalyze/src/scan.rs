@@ -4,19 +4,27 @@
 use std::{
     num::NonZeroUsize,
     panic::resume_unwind,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     thread,
 };
 
 use anyhow::{Context, Result, bail};
 use arrow_array::{
-    Array, ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray,
+    Array, ArrayRef, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray, types::Int32Type,
 };
 use arrow_buffer::NullBuffer;
-use mcrec_schema::{codes::Op, columns};
+use mcrec_schema::columns;
 
-use crate::capture::Capture;
+use crate::{
+    by::{By, Grouper},
+    capture::Capture,
+    filter::Sieve,
+    sampling::Weights,
+};
 
 /// Each thread holds the dictionary of a row group and what it makes of it, some
 /// tens of megabytes.
@@ -27,8 +35,14 @@ pub(crate) struct Rows {
     batch: RecordBatch,
     /// Number of the first of them in the whole capture.
     pub(crate) first: u64,
-    /// Which rows are no operations, but a connection's beginning or end.
-    connections: Option<Vec<bool>>,
+    /// Number of the file that they are in.
+    pub(crate) file: usize,
+    /// How many operations each stands for.
+    pub(crate) weights: Arc<Weights>,
+    /// Which rows are operations that are asked for, where not all are.
+    wanted: Option<Vec<bool>>,
+    /// What they are grouped by.
+    groups: Option<DictionaryArray<Int32Type>>,
 }
 
 /// A column of integers, some of which may be null.
@@ -56,22 +70,33 @@ pub(crate) fn scan<S: Send>(
     state: impl Fn() -> S + Sync,
     visit: impl Fn(&mut S, &Rows) -> Result<()> + Sync,
 ) -> Result<Vec<S>> {
-    let mut columns = columns.to_vec();
-    columns.push(columns::OP);
+    scan_by(capture, None, columns, state, visit)
+}
+
+/// The same with [`Rows::groups`] of the rows by `by`.
+///
+/// # Errors
+///
+/// The first of a thread, or of reading.
+pub(crate) fn scan_by<S: Send>(
+    capture: &Capture,
+    by: Option<&By>,
+    columns: &[&str],
+    state: impl Fn() -> S + Sync,
+    visit: impl Fn(&mut S, &Rows) -> Result<()> + Sync,
+) -> Result<Vec<S>> {
     let groups = groups(capture);
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     let work = || {
         let mut state = state();
-        while let Some(&(file, group, first)) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let mut first = first;
-            for batch in capture.files[file].dictionaries(group, &columns)? {
+        let mut reader = Reader::new(capture, by, columns);
+        while let Some(&place) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+            reader.read(place, |rows| {
                 if failed.load(Ordering::Relaxed) {
-                    return Ok(state);
+                    return Ok(false);
                 }
-                let rows = Rows::new(batch?, first)?;
-                first += rows.batch.num_rows() as u64;
-                visit(&mut state, &rows)?;
-            }
+                visit(&mut state, rows).map(|()| true)
+            })?;
         }
         Ok(state)
     };
@@ -84,55 +109,112 @@ pub(crate) fn scan<S: Send>(
     })
 }
 
-/// File, row group, and the number of its first row in the whole capture.
-fn groups(capture: &Capture) -> Vec<(usize, usize, u64)> {
+/// A row group of a capture.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Number of its file.
+    pub(crate) file: usize,
+    /// Number in that.
+    group: usize,
+    /// Number of its first row in the whole capture.
+    first: u64,
+}
+
+/// The row groups of a capture, in order.
+pub(crate) fn groups(capture: &Capture) -> Vec<Place> {
     let mut first = 0;
     let mut groups = Vec::new();
     for (file, opened) in capture.files.iter().enumerate() {
         for (group, metadata) in opened.row_groups().iter().enumerate() {
-            groups.push((file, group, first));
+            groups.push(Place { file, group, first });
             first += u64::try_from(metadata.num_rows()).unwrap_or(0);
         }
     }
     groups
 }
 
-impl Rows {
-    fn new(batch: RecordBatch, first: u64) -> Result<Self> {
-        let mut rows = Self { batch, first, connections: None };
-        let is_connection = [Op::Connect, Op::Disconnect].map(Op::as_str);
-        let ops = rows.strings(columns::OP)?;
-        let connection: Vec<bool> =
-            ops.values.iter().map(|op| op.is_some_and(|op| is_connection.contains(&op))).collect();
-        if connection.contains(&true) {
-            let each = ops.ids().map(|id| id.is_some_and(|id| connection[id]));
-            let each = each.collect();
-            rows.connections = Some(each);
-        }
-        Ok(rows)
+/// Reads row groups in one thread.
+pub(crate) struct Reader<'a> {
+    capture: &'a Capture,
+    columns: Vec<&'a str>,
+    sieve: Sieve,
+    grouper: Option<Grouper<'a>>,
+}
+
+impl<'a> Reader<'a> {
+    /// With these columns, and those that the filter and `by` take.
+    pub(crate) fn new(capture: &'a Capture, by: Option<&'a By>, columns: &[&'a str]) -> Self {
+        let mut columns = columns.to_vec();
+        columns.push(columns::OP);
+        columns.extend(capture.filter.columns());
+        columns.extend(by.map(By::column));
+        Self { capture, columns, sieve: Sieve::default(), grouper: by.map(By::grouper) }
     }
 
+    /// Lets `visit` see the rows of a row group, some at a time, until it says that
+    /// it has seen enough.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read, or `visit` fails.
+    pub(crate) fn read(
+        &mut self,
+        place: Place,
+        mut visit: impl FnMut(&Rows) -> Result<bool>,
+    ) -> Result<()> {
+        let Place { file, group, mut first } = place;
+        for batch in self.capture.files[file].dictionaries(group, &self.columns)? {
+            let weights = Arc::clone(&self.capture.weights[file]);
+            let (wanted, groups) = (None, None);
+            let mut rows = Rows { batch: batch?, first, file, weights, wanted, groups };
+            rows.wanted = self.sieve.wanted(&self.capture.filter, &rows)?;
+            if let Some(grouper) = &mut self.grouper {
+                rows.groups = Some(grouper.groups(&rows)?);
+            }
+            first += rows.batch.num_rows() as u64;
+            if !visit(&rows)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Rows {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.batch.num_rows()
     }
 
-    /// Whether a row is an operation.
-    pub(crate) fn is_operation(&self, row: usize) -> bool {
-        self.connections.as_ref().is_none_or(|connections| !connections[row])
+    /// Whether a row is an operation that is asked for.
+    pub(crate) fn is_wanted(&self, row: usize) -> bool {
+        self.wanted.as_ref().is_none_or(|wanted| wanted[row])
+    }
+
+    /// What the rows are grouped by.
+    ///
+    /// # Errors
+    ///
+    /// When nobody asked for groups.
+    pub(crate) fn groups(&self) -> Result<Strings<'_>> {
+        Strings::of(self.groups.as_ref().context("rows were not grouped")?)
     }
 
     /// A column of strings.
     pub(crate) fn strings(&self, name: &str) -> Result<Strings<'_>> {
-        let array: &DictionaryArray<Int32Type> = self.typed(name)?;
-        let values = array.values().as_any().downcast_ref().context("a column is no text")?;
-        Ok(Strings { array, values })
+        Strings::of(self.typed(name)?)
     }
 
     /// A column of integers.
     pub(crate) fn ints(&self, name: &str) -> Result<Ints<'_>> {
         let array: &Int64Array = self.typed(name)?;
         Ok(Ints { values: array.values(), nulls: array.nulls() })
+    }
+
+    /// A column of integers of 32 bits, none of which is null.
+    pub(crate) fn short_ints(&self, name: &str) -> Result<&[i32]> {
+        let array: &Int32Array = self.typed(name)?;
+        Ok(array.values())
     }
 
     /// The latencies, none of which is below zero.
@@ -165,6 +247,11 @@ impl Ints<'_> {
 }
 
 impl<'a> Strings<'a> {
+    fn of(array: &'a DictionaryArray<Int32Type>) -> Result<Self> {
+        let values = array.values().as_any().downcast_ref().context("a column is no text")?;
+        Ok(Self { array, values })
+    }
+
     /// For each row the number of its string, null as `None`.
     pub(crate) fn ids(&self) -> impl Iterator<Item = Option<usize>> + use<'a> {
         let nulls = self.array.keys().nulls();
@@ -172,6 +259,11 @@ impl<'a> Strings<'a> {
             let valid = nulls.is_none_or(|nulls| nulls.is_valid(row));
             valid.then(|| usize::try_from(id).unwrap_or(usize::MAX))
         })
+    }
+
+    /// The number of a string as rows have it, if it is there.
+    pub(crate) fn number(&self, word: &str) -> Option<i32> {
+        self.find(word).and_then(|number| i32::try_from(number).ok())
     }
 
     /// The number of a string, if it is there.

@@ -55,6 +55,23 @@ words! {
     }
 }
 
+impl Op {
+    /// Operations that read a value: they hit or miss.
+    pub const READS: [Self; 4] = [Self::Get, Self::Gets, Self::Gat, Self::Gats];
+    /// Operations that send a value to keep.
+    pub const STORES: [Self; 6] =
+        [Self::Set, Self::Add, Self::Replace, Self::Append, Self::Prepend, Self::Cas];
+    /// Other operations that change what a key has.
+    pub const CHANGES: [Self; 3] = [Self::Incr, Self::Decr, Self::Delete];
+    /// A connection's beginning and end, which are no operations.
+    pub const CONNECTIONS: [Self; 2] = [Self::Connect, Self::Disconnect];
+
+    /// Whether a word of the column is one of these.
+    pub fn is_in(ops: &[Self], word: &str) -> bool {
+        ops.iter().any(|op| op.as_str() == word)
+    }
+}
+
 words! {
     /// What became of it (column `status`).
     Status {

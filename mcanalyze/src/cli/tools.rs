@@ -1,11 +1,13 @@
 //! The command line of the tools for captures as files.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use mcrec_schema::codes::Op;
 
-use super::as_captured;
+use super::{
+    as_captured,
+    words::{op, when},
+};
 use crate::files::slice::When;
 
 /// Tools for captures as files.
@@ -94,7 +96,7 @@ pub(crate) struct SliceArgs {
     pub(crate) to: Option<When>,
 
     /// This key, written as it is printed
-    #[arg(long, value_name = "KEY", value_parser = as_captured)]
+    #[arg(long = "key-is", alias = "key", value_name = "KEY", value_parser = as_captured)]
     pub(crate) key: Option<String>,
 
     /// Keys that begin so, written as they are printed
@@ -137,47 +139,4 @@ pub(crate) struct AnonymiseArgs {
 
     #[command(flatten)]
     pub(crate) output: OutputArgs,
-}
-
-fn op(text: &str) -> Result<String, String> {
-    if Op::ALL.iter().any(|op| op.as_str() == text) {
-        return Ok(text.to_owned());
-    }
-    let all: Vec<&str> = Op::ALL.iter().map(|op| op.as_str()).collect();
-    Err(format!("there is no such operation; there are {}", all.join(" ")))
-}
-
-fn when(text: &str) -> Result<When, String> {
-    let micros = |duration: Duration| i64::try_from(duration.as_micros());
-    if let Some(after) = text.strip_prefix('+') {
-        let after = humantime::parse_duration(after)
-            .map_err(|error| format!("{error}; write it as +10s or +1m30s"))?;
-        return micros(after).map(When::After).map_err(|_| "that is too long".to_owned());
-    }
-    let time = humantime::parse_rfc3339_weak(text).map_err(|error| {
-        format!("{error}; write it as 2026-11-24T21:00:00Z, or as +10s after the start")
-    })?;
-    let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    micros(since).map(When::At).map_err(|_| "that is too late".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{When, op, when};
-
-    #[test]
-    fn times_are_absolute_or_after_the_start() {
-        assert_eq!(when("+1.5s").ok().or(when("+1s500ms").ok()), Some(When::After(1_500_000)));
-        assert_eq!(when("1970-01-01T00:00:10.000001Z"), Ok(When::At(10_000_001)));
-        assert_eq!(when("1970-01-01 00:00:10"), Ok(When::At(10_000_000)));
-        for refused in ["", "10", "+", "+10", "yesterday", "21:00"] {
-            assert!(when(refused).is_err(), "{refused}");
-        }
-    }
-
-    #[test]
-    fn operations_are_words_of_the_format() {
-        assert!(op("get").is_ok() && op("connect").is_ok());
-        assert!(op("GET").is_err() && op("mg").is_err() && op("").is_err());
-    }
 }

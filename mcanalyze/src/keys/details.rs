@@ -5,12 +5,14 @@ use mcrec_schema::{codes::Status, columns};
 
 use super::{
     KeyFigures,
+    figure::writes,
     hash::{Hashing, KeyHash, Map},
 };
 use crate::{
+    by::By,
     capture::Capture,
     percentile::{Distribution, Look, Window, looks, merged, percentiles},
-    scan::{OfDictionary, Rows, Strings, scan},
+    scan::{OfDictionary, Rows, Strings, scan_by},
 };
 
 /// The figures of these keys, in no particular order.
@@ -19,7 +21,7 @@ use crate::{
 ///
 /// When the capture cannot be read.
 pub(super) fn details(
-    capture: &Capture,
+    (capture, by): (&Capture, &By),
     hashing: &Hashing,
     keys: &[KeyHash],
 ) -> Result<Vec<KeyFigures>> {
@@ -28,10 +30,10 @@ pub(super) fn details(
     }
     let wanted = Wanted { hashing, numbers: keys.iter().copied().zip(0..).collect() };
     let begin = || (Numbers::default(), vec![Detail::default(); keys.len()]);
-    const COLUMNS: [&str; 5] =
-        [columns::KEY, columns::STATUS, columns::VALUE_SIZE, columns::LATENCY_NS, columns::TS];
-    let threads = scan(capture, &COLUMNS, begin, |(numbers, details), rows| {
-        add(rows, numbers.of(&wanted, &rows.strings(columns::KEY)?), details)
+    const COLUMNS: [&str; 4] =
+        [columns::STATUS, columns::VALUE_SIZE, columns::LATENCY_NS, columns::TS];
+    let threads = scan_by(capture, Some(by), &COLUMNS, begin, |(numbers, details), rows| {
+        add(rows, numbers.of(&wanted, &rows.groups()?), details)
     })?;
     let mut threads = threads.into_iter().map(|(_, details)| details);
     let mut details = threads.next().unwrap_or_default();
@@ -41,7 +43,7 @@ pub(super) fn details(
     let (mut figures, mut latencies): (Vec<KeyFigures>, Vec<Distribution>) =
         details.into_iter().map(|detail| (detail.figures, detail.latencies)).unzip();
     let found = percentiles(&mut latencies, [5_000, 9_900], |windows| {
-        look_again(capture, &wanted, windows)
+        look_again((capture, by), &wanted, windows)
     })?;
     for (figures, [p50, p99]) in figures.iter_mut().zip(found) {
         (figures.latency_p50, figures.latency_p99) = (p50, p99);
@@ -98,6 +100,7 @@ impl Detail {
         mine.calls += theirs.calls;
         mine.hits += theirs.hits;
         mine.misses += theirs.misses;
+        mine.writes += theirs.writes;
         mine.bytes = mine.bytes.saturating_add(theirs.bytes);
         mine.last = mine.last.max(theirs.last);
         if other.sized > self.sized {
@@ -114,9 +117,9 @@ fn add<'a>(
 ) -> Result<()> {
     let (sizes, times) = (rows.ints(columns::VALUE_SIZE)?, rows.times()?);
     let (latencies, status) = (rows.latencies()?, rows.strings(columns::STATUS)?);
-    let word = |word: Status| status.find(word.as_str()).and_then(|id| i32::try_from(id).ok());
-    let (hit, miss) = (word(Status::Hit), word(Status::Miss));
-    for (row, number, key) in wanted.filter(|(row, ..)| rows.is_operation(*row)) {
+    let writes = writes(rows)?;
+    let (hit, miss) = (status.number(Status::Hit.as_str()), status.number(Status::Miss.as_str()));
+    for (row, number, key) in wanted.filter(|(row, ..)| rows.is_wanted(*row)) {
         let detail = &mut details[number];
         let figures = &mut detail.figures;
         if figures.calls == 0 {
@@ -126,6 +129,7 @@ fn add<'a>(
         let status = Some(status.array.keys().value(row));
         figures.hits += i64::from(status == hit);
         figures.misses += i64::from(status == miss);
+        figures.writes += i64::from(writes.is(row));
         figures.last = figures.last.max(Some(times[row]));
         if let Some(size) = sizes.get(row) {
             figures.bytes = figures.bytes.saturating_add(size);
@@ -141,20 +145,20 @@ fn add<'a>(
 
 /// Another look at the latencies of the keys.
 fn look_again(
-    capture: &Capture,
+    (capture, by): (&Capture, &By),
     wanted: &Wanted<'_>,
     windows: &[Vec<Window>],
 ) -> Result<Vec<Vec<Look>>> {
     let begin = || (Numbers::default(), looks(windows));
-    let columns = [columns::KEY, columns::LATENCY_NS];
-    let threads = scan(capture, &columns, begin, |(numbers, looks), rows| {
-        let latencies = rows.latencies()?;
-        for (row, number, _) in numbers.of(wanted, &rows.strings(columns::KEY)?) {
-            if let Some(latency) = latencies.get(row).filter(|_| rows.is_operation(row)) {
-                looks[number].iter_mut().for_each(|look| look.add(latency));
+    let threads =
+        scan_by(capture, Some(by), &[columns::LATENCY_NS], begin, |(numbers, looks), rows| {
+            let latencies = rows.latencies()?;
+            for (row, number, _) in numbers.of(wanted, &rows.groups()?) {
+                if let Some(latency) = latencies.get(row).filter(|_| rows.is_wanted(row)) {
+                    looks[number].iter_mut().for_each(|look| look.add(latency));
+                }
             }
-        }
-        Ok(())
-    })?;
+            Ok(())
+        })?;
     Ok(merged(threads.into_iter().map(|(_, looks)| looks).collect()))
 }

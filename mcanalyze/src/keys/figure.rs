@@ -1,7 +1,10 @@
 //! The one figure of each key that decides which are the top keys.
 
 use anyhow::Result;
-use mcrec_schema::{codes::Status, columns};
+use mcrec_schema::{
+    codes::{Op, Status},
+    columns,
+};
 
 use crate::scan::{Rows, Strings};
 
@@ -31,7 +34,7 @@ pub(super) struct Seen<F> {
 fn each<F>(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<F>], each: impl Fn(usize, &mut F)) {
     for (row, key) in keys.ids().enumerate() {
         if let Some(key) = key
-            && rows.is_operation(row)
+            && rows.is_wanted(row)
         {
             to[key].seen = true;
             each(row, &mut to[key].figure);
@@ -52,6 +55,36 @@ impl Figure for () {
 
     fn value(self) -> Option<i64> {
         None
+    }
+}
+
+/// How many keys a key of a sample stands for: as many as where most were recorded.
+#[derive(Clone, Copy)]
+pub(super) struct Weight(pub(super) i64);
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self(i64::MAX)
+    }
+}
+
+impl Figure for Weight {
+    const COLUMNS: &[&str] = &[columns::TS];
+
+    fn add(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<Self>]) -> Result<()> {
+        let times = rows.times()?;
+        each(rows, keys, to, |row, weight| {
+            weight.0 = weight.0.min(rows.weights.of_row(times[row], true));
+        });
+        Ok(())
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.0 = self.0.min(other.0);
+    }
+
+    fn value(self) -> Option<i64> {
+        Some(self.0)
     }
 }
 
@@ -85,7 +118,7 @@ impl Figure for Misses {
 
     fn add(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<Self>]) -> Result<()> {
         let status = rows.strings(columns::STATUS)?;
-        let miss = status.find(Status::Miss.as_str()).and_then(|miss| i32::try_from(miss).ok());
+        let miss = status.number(Status::Miss.as_str());
         let status = status.array.keys().values();
         each(rows, keys, to, |row, misses| misses.0 += i64::from(Some(status[row]) == miss));
         Ok(())
@@ -98,6 +131,50 @@ impl Figure for Misses {
     fn value(self) -> Option<i64> {
         Some(self.0)
     }
+}
+
+/// Number of operations that write.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Writes(i64);
+
+impl Figure for Writes {
+    const COLUMNS: &[&str] = &[];
+
+    fn add(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<Self>]) -> Result<()> {
+        let is_write = writes(rows)?;
+        each(rows, keys, to, |row, writes| writes.0 += i64::from(is_write.is(row)));
+        Ok(())
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.0 += other.0;
+    }
+
+    fn value(self) -> Option<i64> {
+        Some(self.0)
+    }
+}
+
+/// Which rows write.
+pub(super) struct IsWrite<'a> {
+    ops: &'a [i32],
+    by_op: Vec<bool>,
+}
+
+impl IsWrite<'_> {
+    pub(super) fn is(&self, row: usize) -> bool {
+        usize::try_from(self.ops[row]).is_ok_and(|op| self.by_op[op])
+    }
+}
+
+/// Which of `rows` write: stores, and what else changes a key.
+pub(super) fn writes(rows: &Rows) -> Result<IsWrite<'_>> {
+    let ops = rows.strings(columns::OP)?;
+    let by_op = ops
+        .values
+        .iter()
+        .map(|op| op.is_some_and(|op| Op::is_in(&Op::STORES, op) || Op::is_in(&Op::CHANGES, op)));
+    Ok(IsWrite { ops: ops.array.keys().values(), by_op: by_op.collect() })
 }
 
 /// Bytes of value, stored and returned.

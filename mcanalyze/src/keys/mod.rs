@@ -18,18 +18,18 @@ use std::{
 };
 
 use anyhow::Result;
-use mcrec_schema::columns;
 
 use self::{
     details::details,
-    figure::{Bytes, Calls, Figure, Last, Misses, Size, Slow},
+    figure::{Bytes, Calls, Figure, Last, Misses, Size, Slow, Weight, Writes},
     hash::{Hashing, KeyHash},
     table::{PARTS, Table},
 };
 use crate::{
+    by::By,
     capture::Capture,
     cli::SortBy,
-    scan::{OfDictionary, scan},
+    scan::{OfDictionary, scan_by},
 };
 
 /// What is held at once.
@@ -54,8 +54,8 @@ pub(crate) struct Question<'a> {
     pub(crate) sort: SortBy,
     /// Smallest first.
     pub(crate) reverse: bool,
-    /// This key only.
-    pub(crate) key: Option<&'a str>,
+    /// Of what, instead of keys.
+    pub(crate) by: &'a By,
 }
 
 /// What was found.
@@ -76,6 +76,8 @@ pub(crate) struct KeyFigures {
     pub(crate) calls: i64,
     pub(crate) hits: i64,
     pub(crate) misses: i64,
+    /// Operations that store or change something.
+    pub(crate) writes: i64,
     /// Bytes of value in all, stored and returned.
     pub(crate) bytes: i64,
     /// Bytes of its value when last seen.
@@ -95,6 +97,7 @@ impl KeyFigures {
             SortBy::Bytes => Some(self.bytes),
             SortBy::Size => self.value_size,
             SortBy::Misses => Some(self.misses),
+            SortBy::Writes => Some(self.writes),
             SortBy::Latency => self.latency_p99,
             SortBy::Last => self.last,
         }
@@ -110,25 +113,44 @@ pub(crate) fn keys(capture: &Capture, question: &Question<'_>) -> Result<Keys> {
     keys_within(capture, question, LIMITS)
 }
 
+/// How many keys there are, by a sample whose rate changed.
+///
+/// # Errors
+///
+/// When the capture cannot be read.
+pub(crate) fn keys_by_weight(capture: &Capture) -> Result<i64> {
+    let hashing = Hashing::default();
+    let (mut keys, mut parts) = (0_i64, 0..PARTS);
+    while !parts.is_empty() {
+        let source = (capture, &By::KEY);
+        let table = Table::<Weight>::fill(source, &hashing, parts, LIMITS.keys)?;
+        keys = table.iter().fold(keys, |keys, (_, weight)| keys.saturating_add(weight.0));
+        parts = after(&table.parts);
+    }
+    Ok(keys)
+}
+
+/// The parts of all hashes that come after some that had room: as many.
+fn after(parts: &Range<usize>) -> Range<usize> {
+    parts.end..PARTS.min(parts.end + parts.len())
+}
+
 fn keys_within(capture: &Capture, question: &Question<'_>, limits: Limits) -> Result<Keys> {
     let hashing = Hashing::default();
     let search = Search { capture, hashing: &hashing, question, limits };
-    let (distinct, found) = match (question.key, question.sort) {
-        (Some(key), _) => {
-            let none = Question { top: 0, ..*question };
-            let (distinct, _) = Search { question: &none, ..search }.run::<()>(|_| Ok(()))?;
-            (distinct, vec![hashing.hash(key)])
-        }
-        (None, SortBy::Calls | SortBy::Rate) => search.run::<Calls>(|_| Ok(()))?,
-        (None, SortBy::Bytes) => search.run::<Bytes>(|_| Ok(()))?,
-        (None, SortBy::Size) => search.run::<Size>(|_| Ok(()))?,
-        (None, SortBy::Misses) => search.run::<Misses>(|_| Ok(()))?,
-        (None, SortBy::Last) => search.run::<Last>(|_| Ok(()))?,
-        (None, SortBy::Latency) => {
-            search.run::<Slow>(|table| slow::percentiles(capture, &hashing, table))?
+    let source = (capture, question.by);
+    let (distinct, found) = match question.sort {
+        SortBy::Calls | SortBy::Rate => search.run::<Calls>(|_| Ok(()))?,
+        SortBy::Bytes => search.run::<Bytes>(|_| Ok(()))?,
+        SortBy::Size => search.run::<Size>(|_| Ok(()))?,
+        SortBy::Misses => search.run::<Misses>(|_| Ok(()))?,
+        SortBy::Writes => search.run::<Writes>(|_| Ok(()))?,
+        SortBy::Last => search.run::<Last>(|_| Ok(()))?,
+        SortBy::Latency => {
+            search.run::<Slow>(|table| slow::percentiles(source, &hashing, table))?
         }
     };
-    let mut top = details(capture, &hashing, &found)?;
+    let mut top = details(source, &hashing, &found)?;
     let place = |key: &KeyFigures| place(key.figure(question.sort), question.reverse);
     top.sort_by(|one, other| (place(one), &one.key).cmp(&(place(other), &other.key)));
     top.truncate(question.top);
@@ -163,12 +185,16 @@ impl Search<'_> {
         let (mut distinct, mut found) = (0, Vec::new());
         let mut parts: Range<usize> = 0..PARTS;
         while !parts.is_empty() {
-            let mut table = Table::fill(self.capture, self.hashing, parts, self.limits.keys)?;
+            let mut table = Table::fill(
+                (self.capture, self.question.by),
+                self.hashing,
+                parts,
+                self.limits.keys,
+            )?;
             distinct += table.len();
             finish(&mut table)?;
             found.extend(self.first(&table)?);
-            let width = table.parts.len();
-            parts = table.parts.end..PARTS.min(table.parts.end + width);
+            parts = after(&table.parts);
         }
         if let Some((last, _)) = worst(found.iter().map(|(place, _)| *place), self.question.top) {
             found.retain(|(place, _)| *place <= last);
@@ -201,8 +227,9 @@ impl Search<'_> {
         wanted: impl Fn(KeyHash) -> bool + Sync,
     ) -> Result<Vec<KeyHash>> {
         let begin = || (OfDictionary::default(), BTreeSet::<String>::new());
-        let threads = scan(self.capture, &[columns::KEY], begin, |(seen, least), rows| {
-            let keys = rows.strings(columns::KEY)?;
+        let by = Some(self.question.by);
+        let threads = scan_by(self.capture, by, &[], begin, |(seen, least), rows| {
+            let keys = rows.groups()?;
             if seen.is_of(&keys) {
                 return Ok(());
             }
@@ -250,14 +277,15 @@ mod tests {
     use std::path::Path;
 
     use super::{LIMITS, Limits, Question, keys, keys_within};
-    use crate::{capture::Capture, cli::SortBy};
+    use crate::{by::By, capture::Capture, cli::SortBy};
 
-    const SORTS: [SortBy; 7] = [
+    const SORTS: [SortBy; 8] = [
         SortBy::Calls,
         SortBy::Bytes,
         SortBy::Rate,
         SortBy::Size,
         SortBy::Misses,
+        SortBy::Writes,
         SortBy::Latency,
         SortBy::Last,
     ];
@@ -269,7 +297,7 @@ mod tests {
         let files = ["zipf.parquet", "hostile.parquet"].map(|name| samples.join(name));
         let capture = Capture::open(&files).unwrap();
         for (sort, reverse) in SORTS.into_iter().flat_map(|sort| [(sort, false), (sort, true)]) {
-            let question = Question { top: usize::MAX, sort, reverse, key: None };
+            let question = Question { top: usize::MAX, sort, reverse, by: &By::KEY };
             let all = keys(&capture, &question).unwrap();
             assert!(all.distinct > 1_000);
             assert_eq!(i64::try_from(all.top.len()), Ok(all.distinct));

@@ -15,8 +15,9 @@ use super::{
     table::Table,
 };
 use crate::{
+    by::By,
     capture::Capture,
-    scan::{OfDictionary, Rows, scan},
+    scan::{OfDictionary, Rows, scan_by},
 };
 
 /// With so many latencies the 99th percentile is no longer the largest.
@@ -28,7 +29,7 @@ const MANY: u64 = 100;
 ///
 /// When the capture cannot be read.
 pub(super) fn percentiles(
-    capture: &Capture,
+    (capture, by): (&Capture, &By),
     hashing: &Hashing,
     table: &mut Table<Slow>,
 ) -> Result<()> {
@@ -42,7 +43,7 @@ pub(super) fn percentiles(
         numbers: OfDictionary::default(),
         kept: counts.iter().map(|_| BinaryHeap::new()).collect(),
     };
-    let threads = scan(capture, &[columns::KEY, columns::LATENCY_NS], begin, |largest, rows| {
+    let threads = scan_by(capture, Some(by), &[columns::LATENCY_NS], begin, |largest, rows| {
         largest.add(rows, &counts, |key| numbers.get(&hashing.hash(key)).copied())
     })?;
     let mut threads = threads.into_iter().map(|largest| largest.kept);
@@ -78,13 +79,13 @@ impl Largest {
         counts: &[u64],
         number: impl Fn(&str) -> Option<usize>,
     ) -> Result<()> {
-        let (keys, latencies) = (rows.strings(columns::KEY)?, rows.latencies()?);
+        let (keys, latencies) = (rows.groups()?, rows.latencies()?);
         if !self.numbers.is_of(&keys) {
             self.numbers.begin(&keys, keys.values.iter().map(|key| number(key?)));
         }
         for (row, key) in keys.ids().enumerate() {
             if let Some(number) = key.and_then(|key| self.numbers.made[key])
-                && let Some(latency) = latencies.get(row).filter(|_| rows.is_operation(row))
+                && let Some(latency) = latencies.get(row).filter(|_| rows.is_wanted(row))
             {
                 keep(&mut self.kept[number], latency, counts[number]);
             }

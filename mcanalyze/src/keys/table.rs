@@ -10,15 +10,15 @@ use std::{
 };
 
 use anyhow::Result;
-use mcrec_schema::columns;
 
 use super::{
     figure::{Figure, Seen},
     hash::{Hashing, KeyHash, Map},
 };
 use crate::{
+    by::By,
     capture::Capture,
-    scan::{OfDictionary, Rows, scan},
+    scan::{OfDictionary, Rows, scan_by},
 };
 
 /// Hashes are cut into so many parts.
@@ -39,7 +39,7 @@ impl<F: Figure> Table<F> {
     ///
     /// When the capture cannot be read.
     pub(super) fn fill(
-        capture: &Capture,
+        (capture, by): (&Capture, &By),
         hashing: &Hashing,
         parts: Range<usize>,
         limit: usize,
@@ -51,10 +51,8 @@ impl<F: Figure> Table<F> {
             limit,
             maps: parts.map(|_| Mutex::new(Map::default())).collect(),
         };
-        let columns = [F::COLUMNS, &[columns::KEY]].concat();
-        let locals = scan(capture, &columns, Local::default, |local: &mut Local<F>, rows| {
-            local.add(rows, hashing, &shared)
-        })?;
+        let visit = |local: &mut Local<F>, rows: &Rows| local.add(rows, hashing, &shared);
+        let locals = scan_by(capture, Some(by), F::COLUMNS, Local::default, visit)?;
         for mut local in locals {
             local.flush(hashing, &shared);
         }
@@ -143,7 +141,7 @@ impl<F> Default for Local<F> {
 
 impl<F: Figure> Local<F> {
     fn add(&mut self, rows: &Rows, hashing: &Hashing, shared: &Shared<F>) -> Result<()> {
-        let keys = rows.strings(columns::KEY)?;
+        let keys = rows.groups()?;
         if !self.seen.is_of(&keys) {
             self.flush(hashing, shared);
             self.seen.begin(&keys, keys.values.iter().map(|_| Seen::default()));

@@ -7,7 +7,7 @@ use crate::{
     capture::Capture,
     percentile::{Distribution, Look, Window, looks, merged, percentiles},
     scan::{Rows, scan},
-    table::{Column, Need, Table, Unit, Value},
+    table::{Column, Section, Style, Table, Unit, Value},
 };
 
 /// How the latencies of all operations together are named, beside those of a command.
@@ -30,23 +30,14 @@ const PERCENTILES: [(&str, &str, u64); 6] = [
     ("max_ns", "max", 10_000),
 ];
 
-/// Percentiles and histogram.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Latency {
-    /// A row for all commands together and one for each.
-    pub(crate) percentiles: Table,
-    /// A row for each bucket from the first to the last that is not empty, for
-    /// all commands together and for each.
-    pub(crate) histogram: Table,
-}
-
-/// The latencies of all operations, or of those on `key`.
+/// The latencies of operations: percentiles and a histogram, for all commands together
+/// and for each.
 ///
 /// # Errors
 ///
 /// When the capture cannot be read.
-pub(crate) fn latency(capture: &Capture, key: Option<&str>) -> Result<Latency> {
-    let mut by_op = by_op(capture, key)?;
+pub(crate) fn latency(capture: &Capture) -> Result<[Section; 2]> {
+    let mut by_op = by_op(capture)?;
     by_op.sort_by(|(one, of_one), (other, of_other)| {
         of_other.count().cmp(&of_one.count()).then_with(|| one.cmp(other))
     });
@@ -55,18 +46,15 @@ pub(crate) fn latency(capture: &Capture, key: Option<&str>) -> Result<Latency> {
     by_op.insert(0, (ALL.to_owned(), all));
     let (ops, mut latencies): (Vec<String>, Vec<Distribution>) = by_op.into_iter().unzip();
     let parts = PERCENTILES.map(|(.., part)| part);
-    let found =
-        percentiles(&mut latencies, parts, |windows| look_again(capture, key, &ops, windows))?;
-    let mut latency = Latency {
-        percentiles: Table { columns: percentile_columns(), rows: Vec::new() },
-        histogram: Table { columns: HISTOGRAM_COLUMNS.to_vec(), rows: Vec::new() },
-    };
+    let found = percentiles(&mut latencies, parts, |windows| look_again(capture, &ops, windows))?;
+    let mut rows = Vec::new();
+    let mut histogram = Vec::new();
     for ((op, latencies), found) in ops.iter().zip(&latencies).zip(found) {
         let count = i64::try_from(latencies.count()).unwrap_or(i64::MAX);
         let first = [Value::Text(op.clone()), Value::Int(count)];
-        latency.percentiles.rows.push(first.into_iter().chain(found.map(Value::from)).collect());
+        rows.push(first.into_iter().chain(found.map(Value::from)).collect());
         for (bucket, count) in buckets(latencies.by_power_of_two()) {
-            latency.histogram.rows.push(vec![
+            histogram.push(vec![
                 Value::Text(op.clone()),
                 Value::Int(if bucket == 0 { 0 } else { 1 << bucket }),
                 Value::Int(1 << (bucket + 1)),
@@ -74,17 +62,23 @@ pub(crate) fn latency(capture: &Capture, key: Option<&str>) -> Result<Latency> {
             ]);
         }
     }
-    Ok(latency)
+    let percentiles = Table { columns: percentile_columns(), rows };
+    let histogram = Table { columns: HISTOGRAM_COLUMNS.to_vec(), rows: histogram };
+    Ok([
+        Section::lines("latency.percentiles", "latency", percentiles),
+        Section { style: Style::Histograms, ..Section::lines("latency.histogram", "", histogram) }
+            .or_else("no latency is known"),
+    ])
 }
 
 /// The latencies of each command.
-fn by_op(capture: &Capture, key: Option<&str>) -> Result<Vec<(String, Distribution)>> {
+fn by_op(capture: &Capture) -> Result<Vec<(String, Distribution)>> {
     let begin = Vec::<(String, Distribution)>::new;
-    let threads = scan(capture, &columns_for(key), begin, |by_op, rows| {
+    let threads = scan(capture, &[columns::LATENCY_NS], begin, |by_op, rows| {
         let ops = rows.strings(columns::OP)?.values.iter();
         let numbers = ops.map(|op| op.map(|op| number_of(op, by_op)).transpose());
         let numbers: Vec<Option<usize>> = numbers.collect::<Result<_>>()?;
-        each(rows, key, &numbers, |number, latency| by_op[number].1.add(latency))
+        each(rows, &numbers, |number, latency| by_op[number].1.add(latency))
     })?;
     let mut threads = threads.into_iter();
     let mut all = threads.next().unwrap_or_default();
@@ -111,76 +105,48 @@ fn number_of(op: &str, by_op: &mut Vec<(String, Distribution)>) -> Result<usize>
 /// Another look at the latencies of all commands, the first of `ops`, and of each.
 fn look_again(
     capture: &Capture,
-    key: Option<&str>,
     ops: &[String],
     windows: &[Vec<Window>],
 ) -> Result<Vec<Vec<Look>>> {
     let begin = || looks(windows);
-    let threads = scan(capture, &columns_for(key), begin, |looks, rows| {
+    let threads = scan(capture, &[columns::LATENCY_NS], begin, |looks, rows| {
         let number = |op: &str| ops.iter().skip(1).position(|other| other == op);
         let numbers = rows.strings(columns::OP)?.values.iter().map(|op| number(op?));
         let numbers: Vec<Option<usize>> = numbers.collect();
         let Some((all, by_op)) = looks.split_first_mut() else { return Ok(()) };
-        each(rows, key, &numbers, |number, latency| {
+        each(rows, &numbers, |number, latency| {
             all.iter_mut().chain(&mut by_op[number]).for_each(|look| look.add(latency));
         })
     })?;
     Ok(merged(threads))
 }
 
-fn columns_for(key: Option<&str>) -> Vec<&'static str> {
-    [columns::LATENCY_NS].into_iter().chain(key.map(|_| columns::KEY)).collect()
-}
-
-/// Lets `see` have each latency that is known, of `key` if one is named, and the
-/// number of its command.
-fn each(
-    rows: &Rows,
-    key: Option<&str>,
-    numbers: &[Option<usize>],
-    mut see: impl FnMut(usize, i64),
-) -> Result<()> {
+/// Lets `see` have each latency that is known, and the number of its command.
+fn each(rows: &Rows, numbers: &[Option<usize>], mut see: impl FnMut(usize, i64)) -> Result<()> {
     let (ops, latencies) = (rows.strings(columns::OP)?, rows.latencies()?);
-    let mut see = |row: usize, op: Option<usize>| {
+    for (row, op) in ops.ids().enumerate() {
         if let Some(latency) = latencies.get(row)
             && let Some(number) = op.and_then(|op| numbers[op])
-            && rows.is_operation(row)
+            && rows.is_wanted(row)
         {
             see(number, latency);
-        }
-    };
-    match key {
-        None => ops.ids().enumerate().for_each(|(row, op)| see(row, op)),
-        Some(key) => {
-            let keys = rows.strings(columns::KEY)?;
-            let Some(wanted) = keys.find(key) else { return Ok(()) };
-            let of_key = ops.ids().zip(keys.ids()).enumerate();
-            of_key
-                .filter(|(_, (_, key))| *key == Some(wanted))
-                .for_each(|(row, (op, _))| see(row, op));
         }
     }
     Ok(())
 }
 
 const HISTOGRAM_COLUMNS: [Column; 4] = [
-    Column { name: "op", title: "command", unit: Unit::Word, need: Need::Always },
-    Column { name: "from_ns", title: "from", unit: Unit::Nanoseconds, need: Need::Always },
-    Column { name: "to_ns", title: "to", unit: Unit::Nanoseconds, need: Need::Always },
-    Column { name: "count", title: "operations", unit: Unit::Count, need: Need::Always },
+    Column::new("op", "command", Unit::Word),
+    Column::new("from_ns", "from", Unit::Nanoseconds),
+    Column::new("to_ns", "to", Unit::Nanoseconds),
+    Column::new("count", "operations", Unit::Count),
 ];
 
 fn percentile_columns() -> Vec<Column> {
-    let first = [
-        Column { name: "op", title: "command", unit: Unit::Word, need: Need::Always },
-        Column { name: "count", title: "operations", unit: Unit::Count, need: Need::Always },
-    ];
-    let percentiles = PERCENTILES.map(|(name, title, _)| Column {
-        name,
-        title,
-        unit: Unit::Nanoseconds,
-        need: Need::Always,
-    });
+    let first =
+        [Column::new("op", "command", Unit::Word), Column::new("count", "operations", Unit::Count)];
+    let percentiles =
+        PERCENTILES.map(|(name, title, _)| Column::new(name, title, Unit::Nanoseconds));
     first.into_iter().chain(percentiles).collect()
 }
 

@@ -1,32 +1,30 @@
-//! What is this capture, and what can be trusted in it?
+//! What is this capture?
 
 use anyhow::Result;
-use mcrec_capture::State;
 use mcrec_schema::{
     codes::{Op, Status},
     columns,
-    footer::{Footer, Incomplete, Losses},
 };
-use polars::prelude::{Expr, LazyFrame, col, lit};
 
-use super::{count_of, int, kbps, per_second, ratio, rows};
+use super::{
+    heading::{Heading, heading},
+    kbps, per_second, ratio,
+};
 use crate::{
-    capture::{Capture, WEIGHT, collect},
+    capture::Capture,
+    keys::keys_by_weight,
     sampling::Sampling,
+    scan::{Rows, scan},
 };
 
 /// The capture at a glance.
 #[derive(Clone, Debug)]
 pub(crate) struct Summary {
-    /// What each file says of itself.
-    pub(crate) footers: Vec<Footer>,
-    /// Start of the recording, µs since the epoch, UTC.
-    pub(crate) start: i64,
-    /// End of the recording, µs since the epoch, UTC.
-    pub(crate) end: i64,
-    /// How long was recorded, seconds.
-    pub(crate) seconds: f64,
+    pub(crate) heading: Heading,
+    /// Operations that were asked for.
     pub(crate) operations: i64,
+    /// Operations in the capture.
+    pub(crate) of_operations: i64,
     /// Operations a second.
     pub(crate) rate: Option<f64>,
     pub(crate) hits: i64,
@@ -39,26 +37,20 @@ pub(crate) struct Summary {
     pub(crate) bytes_stored: i64,
     /// Kilobits of value a second, both ways.
     pub(crate) bandwidth_kbps: Option<f64>,
-    /// Operations that were seen.
-    pub(crate) seen: u64,
-    /// Operations that were lost, by reason.
-    pub(crate) losses: Losses,
-    /// What is there but incomplete.
-    pub(crate) incomplete: Incomplete,
-    /// Requests of commands that the source cannot see.
-    pub(crate) requests_without_operation: u64,
-    /// Files whose recording did not end, or has not yet.
-    pub(crate) unended: usize,
-    /// If the capture is a sample: then hits, misses, keys and bytes are scaled, and so
-    /// estimates; the number of operations is counted.
-    pub(crate) sampling: Option<Sampling>,
 }
 
-impl Summary {
-    /// Whether there is something that a reader of any answer must know.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.losses.total() == 0 && self.incomplete.total() == 0 && self.unended == 0
-    }
+/// Sums over rows; in a sample each for as many operations as it stands for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    /// Rows that were asked for, each for itself.
+    rows: i64,
+    /// Rows that are operations, each for itself.
+    of_rows: i64,
+    operations: i64,
+    hits: i64,
+    misses: i64,
+    bytes: i64,
+    stored: i64,
 }
 
 /// Summarises the capture, of which `distinct_keys` were counted.
@@ -67,95 +59,88 @@ impl Summary {
 ///
 /// When it cannot be read.
 pub(crate) fn summary(capture: &Capture, distinct_keys: i64) -> Result<Summary> {
-    let stores = [Op::Set, Op::Add, Op::Replace, Op::Append, Op::Prepend, Op::Cas];
-    let is_store = stores
-        .into_iter()
-        .map(|op| col(columns::OP).eq(lit(op.as_str())))
-        .fold(lit(false), Expr::or);
-    let sampling = &capture.sampling;
-    let totals = match sampling {
-        None => [
-            rows().alias("operations"),
-            rows().alias("rows"),
-            count_of(Status::Hit).alias("hits"),
-            count_of(Status::Miss).alias("misses"),
-            col(columns::VALUE_SIZE).sum().alias("bytes"),
-            col(columns::VALUE_SIZE).filter(is_store).sum().alias("stored"),
-        ],
-        Some(_) => scaled(is_store),
-    };
-    let totals = collect(capture.operations().select(totals))?;
-    let total = |name: &str| Ok::<_, anyhow::Error>(int(&totals, name)?.unwrap_or(0));
-    let operations = match sampling {
+    let heading = heading(capture);
+    let totals = totals(capture)?;
+    let operations = match &heading.sampling {
         // Counted, where that is known.
-        Some(Sampling { sampled_out: Some(left_out), .. }) => {
-            total("rows")? + left_out.cast_signed()
+        Some(Sampling { sampled_out: Some(left_out), .. }) if heading.asked.is_none() => {
+            totals.rows + left_out.cast_signed()
         }
-        _ => total("operations")?,
+        _ => totals.operations,
     };
-    let (hits, misses) = (total("hits")?, total("misses")?);
-    let distinct_keys = match sampling {
+    let distinct_keys = match &heading.sampling {
         None => distinct_keys,
-        Some(sampling) if sampling.changes() => {
-            int(&collect(keys(capture.operations()))?, "keys")?.unwrap_or(0)
-        }
+        Some(sampling) if sampling.changes() => keys_by_weight(capture)?,
         Some(sampling) => distinct_keys.saturating_mul(sampling.densest.into()),
     };
-    let (bytes, stored) = (total("bytes")?, total("stored")?);
-    let seconds = capture.seconds();
-    let footers = &capture.footers;
+    let seconds = heading.seconds;
     Ok(Summary {
-        start: footers.iter().map(|footer| footer.capture.start_us).min().unwrap_or(0),
-        end: footers.iter().map(|footer| footer.capture.end_us).max().unwrap_or(0),
-        seconds,
         operations,
+        of_operations: totals.of_rows,
         rate: per_second(operations, seconds),
-        hits,
-        misses,
-        hit_ratio: ratio(hits, hits + misses),
+        hits: totals.hits,
+        misses: totals.misses,
+        hit_ratio: ratio(totals.hits, totals.hits + totals.misses),
         distinct_keys,
-        bytes_returned: bytes.saturating_sub(stored),
-        bytes_stored: stored,
-        bandwidth_kbps: kbps(bytes, seconds),
-        seen: footers.iter().map(|footer| footer.loss.seen).fold(0, u64::saturating_add),
-        losses: footers.iter().fold(Losses::default(), |sum, footer| sum + footer.loss.losses),
-        incomplete: footers
-            .iter()
-            .fold(Incomplete::default(), |sum, footer| sum + footer.loss.incomplete),
-        requests_without_operation: footers
-            .iter()
-            .map(|footer| footer.source.requests_without_operation)
-            .fold(0, u64::saturating_add),
-        unended: capture
-            .files
-            .iter()
-            .filter(|file| file.state() != State::Whole || file.footer().capture.ended.is_none())
-            .count(),
-        sampling: sampling.clone(),
-        footers: footers.clone(),
+        bytes_returned: totals.bytes.saturating_sub(totals.stored),
+        bytes_stored: totals.stored,
+        bandwidth_kbps: kbps(totals.bytes, seconds),
+        heading,
     })
 }
 
-/// The totals of a sample: what each row stands for.
-fn scaled(is_store: Expr) -> [Expr; 6] {
-    let with = |status: Status| col(WEIGHT).filter(col(columns::STATUS).eq(lit(status.as_str())));
-    let bytes = || col(columns::VALUE_SIZE) * col(WEIGHT);
-    [
-        col(WEIGHT).sum().alias("operations"),
-        rows().alias("rows"),
-        with(Status::Hit).sum().alias("hits"),
-        with(Status::Miss).sum().alias("misses"),
-        bytes().sum().alias("bytes"),
-        bytes().filter(is_store).sum().alias("stored"),
-    ]
+fn totals(capture: &Capture) -> Result<Totals> {
+    let mut columns = vec![columns::STATUS, columns::VALUE_SIZE];
+    if capture.sampling.is_some() {
+        columns.extend([columns::KEY, columns::TS]);
+    }
+    let threads = scan(capture, &columns, Totals::default, |totals, rows| {
+        if capture.sampling.is_some() {
+            let (keys, times) = (rows.strings(columns::KEY)?, rows.times()?);
+            let has_key: Vec<bool> = keys.ids().map(|key| key.is_some()).collect();
+            add(totals, rows, |row| rows.weights.of_row(times[row], has_key[row]))
+        } else {
+            add(totals, rows, |_| 1)
+        }
+    })?;
+    Ok(threads.into_iter().fold(Totals::default(), |sum, thread| Totals {
+        rows: sum.rows + thread.rows,
+        of_rows: sum.of_rows + thread.of_rows,
+        operations: sum.operations.saturating_add(thread.operations),
+        hits: sum.hits.saturating_add(thread.hits),
+        misses: sum.misses.saturating_add(thread.misses),
+        bytes: sum.bytes.saturating_add(thread.bytes),
+        stored: sum.stored.saturating_add(thread.stored),
+    }))
 }
 
-/// How many keys there are, by a sample: each stands for as many as at the densest
-/// rate at which it was seen.
-fn keys(operations: LazyFrame) -> LazyFrame {
-    operations
-        .filter(col(columns::KEY).is_not_null())
-        .group_by([col(columns::KEY)])
-        .agg([col(WEIGHT).min()])
-        .select([col(WEIGHT).sum().alias("keys")])
+fn add(totals: &mut Totals, rows: &Rows, weight: impl Fn(usize) -> i64) -> Result<()> {
+    let (ops, status) = (rows.strings(columns::OP)?, rows.strings(columns::STATUS)?);
+    let sizes = rows.ints(columns::VALUE_SIZE)?;
+    let (hit, miss) = (status.number(Status::Hit.as_str()), status.number(Status::Miss.as_str()));
+    let is_store: Vec<bool> =
+        ops.values.iter().map(|op| op.is_some_and(|op| Op::is_in(&Op::STORES, op))).collect();
+    let (op_numbers, statuses) = (ops.array.keys().values(), status.array.keys().values());
+    let connection: Vec<bool> =
+        ops.values.iter().map(|op| op.is_some_and(|op| Op::is_in(&Op::CONNECTIONS, op))).collect();
+    let of = |numbers: &[bool], row: usize| {
+        usize::try_from(op_numbers[row]).is_ok_and(|op| numbers.get(op) == Some(&true))
+    };
+    for row in 0..rows.len() {
+        totals.of_rows += i64::from(!of(&connection, row));
+        if !rows.is_wanted(row) {
+            continue;
+        }
+        let weight = weight(row);
+        totals.rows += 1;
+        totals.operations = totals.operations.saturating_add(weight);
+        totals.hits += if Some(statuses[row]) == hit { weight } else { 0 };
+        totals.misses += if Some(statuses[row]) == miss { weight } else { 0 };
+        let bytes = sizes.get(row).unwrap_or(0).saturating_mul(weight);
+        totals.bytes = totals.bytes.saturating_add(bytes);
+        if of(&is_store, row) {
+            totals.stored = totals.stored.saturating_add(bytes);
+        }
+    }
+    Ok(())
 }

@@ -2,31 +2,31 @@
 
 use super::{kbps, per_second, ratio};
 use crate::{
+    by::Dimension,
     capture::Capture,
     keys::KeyFigures,
     sampling::Sampling,
-    table::{Column, Need, Table, Unit, Value},
+    table::{Column, Section, Table, Unit, Value},
 };
 
 const COLUMNS: [Column; 13] = [
-    Column { name: "key", title: "key", unit: Unit::Key, need: Need::Always },
-    Column { name: "calls", title: "calls", unit: Unit::Count, need: Need::Always },
-    Column { name: "share", title: "share", unit: Unit::Ratio, need: Need::Room },
-    Column { name: "hits", title: "hits", unit: Unit::Count, need: Need::Program },
-    Column { name: "misses", title: "misses", unit: Unit::Count, need: Need::Program },
-    Column { name: "hit_ratio", title: "hit ratio", unit: Unit::Ratio, need: Need::Always },
-    Column { name: "value_size", title: "size", unit: Unit::Bytes, need: Need::Room },
-    Column { name: "rate", title: "req/s", unit: Unit::Rate, need: Need::Always },
-    Column { name: "bandwidth_kbps", title: "kbps", unit: Unit::Kbps, need: Need::Room },
-    Column { name: "bytes", title: "bytes", unit: Unit::Bytes, need: Need::Always },
-    Column { name: "latency_p50_ns", title: "p50", unit: Unit::Nanoseconds, need: Need::Always },
-    Column { name: "latency_p99_ns", title: "p99", unit: Unit::Nanoseconds, need: Need::Always },
-    Column { name: "last", title: "last", unit: Unit::Time, need: Need::Room },
+    Column::new("calls", "calls", Unit::Count),
+    Column::new("share", "share", Unit::Ratio).if_room(),
+    Column::new("hits", "hits", Unit::Count).for_programs(),
+    Column::new("misses", "misses", Unit::Count).for_programs(),
+    Column::new("hit_ratio", "hit ratio", Unit::Ratio),
+    Column::new("writes", "writes", Unit::Count).for_programs(),
+    Column::new("value_size", "size", Unit::Bytes).if_room(),
+    Column::new("rate", "req/s", Unit::Rate),
+    Column::new("bandwidth_kbps", "kbps", Unit::Kbps).if_room(),
+    Column::new("bytes", "bytes", Unit::Bytes),
+    Column::new("latency_p50_ns", "p50", Unit::Nanoseconds),
+    Column::new("latency_p99_ns", "p99", Unit::Nanoseconds),
+    Column::new("last", "last", Unit::Time).if_room(),
 ];
 
 /// Only where the sample changed.
-const RECORDED: Column =
-    Column { name: "recorded", title: "recorded", unit: Unit::Word, need: Need::Always };
+const RECORDED: Column = Column::new("recorded", "recorded", Unit::Word);
 
 /// Whether a key of a sample was recorded all the time.
 fn recorded(sampling: &Sampling, key: &str) -> Value {
@@ -37,10 +37,30 @@ fn recorded(sampling: &Sampling, key: &str) -> Value {
     }
 }
 
-/// The top keys, of `operations` in all.
-pub(crate) fn top(capture: &Capture, operations: i64, keys: Vec<KeyFigures>) -> Table {
+/// What the first column is of.
+fn name_of(dimension: Dimension) -> Column {
+    match dimension {
+        Dimension::Key => Column::new("key", "key", Unit::Key),
+        Dimension::Prefix => Column::new("prefix", "prefix", Unit::Key),
+        Dimension::Op => Column::new("op", "command", Unit::Word),
+        Dimension::Protocol => Column::new("protocol", "protocol", Unit::Word),
+        Dimension::Conn => Column::new("conn_id", "connection", Unit::Word),
+        Dimension::Client => Column::new("client", "client", Unit::Key),
+        Dimension::Thread => Column::new("thread_id", "thread", Unit::Word),
+        Dimension::Status => Column::new("status", "status", Unit::Word),
+    }
+}
+
+/// The top keys, or whatever they are grouped by, of `operations` in all.
+pub(crate) fn top(
+    capture: &Capture,
+    dimension: Dimension,
+    operations: i64,
+    keys: Vec<KeyFigures>,
+) -> Section {
     let seconds = capture.seconds();
     let changing = capture.sampling.as_ref().filter(|sampling| sampling.changes());
+    let changing = changing.filter(|_| dimension == Dimension::Key);
     let rows = keys.into_iter().map(|key| {
         let recorded = changing.map(|sampling| recorded(sampling, &key.key));
         let mut row = vec![
@@ -50,6 +70,7 @@ pub(crate) fn top(capture: &Capture, operations: i64, keys: Vec<KeyFigures>) -> 
             Value::Int(key.hits),
             Value::Int(key.misses),
             ratio(key.hits, key.hits + key.misses).into(),
+            Value::Int(key.writes),
             key.value_size.into(),
             per_second(key.calls, seconds).into(),
             kbps(key.bytes, seconds).into(),
@@ -61,6 +82,11 @@ pub(crate) fn top(capture: &Capture, operations: i64, keys: Vec<KeyFigures>) -> 
         row.extend(recorded);
         row
     });
-    let columns = COLUMNS.into_iter().chain(changing.map(|_| RECORDED));
-    Table { columns: columns.collect(), rows: rows.collect() }
+    let columns = [name_of(dimension)].into_iter().chain(COLUMNS);
+    let columns = columns.chain(changing.map(|_| RECORDED)).collect();
+    let table = Table { columns, rows: rows.collect() };
+    Section::lines("top", "", table).or_else(match dimension {
+        Dimension::Key | Dimension::Prefix => "no operations on keys",
+        _ => "no operations",
+    })
 }

@@ -142,7 +142,7 @@ fn tables(info: &Info, width: Option<u16>, out: &mut impl Write) -> io::Result<(
         writeln!(out)?;
         let most = if part == "columns" { usize::MAX } else { SHOWN };
         let rows = shown.rows.iter().take(most).cloned().collect();
-        table(&Table { columns: shown.columns.clone(), rows }, width, out)?;
+        table(&Table { columns: shown.columns.clone(), rows }, None, width, out)?;
         if let Some(more @ 1..) = shown.rows.len().checked_sub(most) {
             writeln!(out, "… and {} {part} more; --format json has all", grouped(more))?;
         }

@@ -10,31 +10,33 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{rfc3339, text::harmful};
 use crate::{
-    query::{latency::Latency, summary::Summary},
+    ask::Answer,
+    query::{heading::Heading, summary::Summary},
     sampling::Sampling,
     table::{Table, Unit, Value},
 };
 
-/// Writes `{"capture": …, "top": […], "latency": …}`, the last only if asked for.
+/// Writes `{"capture": …}` (and `"after"`, the other of two), and then the parts of the answer under their names.
 ///
 /// # Errors
 ///
 /// When `out` fails.
-pub(crate) fn write(
-    summary: &Summary,
-    top: &Table,
-    latency: Option<&Latency>,
-    out: &mut impl Write,
-) -> io::Result<()> {
+pub(crate) fn write(answer: &Answer, out: &mut impl Write) -> io::Result<()> {
     let mut object = Map::new();
-    object.insert("capture".to_owned(), capture(summary));
-    object.insert("top".to_owned(), rows(top));
-    if let Some(latency) = latency {
-        let parts = json!({
-            "percentiles": rows(&latency.percentiles),
-            "histogram": rows(&latency.histogram),
-        });
-        object.insert("latency".to_owned(), parts);
+    for (heading, name) in answer.headings.iter().zip(["capture", "after"]) {
+        object.insert(name.to_owned(), capture(heading, answer.summary.as_ref()));
+    }
+    for section in &answer.sections {
+        let rows = rows(&section.table);
+        match section.name.split_once('.') {
+            None => {
+                object.insert(section.name.to_owned(), rows);
+            }
+            Some((name, part)) => {
+                let parts = object.entry(name).or_insert_with(|| json!({}));
+                parts[part] = rows;
+            }
+        }
     }
     write_object(&Json::Object(object), out)
 }
@@ -65,13 +67,42 @@ fn escaped(json: &str) -> String {
     text
 }
 
-fn capture(summary: &Summary) -> Json {
-    let lost = summary.losses.total();
+/// What stands above every answer, with the totals if there are some.
+pub(crate) fn capture(heading: &Heading, summary: Option<&Summary>) -> Json {
+    let mut object = json!({
+        "start": rfc3339(heading.start),
+        "end": rfc3339(heading.end),
+        "duration_s": heading.seconds,
+        "asked": heading.asked,
+    });
+    if let (Json::Object(object), Some(summary)) = (&mut object, summary) {
+        let Json::Object(totals) = totals(summary) else { unreachable!("it is written as one") };
+        object.extend(totals);
+    }
+    let caveats = json!({
+        "complete": heading.is_complete(),
+        "seen": heading.seen,
+        "lost": heading.losses.total(),
+        "losses": heading.losses,
+        "lossy": heading.lossy.iter().map(|[from, to, lost]| {
+            json!({ "from": rfc3339(*from), "to": rfc3339(*to), "lost": lost })
+        }).collect::<Vec<_>>(),
+        "incomplete": heading.incomplete,
+        "requests_without_operation": heading.requests_without_operation,
+        "sampling": heading.sampling.as_ref().map(|of| sampling(of, heading.asked.is_none())),
+        "percentiles": "nearest rank",
+        "files": heading.footers.iter().map(file).collect::<Vec<_>>(),
+    });
+    if let (Json::Object(object), Json::Object(caveats)) = (&mut object, caveats) {
+        object.extend(caveats);
+    }
+    object
+}
+
+fn totals(summary: &Summary) -> Json {
     json!({
-        "start": rfc3339(summary.start),
-        "end": rfc3339(summary.end),
-        "duration_s": summary.seconds,
         "operations": summary.operations,
+        "of_operations": summary.of_operations,
         "rate": summary.rate,
         "hits": summary.hits,
         "misses": summary.misses,
@@ -80,20 +111,11 @@ fn capture(summary: &Summary) -> Json {
         "bytes_returned": summary.bytes_returned,
         "bytes_stored": summary.bytes_stored,
         "bandwidth_kbps": summary.bandwidth_kbps,
-        "complete": summary.is_complete(),
-        "seen": summary.seen,
-        "lost": lost,
-        "losses": summary.losses,
-        "incomplete": summary.incomplete,
-        "requests_without_operation": summary.requests_without_operation,
-        "sampling": summary.sampling.as_ref().map(sampling),
-        "percentiles": "nearest rank",
-        "files": summary.footers.iter().map(file).collect::<Vec<_>>(),
     })
 }
 
 /// What a reader must know of a sample; null for a capture of all operations.
-fn sampling(sampling: &Sampling) -> Json {
+fn sampling(sampling: &Sampling, all: bool) -> Json {
     let mut estimates = vec![
         "hits",
         "misses",
@@ -103,7 +125,7 @@ fn sampling(sampling: &Sampling) -> Json {
         "bytes_stored",
         "bandwidth_kbps",
     ];
-    if sampling.sampled_out.is_none() {
+    if sampling.sampled_out.is_none() || !all {
         estimates.extend(["operations", "rate"]);
     }
     json!({

@@ -1,18 +1,92 @@
-//! Answers as text, JSON or CSV. Knows nothing of how they came about.
+//! Answers as text, JSON, CSV or Markdown. Knows nothing of how they came about.
 
 pub(crate) mod check;
 pub(crate) mod csv;
 pub(crate) mod info;
 pub(crate) mod json;
+pub(crate) mod markdown;
 pub(crate) mod text;
 
 use std::{
+    io::{self, Write},
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::files::Made;
+use crate::{ask::Answer, cli::Format, files::Made, table::Section};
 use text::{bytes, grouped};
+
+/// Prints an answer, and returns what there is to say beside it.
+///
+/// # Errors
+///
+/// When `out` fails.
+pub(crate) fn print(
+    answer: &Answer,
+    width: Option<u16>,
+    out: &mut impl Write,
+) -> io::Result<Vec<String>> {
+    match answer.format {
+        Format::Text => {
+            headings(answer, out)?;
+            for (number, section) in answer.sections.iter().enumerate() {
+                if number > 0 {
+                    writeln!(out)?;
+                }
+                text::section(section, width, out)?;
+            }
+        }
+        Format::Markdown => {
+            let mut heading = Vec::new();
+            headings(answer, &mut heading)?;
+            // As it is: nothing in it is markup.
+            let lines = String::from_utf8_lossy(&heading);
+            for line in lines.lines().filter(|line| !line.is_empty()) {
+                writeln!(out, "    {line}")?;
+            }
+            writeln!(out)?;
+            for section in &answer.sections {
+                markdown::write(section, out)?;
+            }
+        }
+        Format::Json => json::write(answer, out)?,
+        Format::Csv => {
+            if let Some(section) = csv_section(answer) {
+                csv::write(&section.table, out)?;
+            }
+            return Ok(csv_remarks(answer));
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn headings(answer: &Answer, out: &mut impl Write) -> io::Result<()> {
+    for heading in &answer.headings {
+        text::heading(heading, answer.summary.as_ref(), out)?;
+    }
+    Ok(())
+}
+
+/// The one table of an answer that CSV has: the first, but for the latencies, which
+/// nobody gets without asking.
+fn csv_section(answer: &Answer) -> Option<&Section> {
+    let latency = |section: &&Section| section.name.starts_with("latency");
+    answer.sections.iter().find(latency).or_else(|| answer.sections.first())
+}
+
+fn csv_remarks(answer: &Answer) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if answer.headings.iter().any(|heading| heading.sampling.is_some()) {
+        remarks.push("the capture is of a sample of the keys; --format text says of which");
+    }
+    if !answer.is_complete() {
+        remarks.push("the capture is incomplete; --format text says what is missing");
+    }
+    if answer.sections.len() > 1 {
+        remarks.push("csv is one table; --format json has all of the answer");
+    }
+    remarks.into_iter().map(str::to_owned).collect()
+}
 
 /// What there is to say of a capture that was made at `path`.
 pub(crate) fn made(path: &Path, made: &Made) -> Vec<String> {
@@ -30,7 +104,7 @@ pub(crate) fn made(path: &Path, made: &Made) -> Vec<String> {
 }
 
 /// A point in time, µs since the epoch, as RFC 3339 with microseconds.
-fn rfc3339(micros: i64) -> String {
+pub(crate) fn rfc3339(micros: i64) -> String {
     humantime::format_rfc3339_micros(system_time(micros)).to_string()
 }
 

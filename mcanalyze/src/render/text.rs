@@ -7,66 +7,77 @@ use mcrec_schema::footer::{Capture, Footer, Source, Target};
 
 use super::{rfc3339, system_time};
 use crate::{
-    query::{
-        latency::{ALL, Latency},
-        summary::Summary,
-    },
+    query::{heading::Heading, latency::ALL, summary::Summary},
     sampling::Sampling,
-    table::{Column, Need, Table, Unit, Value},
+    table::{Column, Need, Section, Style, Table, Unit, Value},
 };
 
 /// Width of the longest bar of a histogram.
 const BAR: usize = 40;
+/// And of one at the end of a line.
+const BAR_IN_LINE: usize = 20;
 /// Keys get at least this width, where the lines must not be too long.
 const KEY_MIN: u16 = 16;
 
-/// Writes the summary.
+/// Writes what must be known before any answer, with the totals if there are some.
 ///
 /// # Errors
 ///
 /// When `out` fails.
-pub(crate) fn summary(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
-    let mut targets: Vec<String> = summary.footers.iter().flat_map(targets).collect();
+pub(crate) fn heading(
+    heading: &Heading,
+    summary: Option<&Summary>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let mut targets: Vec<String> = heading.footers.iter().flat_map(targets).collect();
     targets.dedup();
     for target in targets {
         line(out, "memcached", &target)?;
     }
-    let until = format!("{} to {}", second(summary.start), second(summary.end));
-    let files = match summary.footers.len() {
+    let until = format!("{} to {}", second(heading.start), second(heading.end));
+    let files = match heading.footers.len() {
         1 => String::new(),
         files => format!(", in {files} files"),
     };
-    let length = duration(summary.seconds);
+    let length = duration(heading.seconds);
     line(out, "recorded", &format!("{until} UTC ({length}{files})"))?;
-    if let Some(sampling) = &summary.sampling {
+    if let Some(asked) = &heading.asked {
+        line(out, "asked for", asked)?;
+    }
+    if let Some(sampling) = &heading.sampling {
         line(out, "SAMPLED", &sampled(sampling))?;
     }
+    if let Some(summary) = summary {
+        totals(summary, out)?;
+    }
+    caveats(heading, out)?;
+    writeln!(out)
+}
+
+fn totals(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
+    let heading = &summary.heading;
     // What was scaled is an estimate.
-    let about = if summary.sampling.is_some() { "~" } else { "" };
-    let counted = summary.sampling.as_ref().is_none_or(|sampling| sampling.sampled_out.is_some());
-    let of_all = if counted { "" } else { "~" };
+    let about = if heading.sampling.is_some() { "~" } else { "" };
+    let counted = heading.asked.is_none()
+        && heading.sampling.as_ref().is_some_and(|sampling| sampling.sampled_out.is_some());
+    let of_all = if counted { "" } else { about };
     let rate = summary.rate.map(|rate| format!(" ({}/s)", rate_text(rate))).unwrap_or_default();
-    let keys = grouped(summary.distinct_keys);
-    line(
-        out,
-        "operations",
-        &format!("{of_all}{}{rate}, {about}{keys} keys", grouped(summary.operations)),
-    )?;
+    let of = match heading.asked {
+        Some(_) => format!(" of {} recorded", grouped(summary.of_operations)),
+        None => String::new(),
+    };
+    let (operations, keys) = (grouped(summary.operations), grouped(summary.distinct_keys));
+    line(out, "operations", &format!("{of_all}{operations}{of}{rate}, {about}{keys} keys"))?;
     let (hits, misses) = (grouped(summary.hits), grouped(summary.misses));
     let ratio = summary.hit_ratio.map_or("-".to_owned(), percent);
-    line(
-        out,
-        "hit ratio",
-        &format!("{about}{ratio} ({about}{hits} hits, {about}{misses} misses)"),
-    )?;
+    let ratio = format!("{about}{ratio} ({about}{hits} hits, {about}{misses} misses)");
+    line(out, "hit ratio", &ratio)?;
     let kbps = summary.bandwidth_kbps.map(|kbps| format!(" ({about}{} kbps)", rate_text(kbps)));
     let returned = bytes(summary.bytes_returned);
     let stored = bytes(summary.bytes_stored);
     let values =
         format!("{about}{returned} returned, {about}{stored} stored{}", kbps.unwrap_or_default());
-    line(out, "values", &values)?;
-    caveats(summary, out)?;
-    writeln!(out)
+    line(out, "values", &values)
 }
 
 /// What a sample says, and what it does not.
@@ -86,37 +97,37 @@ fn sampled(sampling: &Sampling) -> String {
 }
 
 /// What must be known before any number is believed.
-fn caveats(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
+fn caveats(heading: &Heading, out: &mut impl Write) -> io::Result<()> {
     let counted = |reasons: &mut dyn Iterator<Item = (&'static str, u64)>| {
         let reasons = reasons.filter(|(_, count)| *count > 0);
         let named = reasons.map(|(name, n)| format!("{} {}", name.replace('_', " "), grouped(n)));
         named.collect::<Vec<_>>().join(", ")
     };
-    let lost = summary.losses.total();
+    let lost = heading.losses.total();
     if lost > 0 {
-        let reasons = counted(&mut summary.losses.by_reason());
+        let reasons = counted(&mut heading.losses.by_reason());
         let text = format!(
             "{} of {} operations are missing ({reasons}); counts are too low by that",
             grouped(lost),
-            grouped(summary.seen)
+            grouped(heading.seen)
         );
         line(out, "LOST", &text)?;
     }
-    if summary.incomplete.total() > 0 {
-        let text = counted(&mut summary.incomplete.by_reason());
+    if heading.incomplete.total() > 0 {
+        let text = counted(&mut heading.incomplete.by_reason());
         let unknown = "some latencies or keys, and which keys of a multi-get belong together";
         line(out, "INCOMPLETE", &format!("{text}; unknown: {unknown}"))?;
     }
-    if summary.unended > 0 {
+    if heading.unended > 0 {
         let text = "its recorder was cut off, or is still at work: operations after the last \
                     commit are missing";
         line(out, "UNFINISHED", text)?;
     }
-    if summary.footers.iter().any(|footer| footer.privacy.keys_hashed.is_some()) {
+    if heading.footers.iter().any(|footer| footer.privacy.keys_hashed.is_some()) {
         line(out, "keys", "hashed: each segment between : / . has a pseudonym")?;
     }
     let mut blind: Vec<&str> = Vec::new();
-    for footer in &summary.footers {
+    for footer in &heading.footers {
         for what in footer.source.cannot_see.iter().map(|blind| blind.what.as_str()) {
             if !blind.contains(&what) {
                 blind.push(what);
@@ -126,9 +137,9 @@ fn caveats(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
     if !blind.is_empty() {
         line(out, "not seen", &blind.join("; "))?;
     }
-    if summary.requests_without_operation > 0 {
+    if heading.requests_without_operation > 0 {
         let text =
-            format!("{} requests were of those", grouped(summary.requests_without_operation));
+            format!("{} requests were of those", grouped(heading.requests_without_operation));
         line(out, "", &text)?;
     }
     Ok(())
@@ -156,13 +167,19 @@ pub(super) fn line(out: &mut impl Write, name: &str, text: &str) -> io::Result<(
     writeln!(out, "{name:<11}{}", inert(text))
 }
 
-/// Writes a table. Where a width is known, its lines are no wider: columns that
-/// are needed least give way, the last first, and then keys are wrapped.
+/// Writes a table, with bars for the values of a column if one is named. Where a width
+/// is known, its lines are no wider: columns that are needed least give way, the last
+/// first, and then keys are wrapped.
 ///
 /// # Errors
 ///
 /// When `out` fails.
-pub(crate) fn table(table: &Table, width: Option<u16>, out: &mut impl Write) -> io::Result<()> {
+pub(crate) fn table(
+    table: &Table,
+    bar: Option<&str>,
+    width: Option<u16>,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let mut shown: Vec<(Column, Vec<String>)> = table
         .columns
         .iter()
@@ -172,6 +189,10 @@ pub(crate) fn table(table: &Table, width: Option<u16>, out: &mut impl Write) -> 
             (*column, table.rows.iter().map(|row| cell(column.unit, &row[at])).collect())
         })
         .collect();
+    if let Some(at) = bar.and_then(|bar| table.columns.iter().position(|c| c.name == bar)) {
+        let column = Column::new("bar", "", Unit::Word).if_room();
+        shown.push((column, bars_of(table.rows.iter().map(|row| &row[at]))));
+    }
     let fits = |shown: &[(Column, Vec<String>)]| {
         let room = width.map_or(usize::MAX, usize::from);
         shown.iter().map(|(column, cells)| needed(*column, cells)).sum::<usize>() <= room
@@ -188,11 +209,30 @@ pub(crate) fn table(table: &Table, width: Option<u16>, out: &mut impl Write) -> 
     Ok(())
 }
 
+/// A bar for each value: the longest for the largest.
+fn bars_of<'a>(values: impl Iterator<Item = &'a Value> + Clone) -> Vec<String> {
+    #[expect(clippy::cast_precision_loss, reason = "for display")]
+    let number = |value: &Value| match value {
+        Value::Int(number) => *number as f64,
+        Value::Float(number) => *number,
+        _ => 0.0,
+    };
+    let most = values.clone().map(number).fold(0.0, f64::max);
+    let bar = |value: f64| {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for display")]
+        let length =
+            if most > 0.0 { (value / most * BAR_IN_LINE as f64).round() as usize } else { 0 };
+        // What is there is seen, however little.
+        "█".repeat(length.max(usize::from(value > 0.0)))
+    };
+    values.map(|value| bar(number(value))).collect()
+}
+
 /// The width that a column needs, with the space around it.
 fn needed(column: Column, cells: &[String]) -> usize {
     let longest = cells.iter().map(|cell| cell.chars().count()).max().unwrap_or(0);
     let longest = if column.unit == Unit::Key { longest.min(KEY_MIN.into()) } else { longest };
-    longest.max(column.title.len()) + 2
+    longest.max(column.title.chars().count()) + 2
 }
 
 fn grid(shown: &[(Column, Vec<String>)], rows: usize, width: Option<u16>) -> Grid {
@@ -216,35 +256,78 @@ fn grid(shown: &[(Column, Vec<String>)], rows: usize, width: Option<u16>) -> Gri
     grid
 }
 
-/// Writes percentiles, then a histogram for all commands together and for each.
+/// Writes a part of an answer.
 ///
 /// # Errors
 ///
 /// When `out` fails.
-pub(crate) fn latency(
-    latency: &Latency,
+pub(crate) fn section(
+    section: &Section,
     width: Option<u16>,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    writeln!(out, "\nlatency")?;
-    table(&latency.percentiles, width, out)?;
-    let mut histogram = latency.histogram.rows.as_slice();
-    while let Some(Value::Text(name)) = histogram.first().map(|row| &row[0]) {
-        let end = histogram.iter().position(|row| row[0] != Value::Text(name.clone()));
-        let (buckets, rest) = histogram.split_at(end.unwrap_or(histogram.len()));
-        let title = if name == ALL { "all commands" } else { name };
-        writeln!(out, "\n{title}")?;
-        bars(buckets, out)?;
-        histogram = rest;
+    if !section.title.is_empty() {
+        writeln!(out, "{}", inert(&section.title))?;
+    }
+    if section.table.rows.is_empty() {
+        writeln!(out, "{}", inert(section.empty))?;
+    } else {
+        match section.style {
+            Style::Lines(bar) => table(&section.table, bar, width, out)?,
+            Style::Histograms => histograms(&section.table, out)?,
+            Style::Figures => figures(&section.table, out)?,
+        }
+    }
+    for note in &section.notes {
+        writeln!(out, "{}", inert(note))?;
     }
     Ok(())
 }
 
-fn bars(buckets: &[Vec<Value>], out: &mut impl Write) -> io::Result<()> {
+/// Each row as a name and its figure, in the unit that its third column names.
+fn figures(table: &Table, out: &mut impl Write) -> io::Result<()> {
+    let name = |row: &Vec<Value>| match &row[0] {
+        Value::Text(name) => inert(name),
+        _ => String::new(),
+    };
+    let longest = table.rows.iter().map(|row| name(row).chars().count()).max().unwrap_or(0);
+    for row in &table.rows {
+        let figure = cell(unit_of(row.get(2)), &row[1]);
+        writeln!(out, "{:<longest$}  {figure}", name(row))?;
+    }
+    Ok(())
+}
+
+fn unit_of(value: Option<&Value>) -> Unit {
+    match value {
+        Some(Value::Text(name)) => Unit::named(name),
+        _ => Unit::Number,
+    }
+}
+
+/// A histogram for each name in the first column.
+fn histograms(table: &Table, out: &mut impl Write) -> io::Result<()> {
+    let rows = table.rows.as_slice();
+    let unit = table.columns[1].unit;
+    let mut rest = rows;
+    while let Some(Value::Text(name)) = rest.first().map(|row| &row[0]) {
+        let end = rest.iter().position(|row| row[0] != Value::Text(name.clone()));
+        let (buckets, others) = rest.split_at(end.unwrap_or(rest.len()));
+        if rest.len() < rows.len() {
+            writeln!(out)?;
+        }
+        writeln!(out, "{}", inert(if name == ALL { "all commands" } else { name }))?;
+        bars(buckets, unit, out)?;
+        rest = others;
+    }
+    Ok(())
+}
+
+fn bars(buckets: &[Vec<Value>], unit: Unit, out: &mut impl Write) -> io::Result<()> {
     let number = |value: &Value| if let Value::Int(number) = value { *number } else { 0 };
     let most = buckets.iter().map(|bucket| number(&bucket[3])).max().unwrap_or(0).max(1);
     for bucket in buckets {
-        let (from, to) = (nanoseconds(number(&bucket[1])), nanoseconds(number(&bucket[2])));
+        let (from, to) = (cell(unit, &bucket[1]), cell(unit, &bucket[2]));
         let count = number(&bucket[3]);
         let length =
             usize::try_from(i128::from(count) * BAR as i128 / i128::from(most)).unwrap_or(0);
@@ -263,7 +346,7 @@ fn aligned(cell: Cell, unit: Unit) -> Cell {
     }
 }
 
-fn cell(unit: Unit, value: &Value) -> String {
+pub(super) fn cell(unit: Unit, value: &Value) -> String {
     match (unit, value) {
         (_, Value::Null) => "-".to_owned(),
         (_, Value::Text(text)) => inert(text),
@@ -272,6 +355,8 @@ fn cell(unit: Unit, value: &Value) -> String {
         (Unit::Time, Value::Int(micros)) => time_of_day(*micros),
         (_, Value::Int(number)) => grouped(*number),
         (Unit::Ratio, Value::Float(ratio)) => percent(*ratio),
+        (Unit::Seconds, Value::Float(seconds)) => seconds_text(*seconds),
+        (Unit::Number, Value::Float(number)) => format!("{number:.3}"),
         (_, Value::Float(number)) => rate_text(*number),
     }
 }
@@ -326,6 +411,12 @@ fn rate_text(rate: f64) -> String {
 
 fn percent(ratio: f64) -> String {
     format!("{:.1} %", ratio * 100.0)
+}
+
+fn seconds_text(seconds: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "for display")]
+    let ns = (seconds * 1e9) as i64;
+    if seconds < 60.0 { nanoseconds(ns) } else { duration(seconds) }
 }
 
 pub(super) fn bytes(bytes: i64) -> String {

@@ -77,8 +77,22 @@ fn check(captures: &[Capture]) -> Result<()> {
     Ok(())
 }
 
-/// The captures as they describe themselves, with the numbers that they get.
-fn parts(captures: &[&Capture]) -> Result<Vec<Part>> {
+/// What the numbers of connections and requests of a file are moved by, where it stands
+/// beside others, and the largest of its connections before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moved {
+    pub(crate) conn_ids_moved_by: i64,
+    request_ids_moved_by: i64,
+    connections: i64,
+}
+
+/// The numbers that connections and requests get: files of one recording keep theirs, and
+/// those of others come after them.
+///
+/// # Errors
+///
+/// When a capture cannot be read.
+pub(crate) fn numbering(captures: &[&Capture]) -> Result<Vec<Moved>> {
     let mut recordings: Vec<(&str, i64, i64)> = Vec::new();
     for capture in captures {
         let largest = |name| rows::largest(capture, name);
@@ -92,12 +106,24 @@ fn parts(captures: &[&Capture]) -> Result<Vec<Part>> {
             None => recordings.push((id, connections, requests)),
         }
     }
-    let part = |capture: &&Capture| {
-        let footer = capture.footer();
-        let at = recordings.iter().position(|(id, ..)| *id == footer.capture.id).unwrap_or(0);
+    let moved = |capture: &&Capture| {
+        let id = &capture.footer().capture.id;
+        let at = recordings.iter().position(|(other, ..)| other == id).unwrap_or(0);
         let (before, own) = (&recordings[..at], &recordings[at]);
-        let conn_ids: i64 = before.iter().map(|recording| recording.1).sum();
-        let request_ids: i64 = before.iter().map(|recording| recording.2).sum();
+        Moved {
+            conn_ids_moved_by: before.iter().map(|recording| recording.1).sum(),
+            request_ids_moved_by: before.iter().map(|recording| recording.2).sum(),
+            connections: own.1,
+        }
+    };
+    Ok(captures.iter().map(moved).collect())
+}
+
+/// The captures as they describe themselves, with the numbers that they get.
+fn parts(captures: &[&Capture]) -> Result<Vec<Part>> {
+    let part = |(capture, moved): (&&Capture, Moved)| {
+        let footer = capture.footer();
+        let Moved { conn_ids_moved_by, request_ids_moved_by, connections } = moved;
         Part {
             capture: footer.capture.clone(),
             target: footer.target.clone(),
@@ -106,10 +132,10 @@ fn parts(captures: &[&Capture]) -> Result<Vec<Part>> {
             cost: footer.cost.clone(),
             derived: footer.derived.clone(),
             rows: capture.rows(),
-            conn_ids: [conn_ids + 1, conn_ids + own.1],
-            conn_ids_moved_by: conn_ids,
-            request_ids_moved_by: request_ids,
+            conn_ids: [conn_ids_moved_by + 1, conn_ids_moved_by + connections],
+            conn_ids_moved_by,
+            request_ids_moved_by,
         }
     };
-    Ok(captures.iter().map(part).collect())
+    Ok(captures.iter().zip(numbering(captures)?).map(part).collect())
 }

@@ -1,0 +1,147 @@
+//! Asks a question of captures.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::{
+    by::Dimension,
+    capture::Capture,
+    cli::{
+        Cli, Format, SortBy,
+        filter::FilterArgs,
+        questions::{Asked, Question},
+    },
+    files::slice::When,
+    filter::Filter,
+    grouping,
+    keys::{self, keys},
+    query::{
+        heading::{Heading, heading},
+        latency::latency,
+        sql,
+        summary::{Summary, summary},
+        top::top,
+    },
+    table::Section,
+};
+
+/// What was asked, answered.
+pub(crate) struct Answer {
+    /// Files that were left out: their recording was read already.
+    pub(crate) repeated: Vec<PathBuf>,
+    /// What must be known of each capture before.
+    pub(crate) headings: Vec<Heading>,
+    pub(crate) summary: Option<Summary>,
+    pub(crate) sections: Vec<Section>,
+    pub(crate) format: Format,
+}
+
+impl Answer {
+    /// Whether there is nothing that a reader of it must know.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.headings.iter().all(Heading::is_complete)
+    }
+
+    fn of(capture: Capture, sections: Vec<Section>, format: Format) -> Self {
+        let headings = vec![heading(&capture)];
+        Self { repeated: capture.repeated, headings, summary: None, sections, format }
+    }
+}
+
+/// Opens the captures, looking at what is asked for.
+fn open(paths: &[PathBuf], asked: &FilterArgs) -> Result<Capture> {
+    let mut capture = Capture::open(paths)?;
+    capture.filter = filter(&capture, asked)?;
+    Ok(capture)
+}
+
+fn filter(capture: &Capture, asked: &FilterArgs) -> Result<Filter> {
+    let start = capture.footers.iter().map(|footer| footer.capture.start_us).min().unwrap_or(0);
+    let absolute = |when: When| match when {
+        When::At(time) => time,
+        When::After(time) => start.saturating_add(time),
+    };
+    let rows = asked.sql.as_deref().map(|sql| sql::which_rows(capture, sql)).transpose()?;
+    Ok(Filter {
+        ops: asked.op.clone(),
+        key: asked.key.clone(),
+        key_is: asked.key_is.clone(),
+        prefix: asked.prefix.clone(),
+        clients: asked.client.clone(),
+        conn_ids: asked.conn.clone(),
+        statuses: asked.status.clone(),
+        min_size: asked.min_size,
+        max_size: asked.max_size,
+        min_latency: asked.min_latency,
+        from: asked.from.map(absolute),
+        to: asked.to.map(absolute),
+        rows: rows.map(std::sync::Arc::new),
+        words: asked.words(),
+    })
+}
+
+/// The summary of captures, and their top keys.
+///
+/// # Errors
+///
+/// When they cannot be read.
+pub(crate) fn overview(cli: &Cli) -> Result<Answer> {
+    let capture = open(&cli.files, &cli.filter)?;
+    let by = grouping::by(&capture, cli.by)?;
+    let count = usize::try_from(cli.top).unwrap_or(usize::MAX);
+    let question = keys::Question { top: count, sort: cli.sort, reverse: cli.reverse, by: &by };
+    let groups = keys(&capture, &question)?;
+    let distinct = match cli.by {
+        Dimension::Key => groups.distinct,
+        _ => distinct_keys(&capture)?,
+    };
+    let summary = summary(&capture, distinct)?;
+    let operations = summary.operations;
+    let mut section = top(&capture, cli.by, operations, groups.top);
+    if let (true, Some(key)) = (section.table.rows.is_empty(), &cli.filter.key_is) {
+        let sampling = summary.heading.sampling.as_ref();
+        section.notes.push(match sampling.is_some_and(|sampling| sampling.lacks(key)) {
+            true => format!("{key} is not in the sample, so that it was not recorded"),
+            false => format!("no operation on key {key}"),
+        });
+    }
+    let mut sections = vec![section];
+    if cli.latency {
+        sections.extend(latency(&capture)?);
+    }
+    let mut answer = Answer::of(capture, sections, cli.format);
+    answer.summary = Some(summary);
+    Ok(answer)
+}
+
+fn distinct_keys(capture: &Capture) -> Result<i64> {
+    let by = &crate::by::By::KEY;
+    let none = keys::Question { top: 0, sort: SortBy::Calls, reverse: false, by };
+    Ok(keys(capture, &none)?.distinct)
+}
+
+/// Answers a question.
+///
+/// # Errors
+///
+/// When captures cannot be read.
+pub(crate) fn answer(question: &Question) -> Result<Answer> {
+    let one = |asked: &Asked, answer: &dyn Fn(&Capture) -> Result<Vec<Section>>| {
+        let capture = open(&asked.files, &asked.filter)?;
+        let sections = answer(&capture)?;
+        Ok(Answer::of(capture, sections, asked.format))
+    };
+    match question {
+        Question::Sql(args) => {
+            let (query, files) =
+                args.words.split_last().map_or(("", &[][..]), |(q, f)| (q.as_str(), f));
+            let files: Vec<PathBuf> = files.iter().map(|file| Path::new(file).to_owned()).collect();
+            let capture = open(&files, &FilterArgs::default())?;
+            let section = sql::sql(&capture, query)?;
+            Ok(Answer::of(capture, vec![section], args.format))
+        }
+        Question::Latency(args) => one(&args.asked, &|capture| Ok(latency(capture)?.into())),
+        _ => anyhow::bail!("not yet"),
+    }
+}

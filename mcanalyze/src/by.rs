@@ -1,0 +1,155 @@
+//! What operations are grouped by: a name for each row.
+
+use std::{collections::HashMap, sync::Arc};
+
+use anyhow::Result;
+use arrow_array::{Array, ArrayRef, DictionaryArray, Int32Array, StringArray, types::Int32Type};
+use clap::ValueEnum;
+use mcrec_schema::columns;
+
+use crate::{
+    filter::address,
+    prefix::Shape,
+    scan::{OfDictionary, Rows, Strings},
+};
+
+/// The name of what a source did not know.
+pub(crate) const UNKNOWN: &str = "unknown";
+
+/// What to group by, as people ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dimension {
+    /// Each key.
+    Key,
+    /// What keys have in common: user:*:profile for user:17:profile.
+    Prefix,
+    /// The command.
+    Op,
+    /// text, meta or binary.
+    Protocol,
+    /// The connection, by `conn_id`.
+    Conn,
+    /// The client's address, whatever its port.
+    Client,
+    /// The worker thread.
+    Thread,
+    /// The outcome.
+    Status,
+}
+
+/// What rows are grouped by.
+#[derive(Clone, Debug)]
+pub(crate) enum By {
+    /// The strings of a column as they are. Rows that have none are left out.
+    Column(&'static str),
+    /// The same, with a name for rows that have none.
+    Known(&'static str),
+    /// The numbers of a column, each moved by as much as its file is moved by.
+    Numbers(&'static str, Vec<i64>),
+    /// 32-bit numbers.
+    ShortNumbers(&'static str),
+    /// The addresses of clients.
+    Client,
+    /// The prefixes of keys.
+    Prefix(Arc<Shape>),
+}
+
+impl By {
+    /// Keys.
+    pub(crate) const KEY: Self = Self::Column(columns::KEY);
+
+    /// The column that it takes.
+    pub(crate) fn column(&self) -> &'static str {
+        match self {
+            Self::Column(name)
+            | Self::Known(name)
+            | Self::Numbers(name, _)
+            | Self::ShortNumbers(name) => name,
+            Self::Client => columns::CLIENT,
+            Self::Prefix(_) => columns::KEY,
+        }
+    }
+
+    /// Names rows, in one thread.
+    pub(crate) fn grouper(&self) -> Grouper<'_> {
+        Grouper { by: self, names: OfDictionary::default() }
+    }
+}
+
+/// Names rows, in one thread.
+pub(crate) struct Grouper<'a> {
+    by: &'a By,
+    /// The name of each string of a dictionary, and then that of what is not known.
+    names: OfDictionary<ArrayRef>,
+}
+
+impl Grouper<'_> {
+    /// A name for each row; none for those that are in no group.
+    ///
+    /// # Errors
+    ///
+    /// When the column is not what it should be.
+    pub(crate) fn groups(&mut self, rows: &Rows) -> Result<DictionaryArray<Int32Type>> {
+        match self.by {
+            By::Column(name) => Ok(rows.strings(name)?.array.clone()),
+            By::Known(name) => self.named(&rows.strings(name)?, str::to_owned, Some(UNKNOWN)),
+            By::Client => {
+                let client = |client: &str| address(client).to_owned();
+                self.named(&rows.strings(columns::CLIENT)?, client, Some(UNKNOWN))
+            }
+            By::Prefix(shape) => {
+                let shape = Arc::clone(shape);
+                self.named(&rows.strings(columns::KEY)?, move |key| shape.prefix(key), None)
+            }
+            By::Numbers(name, moved_by) => {
+                let moved_by = moved_by.get(rows.file).copied().unwrap_or(0);
+                let numbers = rows.ints(name)?;
+                let number = |row| numbers.get(row).map(|number| number.saturating_add(moved_by));
+                numbered((0..rows.len()).map(number))
+            }
+            By::ShortNumbers(name) => {
+                numbered(rows.short_ints(name)?.iter().map(|number| Some(i64::from(*number))))
+            }
+        }
+    }
+
+    /// The rows with other names for their strings.
+    fn named(
+        &mut self,
+        strings: &Strings<'_>,
+        name: impl Fn(&str) -> String,
+        unknown: Option<&str>,
+    ) -> Result<DictionaryArray<Int32Type>> {
+        if !self.names.is_of(strings) {
+            let named = strings.values.iter().map(|value| value.map(&name));
+            let named = named.chain(unknown.map(|unknown| Some(unknown.to_owned())));
+            let named: StringArray = named.collect();
+            self.names.begin(strings, std::iter::once::<ArrayRef>(Arc::new(named)));
+        }
+        let names = Arc::clone(&self.names.made[0]);
+        let rows = strings.array.keys();
+        let last = i32::try_from(names.len().saturating_sub(1))?;
+        let rows: Int32Array = match unknown {
+            Some(_) if rows.null_count() > 0 => rows.iter().map(|id| id.or(Some(last))).collect(),
+            _ => rows.clone(),
+        };
+        Ok(DictionaryArray::try_new(rows, names)?)
+    }
+}
+
+fn numbered(numbers: impl Iterator<Item = Option<i64>>) -> Result<DictionaryArray<Int32Type>> {
+    let mut ids: HashMap<i64, i32> = HashMap::new();
+    let mut names = Vec::new();
+    let mut rows = Vec::new();
+    for number in numbers {
+        let id = number.map(|number| {
+            *ids.entry(number).or_insert_with(|| {
+                names.push(number.to_string());
+                i32::try_from(names.len() - 1).unwrap_or(i32::MAX)
+            })
+        });
+        rows.push(id);
+    }
+    let names: StringArray = names.into_iter().map(Some).collect();
+    Ok(DictionaryArray::try_new(Int32Array::from(rows), Arc::new(names))?)
+}

@@ -1,0 +1,88 @@
+//! Finds out what it takes to group by something.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use mcrec_schema::columns;
+
+use crate::{
+    by::{By, Dimension},
+    capture::Capture,
+    files::merge::numbering,
+    prefix::{Delimiters, Shape},
+    scan::{OfDictionary, scan},
+};
+
+/// How to group the operations of a capture by `dimension`.
+///
+/// # Errors
+///
+/// When the capture cannot be read.
+pub(crate) fn by(capture: &Capture, dimension: Dimension) -> Result<By> {
+    Ok(match dimension {
+        Dimension::Key => By::KEY,
+        Dimension::Prefix => By::Prefix(Arc::new(shape(capture)?)),
+        Dimension::Op => By::Column(columns::OP),
+        Dimension::Protocol => By::Known(columns::PROTOCOL),
+        Dimension::Status => By::Column(columns::STATUS),
+        Dimension::Client => By::Client,
+        Dimension::Thread => By::ShortNumbers(columns::THREAD_ID),
+        Dimension::Conn => connections(capture)?,
+    })
+}
+
+/// Connections, with the numbers that they have in a merge of the files: so that one of
+/// each server are two.
+///
+/// # Errors
+///
+/// When the capture cannot be read.
+pub(crate) fn connections(capture: &Capture) -> Result<By> {
+    let files: Vec<_> = capture.files.iter().collect();
+    let moved_by = numbering(&files)?.into_iter().map(|moved| moved.conn_ids_moved_by);
+    Ok(By::Numbers(columns::CONN_ID, moved_by.collect()))
+}
+
+/// The namespaces of the keys that are asked for.
+///
+/// # Errors
+///
+/// When the capture cannot be read.
+pub(crate) fn shape(capture: &Capture) -> Result<Shape> {
+    let delimiters = each_key(capture, Delimiters::default(), Delimiters::see)?;
+    let delimiters = delimiters.into_iter().fold(Delimiters::default(), |mut sum, thread| {
+        sum.merge(thread);
+        sum
+    });
+    let mut shapes = each_key(capture, Shape::with(delimiters), Shape::see)?.into_iter();
+    let mut shape = shapes.next().unwrap_or_else(|| Shape::with(delimiters));
+    shapes.for_each(|other| shape.merge(other));
+    shape.cut_down();
+    Ok(shape)
+}
+
+/// Lets `see` have the keys that are asked for, once for each dictionary that they are in.
+fn each_key<S: Clone + Send + Sync>(
+    capture: &Capture,
+    begin: S,
+    see: impl Fn(&mut S, &str) + Sync,
+) -> Result<Vec<S>> {
+    let begin = || (begin.clone(), OfDictionary::<bool>::default());
+    let threads = scan(capture, &[columns::KEY], begin, |(state, seen), rows| {
+        let keys = rows.strings(columns::KEY)?;
+        if !seen.is_of(&keys) {
+            seen.begin(&keys, keys.values.iter().map(|_| false));
+        }
+        for (row, key) in keys.ids().enumerate() {
+            if let Some(key) = key
+                && !seen.made[key]
+                && rows.is_wanted(row)
+            {
+                seen.made[key] = true;
+                see(state, keys.values.value(key));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(threads.into_iter().map(|(state, _)| state).collect())
+}

@@ -1,0 +1,78 @@
+//! What must be known of a capture before any answer about it is believed.
+
+use mcrec_capture::State;
+use mcrec_schema::footer::{Footer, Incomplete, Losses};
+
+use crate::{capture::Capture, sampling::Sampling};
+
+/// What stands above every answer. It takes no look at the rows.
+#[derive(Clone, Debug)]
+pub(crate) struct Heading {
+    /// What each file says of itself.
+    pub(crate) footers: Vec<Footer>,
+    /// Start of the recording, or of what is asked for, µs since the epoch, UTC.
+    pub(crate) start: i64,
+    /// End of it, µs since the epoch, UTC.
+    pub(crate) end: i64,
+    /// How long was recorded, seconds.
+    pub(crate) seconds: f64,
+    /// What was asked for, in words, if not everything.
+    pub(crate) asked: Option<String>,
+    /// Operations that were seen.
+    pub(crate) seen: u64,
+    /// Operations that were lost, by reason.
+    pub(crate) losses: Losses,
+    /// Intervals in which operations were lost: µs since the epoch, and how many.
+    pub(crate) lossy: Vec<[i64; 3]>,
+    /// What is there but incomplete.
+    pub(crate) incomplete: Incomplete,
+    /// Requests of commands that the source cannot see.
+    pub(crate) requests_without_operation: u64,
+    /// Files whose recording did not end, or has not yet.
+    pub(crate) unended: usize,
+    /// If the capture is a sample: then totals are scaled, and so estimates; the number
+    /// of all operations is counted.
+    pub(crate) sampling: Option<Sampling>,
+}
+
+impl Heading {
+    /// Whether there is nothing that a reader of any answer must know.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.losses.total() == 0 && self.incomplete.total() == 0 && self.unended == 0
+    }
+
+    /// Operations that were lost, and may have been asked for.
+    pub(crate) fn lost(&self) -> i64 {
+        i64::try_from(self.losses.total()).unwrap_or(i64::MAX)
+    }
+}
+
+/// The heading of answers about the capture.
+pub(crate) fn heading(capture: &Capture) -> Heading {
+    let footers = &capture.footers;
+    let sum = |count: fn(&Footer) -> u64| footers.iter().map(count).fold(0, u64::saturating_add);
+    let spans = capture.spans();
+    let lossy = footers.iter().flat_map(|footer| &footer.loss.series);
+    let mut lossy: Vec<[i64; 3]> = lossy.filter(|[.., lost]| *lost > 0).copied().collect();
+    lossy.sort_unstable();
+    Heading {
+        start: spans.iter().map(|(start, _)| *start).min().unwrap_or(0),
+        end: spans.iter().map(|(_, end)| *end).max().unwrap_or(0),
+        seconds: capture.seconds(),
+        asked: capture.filter.describe(),
+        seen: sum(|footer| footer.loss.seen),
+        losses: footers.iter().fold(Losses::default(), |sum, footer| sum + footer.loss.losses),
+        lossy,
+        incomplete: footers
+            .iter()
+            .fold(Incomplete::default(), |sum, footer| sum + footer.loss.incomplete),
+        requests_without_operation: sum(|footer| footer.source.requests_without_operation),
+        unended: capture
+            .files
+            .iter()
+            .filter(|file| file.state() != State::Whole || file.footer().capture.ended.is_none())
+            .count(),
+        sampling: capture.sampling.clone(),
+        footers: footers.clone(),
+    }
+}

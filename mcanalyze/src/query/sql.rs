@@ -1,0 +1,106 @@
+//! Whatever else one wants to know, in SQL.
+
+use anyhow::{Context, Result, anyhow, bail};
+use polars::{
+    prelude::{AnyValue, DataFrame, DataType, Engine, TimeUnit},
+    sql::{SQLContext, sql_expr},
+};
+
+use crate::{
+    capture::{Capture, collect},
+    table::{Column, Section, Table, Unit, Value},
+};
+
+/// The table of a capture.
+const TABLE: &str = "capture";
+/// Longer answers are for programs that read Parquet themselves.
+const ROWS_MAX: usize = 1_000_000;
+
+/// Which rows of the capture an expression is true of, in order.
+///
+/// # Errors
+///
+/// When it is none, or not true or false, or the capture cannot be read.
+pub(crate) fn which_rows(capture: &Capture, sql: &str) -> Result<Vec<bool>> {
+    let wrong = |error| anyhow!("--where {sql:?}: {error}");
+    let expression = sql_expr(sql).map_err(wrong)?;
+    let is_true = capture.rows()?.select([expression.alias("wanted")]);
+    let answer = is_true.collect_with_engine(Engine::Streaming).map_err(wrong)?;
+    let answer = answer.unwrap_single();
+    let column = answer.column("wanted").context("there is no answer to --where")?;
+    let Ok(wanted) = column.bool() else {
+        bail!("--where {sql:?} is {}, and not true or false", column.dtype());
+    };
+    let rows = capture.files.iter().map(mcrec_capture::Capture::rows).sum::<u64>();
+    if u64::try_from(wanted.len()) != Ok(rows) {
+        bail!("--where {sql:?} is not about each row; mcanalyze sql takes whole queries");
+    }
+    Ok(wanted.iter().map(|wanted| wanted == Some(true)).collect())
+}
+
+/// The answer to a query.
+///
+/// # Errors
+///
+/// When it is none, or the capture cannot be read.
+pub(crate) fn sql(capture: &Capture, query: &str) -> Result<Section> {
+    let mut context = SQLContext::new();
+    context.register(TABLE, capture.rows()?);
+    let answer =
+        context.execute(query).map_err(|error| anyhow!("cannot run the query: {error}"))?;
+    let frame = collect(answer.limit(u32::try_from(ROWS_MAX + 1)?))?;
+    let more = frame.height() > ROWS_MAX;
+    let section =
+        Section::lines("rows", "", table(&frame.head(Some(ROWS_MAX)))?).or_else("no rows");
+    Ok(if more { section.note(format!("there are more than {ROWS_MAX} rows")) } else { section })
+}
+
+fn table(frame: &DataFrame) -> Result<Table> {
+    let columns = frame.columns();
+    let described = columns.iter().map(|column| {
+        let unit = match column.dtype() {
+            DataType::Datetime(..) => Unit::Time,
+            DataType::String => Unit::Key,
+            kind if kind.is_integer() => Unit::Count,
+            kind if kind.is_float() => Unit::Number,
+            _ => Unit::Key,
+        };
+        let name: &str = column.name();
+        // Names of an answer are chosen by the query: there are a few, for as long as we run.
+        let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
+        Column::new(name, name, unit)
+    });
+    let described = described.collect();
+    let mut rows = vec![Vec::with_capacity(columns.len()); frame.height()];
+    for column in columns {
+        for (row, cells) in rows.iter_mut().enumerate() {
+            cells.push(value(&column.get(row).context("a row of the answer is missing")?));
+        }
+    }
+    Ok(Table { columns: described, rows })
+}
+
+fn value(value: &AnyValue<'_>) -> Value {
+    match value {
+        AnyValue::Null => Value::Null,
+        AnyValue::String(text) => Value::Text((*text).to_owned()),
+        AnyValue::StringOwned(text) => Value::Text(text.to_string()),
+        AnyValue::Datetime(time, unit, _) => Value::Int(micros(*time, *unit)),
+        AnyValue::DatetimeOwned(time, unit, _) => Value::Int(micros(*time, *unit)),
+        AnyValue::Float64(number) => Value::Float(*number),
+        AnyValue::Float32(number) => Value::Float((*number).into()),
+        AnyValue::Boolean(truth) => Value::Text(truth.to_string()),
+        other => match other.extract::<i64>() {
+            Some(number) if other.is_integer() => Value::Int(number),
+            _ => Value::Text(other.to_string()),
+        },
+    }
+}
+
+fn micros(time: i64, unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Nanoseconds => time / 1000,
+        TimeUnit::Microseconds => time,
+        TimeUnit::Milliseconds => time.saturating_mul(1000),
+    }
+}
