@@ -19,12 +19,22 @@ use crate::{
     query::{
         heading::{Heading, heading},
         latency::latency,
+        memory::memory,
+        misses::misses,
+        popularity::popularity,
+        prefixes::prefixes,
+        series,
+        sizes::sizes,
+        slow::slow,
         sql,
         summary::{Summary, summary},
         top::top,
     },
     table::Section,
 };
+
+/// Lines that people read of a series, unless they say how long its intervals are.
+const SERIES_LINES: i64 = 40;
 
 /// What was asked, answered.
 pub(crate) struct Answer {
@@ -89,8 +99,8 @@ fn filter(capture: &Capture, asked: &FilterArgs) -> Result<Filter> {
 pub(crate) fn overview(cli: &Cli) -> Result<Answer> {
     let capture = open(&cli.files, &cli.filter)?;
     let by = grouping::by(&capture, cli.by)?;
-    let count = usize::try_from(cli.top).unwrap_or(usize::MAX);
-    let question = keys::Question { top: count, sort: cli.sort, reverse: cli.reverse, by: &by };
+    let question =
+        keys::Question { top: usize_of(cli.top), sort: cli.sort, reverse: cli.reverse, by: &by };
     let groups = keys(&capture, &question)?;
     let distinct = match cli.by {
         Dimension::Key => groups.distinct,
@@ -121,6 +131,10 @@ fn distinct_keys(capture: &Capture) -> Result<i64> {
     Ok(keys(capture, &none)?.distinct)
 }
 
+fn usize_of(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
 /// Answers a question.
 ///
 /// # Errors
@@ -142,6 +156,22 @@ pub(crate) fn answer(question: &Question) -> Result<Answer> {
             Ok(Answer::of(capture, vec![section], args.format))
         }
         Question::Latency(args) => one(&args.asked, &|capture| Ok(latency(capture)?.into())),
+        Question::Series(args) => one(&args.asked, &|capture| {
+            let step = series::step(capture, args.every, SERIES_LINES);
+            Ok(vec![series::series(capture, step, args.keys)?])
+        }),
+        Question::Popularity(asked) => one(asked, &|capture| Ok(popularity(capture)?.into())),
+        Question::Memory(asked) => one(asked, &|capture| Ok(memory(capture)?.into())),
+        Question::Misses(args) => {
+            one(&args.asked, &|capture| Ok(misses(capture, usize_of(args.top))?.into()))
+        }
+        Question::Prefixes(args) => one(&args.top.asked, &|capture| {
+            Ok(vec![prefixes(capture, usize_of(args.top.top), args.depth.into())?])
+        }),
+        Question::Sizes(asked) => one(asked, &|capture| Ok(sizes(capture)?.into())),
+        Question::Slow(args) => {
+            one(&args.asked, &|capture| Ok(vec![slow(capture, usize_of(args.top))?]))
+        }
         _ => anyhow::bail!("not yet"),
     }
 }

@@ -70,6 +70,14 @@ impl By {
         }
     }
 
+    /// What the numbers of a file are moved by.
+    pub(crate) fn moved_by(&self, file: usize) -> i64 {
+        match self {
+            Self::Numbers(_, moved_by) => moved_by.get(file).copied().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
     /// Names rows, in one thread.
     pub(crate) fn grouper(&self) -> Grouper<'_> {
         Grouper { by: self, names: OfDictionary::default() }
@@ -101,8 +109,8 @@ impl Grouper<'_> {
                 let shape = Arc::clone(shape);
                 self.named(&rows.strings(columns::KEY)?, move |key| shape.prefix(key), None)
             }
-            By::Numbers(name, moved_by) => {
-                let moved_by = moved_by.get(rows.file).copied().unwrap_or(0);
+            By::Numbers(name, _) => {
+                let moved_by = self.by.moved_by(rows.file);
                 let numbers = rows.ints(name)?;
                 let number = |row| numbers.get(row).map(|number| number.saturating_add(moved_by));
                 numbered((0..rows.len()).map(number))

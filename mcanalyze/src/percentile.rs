@@ -4,8 +4,8 @@
 
 use anyhow::Result;
 
-/// Values are kept as they are up to this number, 512 KiB.
-const FEW: usize = 1 << 16;
+/// Values are kept as they are up to this number, 128 KiB.
+const FEW: usize = 1 << 14;
 /// Each power of two is cut into `2^PRECISION` cells.
 const PRECISION: u32 = 10;
 const CELLS: usize = 1 << PRECISION;

@@ -246,7 +246,36 @@ impl Ints<'_> {
     }
 }
 
+/// What holds of each row, by its string.
+pub(crate) struct Each<'a> {
+    ids: &'a [i32],
+    by_string: Vec<bool>,
+}
+
+impl Each<'_> {
+    pub(crate) fn of(&self, row: usize) -> bool {
+        usize::try_from(self.ids[row]).is_ok_and(|id| self.by_string.get(id) == Some(&true))
+    }
+}
+
 impl<'a> Strings<'a> {
+    /// What holds of each row whose string is not null, by `is`.
+    pub(crate) fn each(&self, is: impl Fn(&str) -> bool) -> Each<'a> {
+        let by_string = self.values.iter().map(|value| value.is_some_and(&is)).collect();
+        Each { ids: self.array.keys().values(), by_string }
+    }
+
+    /// The string of a row.
+    pub(crate) fn get(&self, row: usize) -> Option<&'a str> {
+        let id = usize::try_from(*self.array.keys().values().get(row)?).ok()?;
+        self.is_some(row).then(|| self.values.value(id))
+    }
+
+    /// Whether a row has a string.
+    pub(crate) fn is_some(&self, row: usize) -> bool {
+        self.array.keys().is_valid(row)
+    }
+
     fn of(array: &'a DictionaryArray<Int32Type>) -> Result<Self> {
         let values = array.values().as_any().downcast_ref().context("a column is no text")?;
         Ok(Self { array, values })

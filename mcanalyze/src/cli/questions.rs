@@ -112,6 +112,10 @@ pub(crate) struct SeriesArgs {
     /// Length of an interval: 100ms, 1s, 1m. One that fits, unless you say
     #[arg(long, value_name = "TIME", value_parser = every)]
     pub(crate) every: Option<Duration>,
+
+    /// Count the keys of each interval too, and those that are new in it
+    #[arg(long)]
+    pub(crate) keys: bool,
 }
 
 /// How deep.

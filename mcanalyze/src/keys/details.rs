@@ -129,7 +129,7 @@ fn add<'a>(
         let status = Some(status.array.keys().value(row));
         figures.hits += i64::from(status == hit);
         figures.misses += i64::from(status == miss);
-        figures.writes += i64::from(writes.is(row));
+        figures.writes += i64::from(writes.of(row));
         figures.last = figures.last.max(Some(times[row]));
         if let Some(size) = sizes.get(row) {
             figures.bytes = figures.bytes.saturating_add(size);

@@ -6,7 +6,7 @@ use mcrec_schema::{
     columns,
 };
 
-use crate::scan::{Rows, Strings};
+use crate::scan::{Each, Rows, Strings};
 
 /// A figure that is made of the rows of a key, in any order.
 pub(super) trait Figure: Copy + Default + Send + Sync {
@@ -142,7 +142,7 @@ impl Figure for Writes {
 
     fn add(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<Self>]) -> Result<()> {
         let is_write = writes(rows)?;
-        each(rows, keys, to, |row, writes| writes.0 += i64::from(is_write.is(row)));
+        each(rows, keys, to, |row, writes| writes.0 += i64::from(is_write.of(row)));
         Ok(())
     }
 
@@ -155,26 +155,10 @@ impl Figure for Writes {
     }
 }
 
-/// Which rows write.
-pub(super) struct IsWrite<'a> {
-    ops: &'a [i32],
-    by_op: Vec<bool>,
-}
-
-impl IsWrite<'_> {
-    pub(super) fn is(&self, row: usize) -> bool {
-        usize::try_from(self.ops[row]).is_ok_and(|op| self.by_op[op])
-    }
-}
-
 /// Which of `rows` write: stores, and what else changes a key.
-pub(super) fn writes(rows: &Rows) -> Result<IsWrite<'_>> {
-    let ops = rows.strings(columns::OP)?;
-    let by_op = ops
-        .values
-        .iter()
-        .map(|op| op.is_some_and(|op| Op::is_in(&Op::STORES, op) || Op::is_in(&Op::CHANGES, op)));
-    Ok(IsWrite { ops: ops.array.keys().values(), by_op: by_op.collect() })
+pub(super) fn writes(rows: &Rows) -> Result<Each<'_>> {
+    let writes = |op: &str| Op::is_in(&Op::STORES, op) || Op::is_in(&Op::CHANGES, op);
+    Ok(rows.strings(columns::OP)?.each(writes))
 }
 
 /// Bytes of value, stored and returned.

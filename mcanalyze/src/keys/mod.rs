@@ -8,12 +8,12 @@
 
 mod details;
 mod figure;
-mod hash;
+pub(crate) mod hash;
 mod slow;
 mod table;
 
 use std::{
-    collections::{BTreeSet, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     ops::Range,
 };
 
@@ -128,6 +128,38 @@ pub(crate) fn keys_by_weight(capture: &Capture) -> Result<i64> {
         parts = after(&table.parts);
     }
     Ok(keys)
+}
+
+/// The figures of these keys, in no particular order.
+///
+/// # Errors
+///
+/// When the capture cannot be read.
+pub(crate) fn figures_of(
+    capture: &Capture,
+    hashing: &Hashing,
+    keys: &[KeyHash],
+) -> Result<Vec<KeyFigures>> {
+    details((capture, &By::KEY), hashing, keys)
+}
+
+/// For each number of operations on a key, how many keys have so many.
+///
+/// # Errors
+///
+/// When the capture cannot be read.
+pub(crate) fn frequencies(capture: &Capture) -> Result<BTreeMap<i64, u64>> {
+    let hashing = Hashing::default();
+    let (mut frequencies, mut parts) = (BTreeMap::new(), 0..PARTS);
+    while !parts.is_empty() {
+        let source = (capture, &By::KEY);
+        let table = Table::<Calls>::fill(source, &hashing, parts, LIMITS.keys)?;
+        for calls in table.iter().filter_map(|(_, calls)| calls.value()) {
+            *frequencies.entry(calls).or_insert(0) += 1;
+        }
+        parts = after(&table.parts);
+    }
+    Ok(frequencies)
 }
 
 /// The parts of all hashes that come after some that had room: as many.

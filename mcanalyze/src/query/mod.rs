@@ -2,9 +2,34 @@
 
 pub(crate) mod heading;
 pub(crate) mod latency;
+pub(crate) mod memory;
+pub(crate) mod misses;
+pub(crate) mod popularity;
+pub(crate) mod prefixes;
+pub(crate) mod series;
+pub(crate) mod sizes;
+pub(crate) mod slow;
 pub(crate) mod sql;
 pub(crate) mod summary;
 pub(crate) mod top;
+
+use crate::table::{Column, Section, Style, Table, Unit, Value};
+
+/// A name and a figure to a line, with the unit of each: `count`, `ratio`, `bytes`, `ns`.
+fn figures(
+    name: &'static str,
+    title: &str,
+    rows: Vec<(&'static str, Value, &'static str)>,
+) -> Section {
+    let columns = vec![
+        Column::new("figure", "figure", Unit::Word),
+        Column::new("value", "value", Unit::Number),
+        Column::new("unit", "unit", Unit::Word),
+    ];
+    let rows = rows.into_iter().map(|(name, value, unit)| vec![name.into(), value, unit.into()]);
+    let table = Table { columns, rows: rows.collect() };
+    Section { style: Style::Figures, ..Section::lines(name, title, table) }
+}
 
 /// `part / whole`, where there is a whole.
 fn ratio(part: i64, whole: i64) -> Option<f64> {

@@ -118,16 +118,11 @@ fn add(totals: &mut Totals, rows: &Rows, weight: impl Fn(usize) -> i64) -> Resul
     let (ops, status) = (rows.strings(columns::OP)?, rows.strings(columns::STATUS)?);
     let sizes = rows.ints(columns::VALUE_SIZE)?;
     let (hit, miss) = (status.number(Status::Hit.as_str()), status.number(Status::Miss.as_str()));
-    let is_store: Vec<bool> =
-        ops.values.iter().map(|op| op.is_some_and(|op| Op::is_in(&Op::STORES, op))).collect();
-    let (op_numbers, statuses) = (ops.array.keys().values(), status.array.keys().values());
-    let connection: Vec<bool> =
-        ops.values.iter().map(|op| op.is_some_and(|op| Op::is_in(&Op::CONNECTIONS, op))).collect();
-    let of = |numbers: &[bool], row: usize| {
-        usize::try_from(op_numbers[row]).is_ok_and(|op| numbers.get(op) == Some(&true))
-    };
+    let is_store = ops.each(|op| Op::is_in(&Op::STORES, op));
+    let is_connection = ops.each(|op| Op::is_in(&Op::CONNECTIONS, op));
+    let statuses = status.array.keys().values();
     for row in 0..rows.len() {
-        totals.of_rows += i64::from(!of(&connection, row));
+        totals.of_rows += i64::from(!is_connection.of(row));
         if !rows.is_wanted(row) {
             continue;
         }
@@ -138,7 +133,7 @@ fn add(totals: &mut Totals, rows: &Rows, weight: impl Fn(usize) -> i64) -> Resul
         totals.misses += if Some(statuses[row]) == miss { weight } else { 0 };
         let bytes = sizes.get(row).unwrap_or(0).saturating_mul(weight);
         totals.bytes = totals.bytes.saturating_add(bytes);
-        if of(&is_store, row) {
+        if is_store.of(row) {
             totals.stored = totals.stored.saturating_add(bytes);
         }
     }

@@ -1,0 +1,366 @@
+//! What happened when?
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
+
+use anyhow::{Result, bail};
+use mcrec_schema::{
+    codes::{Op, Status},
+    columns,
+};
+
+use super::{heading::heading, kbps, per_second, ratio};
+use crate::{
+    capture::Capture,
+    distinct::Distinct,
+    grouping::connections,
+    keys::hash::{Hashing, KeyHash},
+    percentile::{Distribution, Window, looks, merged, percentiles},
+    scan::{OfDictionary, Rows, scan},
+    table::{Column, Section, Table, Unit, Value},
+};
+
+/// Intervals that can be told apart.
+const INTERVALS_MAX: usize = 100_000;
+/// Lengths of intervals that people can read, µs.
+const STEPS: [i64; 22] = [
+    1_000,
+    2_000,
+    5_000,
+    10_000,
+    20_000,
+    50_000,
+    100_000,
+    200_000,
+    500_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    15_000_000,
+    30_000_000,
+    60_000_000,
+    120_000_000,
+    300_000_000,
+    600_000_000,
+    1_800_000_000,
+    3_600_000_000,
+    86_400_000_000,
+];
+
+/// What happened in an interval.
+#[derive(Clone, Debug, Default)]
+struct Interval {
+    operations: i64,
+    hits: i64,
+    misses: i64,
+    stored: i64,
+    returned: i64,
+    connections: HashSet<i64>,
+    latencies: Distribution,
+}
+
+impl Interval {
+    fn merge(&mut self, other: Self) {
+        self.operations = self.operations.saturating_add(other.operations);
+        self.hits = self.hits.saturating_add(other.hits);
+        self.misses = self.misses.saturating_add(other.misses);
+        self.stored = self.stored.saturating_add(other.stored);
+        self.returned = self.returned.saturating_add(other.returned);
+        self.connections.extend(other.connections);
+        self.latencies.merge(other.latencies);
+    }
+}
+
+/// The length of an interval, µs: as asked for, or such that there are about as many as
+/// `wanted` and not more.
+pub(crate) fn step(capture: &Capture, every: Option<Duration>, wanted: i64) -> i64 {
+    if let Some(every) = every {
+        return i64::try_from(every.as_micros()).unwrap_or(i64::MAX).max(1);
+    }
+    let heading = heading(capture);
+    let span = heading.end.saturating_sub(heading.start);
+    let fits = |step: &i64| span / step < wanted;
+    STEPS.into_iter().find(fits).unwrap_or_else(|| span / wanted + 1)
+}
+
+/// Requests, hits, bytes, connections and latency in intervals of `step` µs, which begin
+/// at whole multiples of it; with the keys in each, which takes longer, if asked for.
+///
+/// # Errors
+///
+/// When the capture cannot be read, or has too many intervals.
+pub(crate) fn series(capture: &Capture, step: i64, with_keys: bool) -> Result<Section> {
+    let mut intervals = intervals(capture, step)?;
+    fill_gaps(&mut intervals);
+    let quantiles = quantiles(capture, step, &mut intervals)?;
+    let keys = if with_keys { Some(Keys::of(capture, step)?) } else { None };
+    let lost = lost(capture, step, &intervals);
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 285 years")]
+    let seconds = step as f64 / 1e6;
+    let rows = intervals.into_iter().zip(quantiles).map(|((number, interval), [p50, p99])| {
+        let bytes = interval.stored.saturating_add(interval.returned);
+        let mut row = vec![
+            Value::Int(number.saturating_mul(step)),
+            Value::Int(interval.operations),
+            per_second(interval.operations, seconds).into(),
+            Value::Int(interval.hits),
+            Value::Int(interval.misses),
+            ratio(interval.hits, interval.hits + interval.misses).into(),
+            Value::Int(interval.stored),
+            Value::Int(interval.returned),
+            kbps(bytes, seconds).into(),
+            p50.into(),
+            p99.into(),
+            Value::Int(i64::try_from(interval.connections.len()).unwrap_or(i64::MAX)),
+            Value::Int(lost.get(&number).copied().unwrap_or(0)),
+        ];
+        if let Some(keys) = &keys {
+            row.extend(keys.in_interval(number));
+        }
+        row
+    });
+    let rows = rows.collect();
+    let table = Table { columns: columns(with_keys, lost.is_empty()), rows };
+    let every = humantime::format_duration(Duration::from_micros(step.unsigned_abs()));
+    let title = format!("every {every}, from the times of requests");
+    let mut section = Section::bars("series", &title, table, "operations").or_else("no operations");
+    if !lost.is_empty() {
+        section = section.note("lost: operations that may have been in the interval and were lost");
+    }
+    if keys.is_some_and(|keys| !keys.is_exact()) {
+        section = section.note("keys are counted by a sample of them, to about 1 %");
+    }
+    Ok(section)
+}
+
+fn columns(with_keys: bool, nothing_lost: bool) -> Vec<Column> {
+    let lost = Column::new("lost", "lost", Unit::Count);
+    let mut columns = vec![
+        Column::new("time", "time", Unit::Time),
+        Column::new("operations", "operations", Unit::Count),
+        Column::new("rate", "req/s", Unit::Rate),
+        Column::new("hits", "hits", Unit::Count).for_programs(),
+        Column::new("misses", "misses", Unit::Count).for_programs(),
+        Column::new("hit_ratio", "hit ratio", Unit::Ratio),
+        Column::new("bytes_stored", "stored", Unit::Bytes).if_room(),
+        Column::new("bytes_returned", "returned", Unit::Bytes).if_room(),
+        Column::new("bandwidth_kbps", "kbps", Unit::Kbps),
+        Column::new("latency_p50_ns", "p50", Unit::Nanoseconds),
+        Column::new("latency_p99_ns", "p99", Unit::Nanoseconds),
+        Column::new("connections", "conns", Unit::Count).if_room(),
+        if nothing_lost { lost.for_programs() } else { lost },
+    ];
+    if with_keys {
+        columns.push(Column::new("distinct_keys", "keys", Unit::Count));
+        columns.push(Column::new("new_keys", "new keys", Unit::Count));
+    }
+    columns
+}
+
+fn intervals(capture: &Capture, step: i64) -> Result<BTreeMap<i64, Interval>> {
+    const COLUMNS: [&str; 6] = [
+        columns::TS,
+        columns::STATUS,
+        columns::VALUE_SIZE,
+        columns::LATENCY_NS,
+        columns::CONN_ID,
+        columns::KEY,
+    ];
+    // Whether it has a key matters in a sample only.
+    let wanted = if capture.sampling.is_some() { &COLUMNS[..] } else { &COLUMNS[..5] };
+    let moved = connections(capture)?;
+    let threads = scan(capture, wanted, BTreeMap::new, |intervals, rows| {
+        add(intervals, rows, step, moved.moved_by(rows.file), capture.sampling.is_some())
+    })?;
+    let mut threads = threads.into_iter();
+    let mut all = threads.next().unwrap_or_default();
+    for (number, interval) in threads.flatten() {
+        all.entry(number).or_insert_with(Interval::default).merge(interval);
+    }
+    Ok(all)
+}
+
+fn add(
+    intervals: &mut BTreeMap<i64, Interval>,
+    rows: &Rows,
+    step: i64,
+    conn_ids_moved_by: i64,
+    sampled: bool,
+) -> Result<()> {
+    let (times, latencies) = (rows.times()?, rows.latencies()?);
+    let (sizes, conn_ids) = (rows.ints(columns::VALUE_SIZE)?, rows.ints(columns::CONN_ID)?);
+    let (ops, status) = (rows.strings(columns::OP)?, rows.strings(columns::STATUS)?);
+    let (hit, miss) = (status.number(Status::Hit.as_str()), status.number(Status::Miss.as_str()));
+    let statuses = status.array.keys().values();
+    let is_store = ops.each(|op| Op::is_in(&Op::STORES, op));
+    let keys = if sampled { Some(rows.strings(columns::KEY)?) } else { None };
+    // Rows of one interval are mostly next to each other.
+    let (mut at, mut interval) = (i64::MIN, Interval::default());
+    let mut hand_over = |at: i64, interval: Interval| {
+        if interval.operations > 0 {
+            intervals.entry(at).or_insert_with(Interval::default).merge(interval);
+        }
+        if intervals.len() > INTERVALS_MAX {
+            bail!("there are more than {INTERVALS_MAX} intervals: use a longer --every");
+        }
+        Ok(())
+    };
+    for row in (0..rows.len()).filter(|row| rows.is_wanted(*row)) {
+        let number = times[row].div_euclid(step);
+        if number != at {
+            hand_over(at, std::mem::take(&mut interval))?;
+            at = number;
+        }
+        let has_key = keys.as_ref().is_some_and(|keys| keys.is_some(row));
+        let weight = if sampled { rows.weights.of_row(times[row], has_key) } else { 1 };
+        interval.operations += weight;
+        interval.hits += if Some(statuses[row]) == hit { weight } else { 0 };
+        interval.misses += if Some(statuses[row]) == miss { weight } else { 0 };
+        let bytes = sizes.get(row).unwrap_or(0).saturating_mul(weight);
+        let to = if is_store.of(row) { &mut interval.stored } else { &mut interval.returned };
+        *to = to.saturating_add(bytes);
+        if let Some(conn_id) = conn_ids.get(row) {
+            interval.connections.insert(conn_id.saturating_add(conn_ids_moved_by));
+        }
+        if let Some(latency) = latencies.get(row) {
+            interval.latencies.add(latency);
+        }
+    }
+    hand_over(at, interval)
+}
+
+/// Intervals in which nothing happened are there too, unless a damaged clock made them
+/// too many.
+fn fill_gaps(intervals: &mut BTreeMap<i64, Interval>) {
+    let (Some((&first, _)), Some((&last, _))) =
+        (intervals.first_key_value(), intervals.last_key_value())
+    else {
+        return;
+    };
+    let count = last.saturating_sub(first);
+    if usize::try_from(count).is_ok_and(|count| count < INTERVALS_MAX) {
+        (first..=last).for_each(|number| drop(intervals.entry(number).or_default()));
+    }
+}
+
+/// Median and 99th percentile of the latencies of each interval.
+fn quantiles(
+    capture: &Capture,
+    step: i64,
+    intervals: &mut BTreeMap<i64, Interval>,
+) -> Result<Vec<[Option<i64>; 2]>> {
+    let numbers: Vec<i64> = intervals.keys().copied().collect();
+    let mut latencies: Vec<Distribution> =
+        intervals.values_mut().map(|interval| std::mem::take(&mut interval.latencies)).collect();
+    percentiles(&mut latencies, [5_000, 9_900], |windows: &[Vec<Window>]| {
+        let columns = [columns::TS, columns::LATENCY_NS];
+        let threads = scan(
+            capture,
+            &columns,
+            || looks(windows),
+            |looks, rows| {
+                let (times, latencies) = (rows.times()?, rows.latencies()?);
+                for row in (0..rows.len()).filter(|row| rows.is_wanted(*row)) {
+                    if let Some(latency) = latencies.get(row)
+                        && let Ok(at) = numbers.binary_search(&times[row].div_euclid(step))
+                    {
+                        looks[at].iter_mut().for_each(|look| look.add(latency));
+                    }
+                }
+                Ok(())
+            },
+        )?;
+        Ok(merged(threads))
+    })
+}
+
+/// How many operations were lost in commits that lie in each interval in part.
+fn lost(capture: &Capture, step: i64, intervals: &BTreeMap<i64, Interval>) -> BTreeMap<i64, i64> {
+    let mut lost = BTreeMap::new();
+    for [from, to, count] in heading(capture).lossy {
+        let (first, last) = (from.div_euclid(step), to.div_euclid(step));
+        for (number, _) in intervals.range(first..=last.max(first)) {
+            *lost.entry(*number).or_insert(0) += count;
+        }
+    }
+    lost
+}
+
+/// The keys in each interval.
+struct Keys {
+    distinct: BTreeMap<i64, i64>,
+    new: BTreeMap<i64, i64>,
+    exact: bool,
+}
+
+impl Keys {
+    fn of(capture: &Capture, step: i64) -> Result<Self> {
+        let hashing = Hashing::default();
+        let begin = || KeysOfThread {
+            hashes: OfDictionary::default(),
+            in_intervals: Distinct::new(),
+            all: Distinct::new(),
+        };
+        let columns = [columns::TS, columns::KEY];
+        let threads =
+            scan(capture, &columns, begin, |thread, rows| thread.add(rows, step, &hashing))?;
+        let mut threads = threads.into_iter();
+        let mut keys = threads.next().unwrap_or_else(begin);
+        for other in threads {
+            keys.in_intervals.merge(other.in_intervals);
+            keys.all.merge(other.all);
+        }
+        let mut sums = [BTreeMap::new(), BTreeMap::new()];
+        for (number, _, weight) in keys.in_intervals.iter() {
+            *sums[0].entry(number).or_insert(0) += weight;
+        }
+        for ((), first, weight) in keys.all.iter() {
+            *sums[1].entry(first.div_euclid(step)).or_insert(0) += weight;
+        }
+        let [distinct, new] = sums;
+        let exact = keys.in_intervals.is_exact() && keys.all.is_exact();
+        Ok(Self { distinct, new, exact })
+    }
+
+    fn in_interval(&self, number: i64) -> [Value; 2] {
+        [&self.distinct, &self.new]
+            .map(|counts| Value::Int(counts.get(&number).copied().unwrap_or(0)))
+    }
+
+    fn is_exact(&self) -> bool {
+        self.exact
+    }
+}
+
+/// What a thread has seen of the keys.
+struct KeysOfThread {
+    /// Of each key of a dictionary, and the interval in which it was last seen.
+    hashes: OfDictionary<(KeyHash, i64)>,
+    in_intervals: Distinct<i64>,
+    /// With the time at which each key was first seen.
+    all: Distinct<()>,
+}
+
+impl KeysOfThread {
+    fn add(&mut self, rows: &Rows, step: i64, hashing: &Hashing) -> Result<()> {
+        let (keys, times) = (rows.strings(columns::KEY)?, rows.times()?);
+        if !self.hashes.is_of(&keys) {
+            let hash = |key: Option<&str>| (hashing.hash(key.unwrap_or("")), i64::MIN);
+            self.hashes.begin(&keys, keys.values.iter().map(hash));
+        }
+        for (row, key) in keys.ids().enumerate() {
+            let Some(key) = key.filter(|_| rows.is_wanted(row)) else { continue };
+            let (hash, last) = &mut self.hashes.made[key];
+            let number = times[row].div_euclid(step);
+            if *last != number {
+                *last = number;
+                self.in_intervals.add(number, *hash, 0);
+                self.all.add((), *hash, times[row]);
+            }
+        }
+        Ok(())
+    }
+}

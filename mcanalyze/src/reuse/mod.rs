@@ -1,0 +1,358 @@
+//! Reuse distances: how much else was used since a key was last used. Under LRU it is how
+//! much memory it takes to hit. Pure.
+//!
+//! Where there are more keys than are held, they are those of a sample by their hash, whose
+//! distances stand for as many times more (SHARDS, Waldspurger et al., FAST '15, with its
+//! fixed size and its correction for keys that are called more often than the sample has
+//! it).
+
+mod stack;
+
+use std::collections::BinaryHeap;
+
+use crate::keys::hash::{KeyHash, Map};
+use stack::Stack;
+
+/// Keys that one estimate holds.
+#[cfg(not(test))]
+const KEYS_MAX: usize = 1 << 13;
+#[cfg(test)]
+const KEYS_MAX: usize = 1 << 9;
+
+/// Estimates that are independent of each other, each of an eighth of the keys.
+const ESTIMATES: usize = 8;
+/// Each power of two of a distance is cut into so many buckets.
+pub(crate) const PARTS: u32 = 16;
+/// Buckets of distances up to `2^48` bytes.
+const BUCKETS: usize = 48 * PARTS as usize;
+
+/// What happens to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// It was read: what it takes to hit is wanted.
+    Read,
+    /// It was stored.
+    Store,
+    /// It is gone, so that the next read cannot hit.
+    Delete,
+}
+
+/// Reads by how much memory it would have taken to hit.
+#[derive(Clone, Debug)]
+struct Distances {
+    /// Reads by the bucket of their distance, scaled to all keys.
+    by_bytes: Vec<f64>,
+    /// Reads that no memory would have made hit: of keys that were not there before.
+    cold: f64,
+    reads: f64,
+    /// The largest amount of memory that was in use, and keys, both scaled.
+    bytes: f64,
+    keys: f64,
+}
+
+/// One estimate.
+struct Estimate {
+    stack: Stack,
+    /// The keys that are held, those furthest from the sample first.
+    held: BinaryHeap<(u64, KeyHash)>,
+    /// Hashes below this are in the sample.
+    below: u64,
+    /// All hashes are below this.
+    of: u64,
+    most: usize,
+    distances: Distances,
+}
+
+/// The hit ratio that an LRU cache of any size would have had.
+pub(crate) struct Reuse {
+    /// All keys, as long as they are few.
+    all: Option<Estimate>,
+    some: Vec<Estimate>,
+    reads: u64,
+}
+
+/// How much of the reads hits with a memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Point {
+    /// Bytes.
+    pub(crate) memory: f64,
+    pub(crate) hit_ratio: f64,
+    /// Its standard error; 0 if all keys were looked at.
+    pub(crate) error: f64,
+}
+
+impl Reuse {
+    pub(crate) fn new() -> Self {
+        let some = (0..ESTIMATES).map(|_| Estimate::of(u64::MAX >> 3, KEYS_MAX)).collect();
+        let all = Some(Estimate::of(u64::MAX, KEYS_MAX * ESTIMATES));
+        Self { all, some, reads: 0 }
+    }
+
+    /// Whether what happens to a key matters: else it need not be told of it.
+    pub(crate) fn wants(&self, key: KeyHash) -> bool {
+        let (estimate, position) = place(key);
+        self.all.is_some() || position < self.some[estimate].below
+    }
+
+    /// Counts a read, whether its key matters or not.
+    pub(crate) fn read(&mut self) {
+        self.reads += 1;
+    }
+
+    /// A key that takes `bytes` is used.
+    pub(crate) fn see(&mut self, key: KeyHash, what: Use, bytes: i64) {
+        let bytes = bytes.unsigned_abs();
+        if let Some(all) = &mut self.all {
+            all.see(key, key.position(), what, bytes);
+            if all.below < all.of {
+                self.all = None;
+            }
+        }
+        let (estimate, position) = place(key);
+        self.some[estimate].see(key, position, what, bytes);
+    }
+
+    /// Whether all keys were looked at.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.all.is_some()
+    }
+
+    /// Memory that all keys took at most at a time, bytes, and how many they were.
+    pub(crate) fn working_set(&self) -> (f64, f64) {
+        match &self.all {
+            Some(all) => (all.distances.bytes, all.distances.keys),
+            None => self.some.iter().fold((0.0, 0.0), |(bytes, keys), estimate| {
+                (bytes + estimate.distances.bytes, keys + estimate.distances.keys)
+            }),
+        }
+    }
+
+    /// The part of the reads that are the first of their key, and hit with no memory.
+    pub(crate) fn cold(&self) -> f64 {
+        let of = |estimate: &Estimate| estimate.distances.cold;
+        let cold = match &self.all {
+            Some(all) => of(all),
+            None => self.some.iter().map(of).sum(),
+        };
+        cold / self.reads().max(1.0)
+    }
+
+    /// The hit ratios with the memory of each bucket, from the smallest to that with which
+    /// no more can be hit.
+    pub(crate) fn curve(&self) -> Vec<Point> {
+        let curves: Vec<Vec<f64>> = match &self.all {
+            Some(all) => vec![all.hits(self.reads())],
+            None => {
+                #[expect(clippy::cast_precision_loss, reason = "it is 8")]
+                let reads = self.reads() / ESTIMATES as f64;
+                self.some.iter().map(|estimate| estimate.hits(reads)).collect()
+            }
+        };
+        #[expect(clippy::cast_precision_loss, reason = "at most 8")]
+        let count = curves.len() as f64;
+        let points = (0..BUCKETS).map(|bucket| {
+            let ratios = || curves.iter().map(|curve| curve[bucket]);
+            let mean = ratios().sum::<f64>() / count;
+            let variance = ratios().map(|ratio| (ratio - mean).powi(2)).sum::<f64>();
+            let error = if count > 1.0 { (variance / (count - 1.0) / count).sqrt() } else { 0.0 };
+            Point { memory: upper(bucket), hit_ratio: mean.clamp(0.0, 1.0), error }
+        });
+        let points: Vec<Point> = points.collect();
+        let most = points.last().map_or(0.0, |point| point.hit_ratio);
+        let first = points.iter().position(|point| point.hit_ratio > 0.0).unwrap_or(0);
+        let last = points.iter().position(|point| point.hit_ratio >= most).unwrap_or(0);
+        points[first..=last.max(first)].to_vec()
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+    fn reads(&self) -> f64 {
+        self.reads as f64
+    }
+}
+
+/// Which estimate a key is for, and its place there.
+fn place(key: KeyHash) -> (usize, u64) {
+    let position = key.position();
+    (usize::try_from(position & 7).unwrap_or(0), position >> 3)
+}
+
+impl Estimate {
+    fn of(of: u64, most: usize) -> Self {
+        let distances = Distances {
+            by_bytes: vec![0.0; BUCKETS],
+            cold: 0.0,
+            reads: 0.0,
+            bytes: 0.0,
+            keys: 0.0,
+        };
+        let (stack, held) = (Stack::default(), BinaryHeap::new());
+        Self { stack, held, below: of, of, most, distances }
+    }
+
+    /// For how many keys one of the sample stands.
+    #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+    fn scale(&self) -> f64 {
+        let eighths = (u64::MAX / self.of.max(1)) as f64;
+        self.of as f64 / self.below.max(1) as f64 * eighths
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "an estimate, or far below 2^53")]
+    fn see(&mut self, key: KeyHash, position: u64, what: Use, bytes: u64) {
+        if position > self.below {
+            return;
+        }
+        let scale = self.scale();
+        let reads = scale * self.of as f64 / u64::MAX as f64;
+        if what == Use::Delete {
+            self.stack.remove(key);
+            return;
+        }
+        let before = self.stack.use_key(key, bytes);
+        if what == Use::Read {
+            self.distances.reads += reads;
+            match before {
+                Some(distance) => {
+                    // What is used of the sample since, for all keys; and the key itself.
+                    let distance = distance as f64 * scale + bytes as f64;
+                    self.distances.by_bytes[bucket(distance)] += reads;
+                }
+                None => self.distances.cold += reads,
+            }
+        }
+        if before.is_none() {
+            self.held.push((position, key));
+            self.thin_out();
+        }
+        let scale = self.scale();
+        let (held, keys) = self.stack.size();
+        let eighth = self.of as f64 / u64::MAX as f64;
+        self.distances.bytes = self.distances.bytes.max(held as f64 * scale * eighth);
+        self.distances.keys = self.distances.keys.max(keys as f64 * scale * eighth);
+    }
+
+    /// With too many keys, those furthest up are no longer in the sample.
+    fn thin_out(&mut self) {
+        while self.stack.size().1 > self.most {
+            let Some((position, key)) = self.held.pop() else { return };
+            self.stack.remove(key);
+            self.below = position.saturating_sub(1);
+        }
+        // Those that were deleted and stored again are held twice.
+        if self.held.len() > 2 * self.most {
+            let mut held: Map<u64> = Map::default();
+            held.extend(self.held.drain().map(|(position, key)| (key, position)));
+            self.held.extend(held.into_iter().map(|(key, position)| (position, key)));
+        }
+    }
+
+    /// The part of `reads` that hits with the memory of each bucket. Reads that the sample
+    /// has too many or too few are of keys that are called often, which hit with little.
+    fn hits(&self, reads: f64) -> Vec<f64> {
+        let mut hits = if self.below < self.of { reads - self.distances.reads } else { 0.0 };
+        if self.below == self.of && self.of < u64::MAX {
+            hits = reads - self.distances.reads;
+        }
+        let of_bucket = self.distances.by_bytes.iter().map(|count| {
+            hits += count;
+            if reads > 0.0 { hits / reads } else { 0.0 }
+        });
+        of_bucket.collect()
+    }
+}
+
+/// The bucket of a distance: the one whose upper end is the least that is not less.
+fn bucket(bytes: f64) -> usize {
+    let at = (bytes.max(1.0).log2() * f64::from(PARTS)).ceil();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to BUCKETS")]
+    let bucket = at as usize;
+    // What was rounded up too far, or not far enough.
+    let bucket = if bucket > 0 && upper(bucket - 1) >= bytes { bucket - 1 } else { bucket };
+    let bucket = if upper(bucket) < bytes { bucket + 1 } else { bucket };
+    bucket.min(BUCKETS - 1)
+}
+
+/// The upper end of a bucket, whole bytes.
+fn upper(bucket: usize) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
+    let bucket = bucket as f64;
+    (bucket / f64::from(PARTS)).exp2().floor()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Reuse, Use};
+    use crate::keys::hash::Hashing;
+
+    /// Zipf-like numbers, always the same.
+    fn numbers(count: usize, keys: u64) -> Vec<u64> {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        (0..count).map(|_| ((keys as f64).powf(next()) - 1.0) as u64).collect()
+    }
+
+    /// The hit ratio of an LRU cache of so many bytes, by being one.
+    fn simulated(trace: &[u64], size: impl Fn(u64) -> u64, memory: u64) -> f64 {
+        let mut cache: Vec<u64> = Vec::new();
+        let mut hits = 0;
+        for key in trace {
+            let before = cache.iter().rposition(|other| other == key);
+            if let Some(at) = before {
+                let used: u64 = cache[at..].iter().map(|key| size(*key)).sum();
+                hits += usize::from(used <= memory);
+                cache.remove(at);
+            }
+            cache.push(*key);
+        }
+        hits as f64 / trace.len() as f64
+    }
+
+    fn seen(trace: &[u64], size: impl Fn(u64) -> u64) -> Reuse {
+        let (hashing, mut reuse) = (Hashing::default(), Reuse::new());
+        for key in trace {
+            reuse.read();
+            let hash = hashing.hash(&format!("key:{key}"));
+            if reuse.wants(hash) {
+                reuse.see(hash, Use::Read, size(*key).cast_signed());
+            }
+        }
+        reuse
+    }
+
+    #[test]
+    fn few_keys_have_the_hit_ratio_of_a_cache_that_is_simulated() {
+        let trace = numbers(5_000, 1_000);
+        let size = |key| 50 + key % 7 * 100;
+        let reuse = seen(&trace, size);
+        assert!(reuse.is_exact());
+        let curve = reuse.curve();
+        assert!(curve.len() > 50);
+        for point in curve.iter().step_by(10) {
+            let simulated = simulated(&trace, size, point.memory as u64);
+            assert!((point.hit_ratio - simulated).abs() < 1e-9, "{point:?} {simulated}");
+            assert_eq!(point.error, 0.0);
+        }
+    }
+
+    #[test]
+    fn many_keys_have_nearly_that_and_the_error_says_how_nearly() {
+        let trace = numbers(60_000, 40_000);
+        let size = |key| 50 + key % 7 * 100;
+        let reuse = seen(&trace, size);
+        assert!(!reuse.is_exact());
+        let mut beyond = 0;
+        let curve = reuse.curve();
+        let some: Vec<_> = curve.iter().step_by(curve.len() / 8).collect();
+        for point in &some {
+            let simulated = simulated(&trace, size, point.memory as u64);
+            let off = (point.hit_ratio - simulated).abs();
+            assert!(off < 0.05, "{point:?} {simulated}");
+            beyond += usize::from(off > 3.0 * point.error + 0.002);
+        }
+        assert!(beyond <= some.len() / 4, "{beyond}");
+    }
+}
