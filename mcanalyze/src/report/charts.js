@@ -30,8 +30,7 @@ function sample({ form, colour: name }) {
   } else if (form === "shade") {
     shape.style.cssText = "fill: var(--shade); stroke: var(--shade-edge); stroke-dasharray: 2 2";
   } else {
-    shape.style.cssText = `fill: var(--${name}); stroke: var(--first)`;
-    if (form === "outline") shape.style.cssText = `fill: none; stroke: var(--${name}); stroke-width: 2`;
+    shape.style.cssText = `fill: var(--${name}); stroke: ${form === "band" ? "var(--first)" : "none"}`;
   }
   svg.append(shape);
   return svg;
@@ -102,7 +101,7 @@ function line({ x, y, name, form = "line", hover, ...more }) {
 function decades(values) {
   const known = values.filter((value) => value > 0);
   const [low, high] = [Math.min(...known), Math.max(...known)].map(Math.log10);
-  const steps = high - low > 3 ? [1] : high - low > 1 ? [1, 2, 5] : [1, 2, 3, 4, 5, 6, 7, 8, 9];
+  const steps = high - low > 3 || high === low ? [1] : high - low > 1 ? [1, 2, 5] : [1, 2, 3, 4, 5, 6, 7, 8, 9];
   const ticks = [];
   for (let power = Math.floor(low) - 1; power <= Math.ceil(high); power += 1) {
     for (const step of steps) ticks.push(step * 10 ** power);
@@ -127,6 +126,7 @@ function binary(values, most, more = {}) {
   const stride = Math.max(1, Math.ceil((high - low) / most));
   const ticks = [];
   for (let power = Math.ceil(low); power <= high; power += stride) ticks.push(2 ** power);
+  if (ticks.length === 0) ticks.push(Math.max(...values));
   return axis({ type: "log", tickvals: ticks, ticktext: ticks.map((tick) => brief(bytes(tick))), ...more });
 }
 
@@ -164,12 +164,13 @@ function edges(lows, show, room, more = {}) {
   });
 }
 
-/** Intervals in ms, those joined that no eye could tell apart. */
-function joined(lossy, span) {
-  const least = span / 400;
+/** Intervals in ms, those joined that no eye could tell apart: some hundreds at most. */
+function joined(lossy, [first, last]) {
+  const least = (last - first) / 400;
   const shades = [];
   for (const { from, to } of lossy) {
     const [start, end] = [milliseconds(from), milliseconds(to)];
+    if (end < first || start > last) continue;
     const before = shades.at(-1);
     if (before && start - before[1] <= least) before[1] = Math.max(before[1], end);
     else shades.push([start, end]);
@@ -179,7 +180,7 @@ function joined(lossy, span) {
 
 /** The axis of time, and what is shaded on it. */
 function timeline([start, end], lossy, layer = "below") {
-  const shades = joined(lossy, end - start).map(([x0, x1]) => ({
+  const shades = joined(lossy, [start, end]).map(([x0, x1]) => ({
     type: "rect",
     xref: "x",
     yref: "paper",

@@ -427,6 +427,7 @@ function memoryInWords({ curve, working_set_bytes: whole, working_set_keys: item
   if (whole > 0) {
     sentences.push(`The working set is ${bytes(whole)} in ${counted(items, "key")}.`);
     for (const [name, part] of [["half", 2], ["a tenth of", 10]]) {
+      if (whole / part < curve[0].bytes) continue;
       const { hit_ratio: ratio, error } = between(curve, whole / part);
       const give = error > 0.0005 ? ` (± ${(error * 100).toFixed(1)} points)` : "";
       sentences.push(`With ${name} the working set, ${bytes(whole / part)}, the hit ratio would be ${percent(ratio)}${give}.`);
@@ -440,7 +441,7 @@ function memory() {
   const facts = report.memory;
   const curve = (facts?.curve ?? []).filter((point) => point.bytes > 0);
   for (const text of facts?.notes ?? []) section("memory").append(note(foreign(text)));
-  if (curve.length === 0) return section("memory").append(note("There is no estimate: too little was recorded to tell how much memory would do."));
+  if (curve.length < 2) return section("memory").append(note("There is no estimate: too little was recorded to tell how much memory would do."));
   const recorded = facts.recorded_hit_ratio ?? null;
   const whole = facts.working_set_bytes ?? 0;
   const entries = [
