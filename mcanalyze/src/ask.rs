@@ -10,13 +10,15 @@ use crate::{
     cli::{
         Cli, Format, SortBy,
         filter::FilterArgs,
-        questions::{Asked, Question},
+        questions::{Asked, DiffArgs, Question, ReportArgs},
     },
     files::slice::When,
     filter::Filter,
     grouping,
     keys::{self, keys},
     query::{
+        clients::clients,
+        diff::diff,
         heading::{Heading, heading},
         latency::latency,
         memory::memory,
@@ -131,6 +133,29 @@ fn distinct_keys(capture: &Capture) -> Result<i64> {
     Ok(keys(capture, &none)?.distinct)
 }
 
+/// Writes a report, and says what must be known of the capture.
+///
+/// # Errors
+///
+/// When the captures cannot be read, or the page not be written.
+pub(crate) fn report(args: &ReportArgs) -> Result<Heading> {
+    let capture = open(&args.files, &args.filter)?;
+    let (html, heading) = crate::report::report(&capture)?;
+    crate::report::write(&html, &args.output, args.force)?;
+    Ok(heading)
+}
+
+fn compare(args: &DiffArgs) -> Result<Answer> {
+    let before = open(std::slice::from_ref(&args.before), &args.filter)?;
+    let after = open(std::slice::from_ref(&args.after), &args.filter)?;
+    let [by_before, by_after] = grouping::by_alike([&before, &after], args.by)?;
+    let sides = ((&before, &by_before), (&after, &by_after));
+    let sections = diff(args.by, sides.0, sides.1, usize_of(args.top))?;
+    let headings = vec![heading(&before), heading(&after)];
+    let repeated = [before.repeated, after.repeated].concat();
+    Ok(Answer { repeated, headings, summary: None, sections, format: args.format })
+}
+
 fn usize_of(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
@@ -172,6 +197,10 @@ pub(crate) fn answer(question: &Question) -> Result<Answer> {
         Question::Slow(args) => {
             one(&args.asked, &|capture| Ok(vec![slow(capture, usize_of(args.top))?]))
         }
-        _ => anyhow::bail!("not yet"),
+        Question::Clients(args) => one(&args.asked, &|capture| {
+            let operations = summary(capture, 0)?.operations;
+            Ok(vec![clients(capture, operations, usize_of(args.top))?])
+        }),
+        Question::Diff(args) => compare(args),
     }
 }

@@ -87,6 +87,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     #[command(flatten)]
     Question(questions::Question),
+    /// Write all of it as one HTML page that opens anywhere
+    Report(questions::ReportArgs),
     #[command(flatten)]
     Tool(tools::Tool),
 }

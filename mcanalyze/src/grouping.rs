@@ -21,7 +21,7 @@ use crate::{
 pub(crate) fn by(capture: &Capture, dimension: Dimension) -> Result<By> {
     Ok(match dimension {
         Dimension::Key => By::KEY,
-        Dimension::Prefix => By::Prefix(Arc::new(shape(capture)?)),
+        Dimension::Prefix => By::Prefix(Arc::new(shape(&[capture])?)),
         Dimension::Op => By::Column(columns::OP),
         Dimension::Protocol => By::Known(columns::PROTOCOL),
         Dimension::Status => By::Column(columns::STATUS),
@@ -43,20 +43,36 @@ pub(crate) fn connections(capture: &Capture) -> Result<By> {
     Ok(By::Numbers(columns::CONN_ID, moved_by.collect()))
 }
 
-/// The namespaces of the keys that are asked for.
+/// How to group two captures, so that what is in both has one name.
+///
+/// # Errors
+///
+/// When a capture cannot be read.
+pub(crate) fn by_alike(captures: [&Capture; 2], dimension: Dimension) -> Result<[By; 2]> {
+    if dimension == Dimension::Prefix {
+        let shape = Arc::new(shape(&captures)?);
+        return Ok([By::Prefix(Arc::clone(&shape)), By::Prefix(shape)]);
+    }
+    let [before, after] = captures.map(|capture| by(capture, dimension));
+    Ok([before?, after?])
+}
+
+/// The namespaces of the keys that are asked for, in all of the captures.
 ///
 /// # Errors
 ///
 /// When the capture cannot be read.
-pub(crate) fn shape(capture: &Capture) -> Result<Shape> {
-    let delimiters = each_key(capture, Delimiters::default(), Delimiters::see)?;
-    let delimiters = delimiters.into_iter().fold(Delimiters::default(), |mut sum, thread| {
-        sum.merge(thread);
-        sum
-    });
-    let mut shapes = each_key(capture, Shape::with(delimiters), Shape::see)?.into_iter();
-    let mut shape = shapes.next().unwrap_or_else(|| Shape::with(delimiters));
-    shapes.for_each(|other| shape.merge(other));
+pub(crate) fn shape(captures: &[&Capture]) -> Result<Shape> {
+    let mut delimiters = Delimiters::default();
+    for capture in captures {
+        let threads = each_key(capture, Delimiters::default(), Delimiters::see)?;
+        threads.into_iter().for_each(|thread| delimiters.merge(thread));
+    }
+    let mut shape = Shape::with(delimiters);
+    for capture in captures {
+        let threads = each_key(capture, Shape::with(delimiters), Shape::see)?;
+        threads.into_iter().for_each(|thread| shape.merge(thread));
+    }
     shape.cut_down();
     Ok(shape)
 }

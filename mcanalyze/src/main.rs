@@ -19,6 +19,7 @@ mod percentile;
 mod prefix;
 mod query;
 mod render;
+mod report;
 mod reuse;
 mod sampling;
 mod scan;
@@ -36,7 +37,7 @@ use anyhow::{Result, bail};
 use clap::Parser;
 
 use ask::Answer;
-use cli::{Cli, Command, tools::Tool};
+use cli::{Cli, Command, questions::ReportArgs, tools::Tool};
 
 fn main() -> ExitCode {
     let mut cli = match Cli::try_parse() {
@@ -46,7 +47,22 @@ fn main() -> ExitCode {
     match cli.command.take() {
         Some(Command::Tool(tool)) => use_tool(tool),
         Some(Command::Question(question)) => ask(|| ask::answer(&question)),
+        Some(Command::Report(args)) => report(&args),
         None => ask(|| ask::overview(&cli)),
+    }
+}
+
+/// Writes a report.
+fn report(args: &ReportArgs) -> ExitCode {
+    match unless_damaged(|| ask::report(args)) {
+        Ok(heading) => {
+            remark(&format!("wrote {}", args.output.display()));
+            conclude(Ok(()), heading.is_complete())
+        }
+        Err(error) => {
+            remark(&format!("{error:#}"));
+            ExitCode::from(2)
+        }
     }
 }
 

@@ -54,6 +54,10 @@ pub(crate) enum Question {
     #[command(after_help = "Example: mcanalyze diff before.parquet after.parquet --by prefix")]
     Diff(DiffArgs),
 
+    /// Which clients there are, and what each sends
+    #[command(after_help = "Example: mcanalyze clients cap.parquet --status miss")]
+    Clients(TopArgs),
+
     /// Anything else, in SQL over the table `capture`
     #[command(after_help = "Example: mcanalyze sql cap.parquet \"SELECT op, count(*) AS n FROM \
         capture GROUP BY op ORDER BY n DESC\"\n\
@@ -154,6 +158,26 @@ pub(crate) struct DiffArgs {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+}
+
+/// A page.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: mcanalyze report cap.parquet -o report.html")]
+pub(crate) struct ReportArgs {
+    /// Captures: files, directories or quoted globs
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+
+    /// The page to write; must not exist
+    #[arg(short, long, value_name = "HTML")]
+    pub(crate) output: PathBuf,
+
+    /// Replace the page if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// A query.

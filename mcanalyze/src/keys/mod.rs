@@ -6,6 +6,7 @@
 //! another pass sees to that ([`table`]). A last pass finds everything else about
 //! the few keys that stand out ([`details`]).
 
+pub(crate) mod changes;
 mod details;
 mod figure;
 pub(crate) mod hash;

@@ -72,7 +72,7 @@ pub(crate) fn latency(capture: &Capture) -> Result<[Section; 2]> {
 }
 
 /// The latencies of each command.
-fn by_op(capture: &Capture) -> Result<Vec<(String, Distribution)>> {
+pub(super) fn by_op(capture: &Capture) -> Result<Vec<(String, Distribution)>> {
     let begin = Vec::<(String, Distribution)>::new;
     let threads = scan(capture, &[columns::LATENCY_NS], begin, |by_op, rows| {
         let ops = rows.strings(columns::OP)?.values.iter();
@@ -103,7 +103,7 @@ fn number_of(op: &str, by_op: &mut Vec<(String, Distribution)>) -> Result<usize>
 }
 
 /// Another look at the latencies of all commands, the first of `ops`, and of each.
-fn look_again(
+pub(super) fn look_again(
     capture: &Capture,
     ops: &[String],
     windows: &[Vec<Window>],

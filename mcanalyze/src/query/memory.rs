@@ -23,6 +23,9 @@ const ITEM_HEADER: i64 = 56;
 /// Sizes of values that are remembered before those that no longer matter are let go.
 const SIZES_MAX: usize = 1 << 18;
 
+/// Nobody asks what a cache of less than this part of the working set would hit.
+const LEAST_PART: f64 = 256.0;
+
 /// A use of a key.
 #[derive(Clone, Copy)]
 struct Event {
@@ -156,7 +159,8 @@ fn sections(reuse: &Reuse, hits: i64, misses: i64) -> [Section; 2] {
     // A quarter of a power of two is fine enough to read.
     let every = usize::try_from(PARTS / 4).unwrap_or(1);
     let fine = curve.iter().rev().step_by(every).collect::<Vec<_>>().into_iter().rev();
-    let rows = fine.map(|point| {
+    let worth_it = fine.filter(|point| point.memory >= bytes / LEAST_PART);
+    let rows = worth_it.map(|point| {
         vec![
             Value::Int(whole(point.memory)),
             Value::Float(point.memory / bytes.max(1.0)),

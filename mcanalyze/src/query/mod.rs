@@ -1,6 +1,9 @@
 //! The questions, one a file: a capture and parameters in, an answer out.
 
+pub(crate) mod clients;
+pub(crate) mod diff;
 pub(crate) mod heading;
+pub(crate) mod heatmap;
 pub(crate) mod latency;
 pub(crate) mod memory;
 pub(crate) mod misses;

@@ -46,7 +46,7 @@ impl AddAssign for Totals {
 ///
 /// When the capture cannot be read.
 pub(crate) fn prefixes(capture: &Capture, top: usize, depth: usize) -> Result<Section> {
-    let shape = shape(capture)?;
+    let shape = shape(&[capture])?;
     let (by_prefix, exact) = by_prefix(capture, &shape)?;
     let calls = by_prefix.values().map(|totals| totals.calls).sum();
     let mut root = Node::default();

@@ -242,7 +242,9 @@ fn fill_gaps(intervals: &mut BTreeMap<i64, Interval>) {
     };
     let count = last.saturating_sub(first);
     if usize::try_from(count).is_ok_and(|count| count < INTERVALS_MAX) {
-        (first..=last).for_each(|number| drop(intervals.entry(number).or_default()));
+        for number in first..=last {
+            intervals.entry(number).or_default();
+        }
     }
 }
 

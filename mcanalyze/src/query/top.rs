@@ -38,7 +38,7 @@ fn recorded(sampling: &Sampling, key: &str) -> Value {
 }
 
 /// What the first column is of.
-fn name_of(dimension: Dimension) -> Column {
+pub(super) fn name_of(dimension: Dimension) -> Column {
     match dimension {
         Dimension::Key => Column::new("key", "key", Unit::Key),
         Dimension::Prefix => Column::new("prefix", "prefix", Unit::Key),

@@ -149,7 +149,7 @@ fn file(footer: &Footer) -> Json {
 }
 
 /// A table as a list of objects.
-pub(super) fn rows(table: &Table) -> Json {
+pub(crate) fn rows(table: &Table) -> Json {
     let row = |row: &Vec<Value>| {
         let fields = table.columns.iter().zip(row).map(|(column, value)| {
             let value = match value {

@@ -81,7 +81,7 @@ fn totals(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// What a sample says, and what it does not.
-fn sampled(sampling: &Sampling) -> String {
+pub(crate) fn sampled(sampling: &Sampling) -> String {
     let Sampling { sampled_out, densest, sparsest, .. } = sampling;
     let left_out = match sampled_out {
         Some(count) => format!("{} operations left out on purpose", grouped(count)),
@@ -96,8 +96,13 @@ fn sampled(sampling: &Sampling) -> String {
     )
 }
 
-/// What must be known before any number is believed.
 fn caveats(heading: &Heading, out: &mut impl Write) -> io::Result<()> {
+    caveat_lines(heading).iter().try_for_each(|(name, text)| line(out, name, text))
+}
+
+/// What must be known before any number is believed: a name, and what it is.
+pub(crate) fn caveat_lines(heading: &Heading) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
     let counted = |reasons: &mut dyn Iterator<Item = (&'static str, u64)>| {
         let reasons = reasons.filter(|(_, count)| *count > 0);
         let named = reasons.map(|(name, n)| format!("{} {}", name.replace('_', " "), grouped(n)));
@@ -111,20 +116,21 @@ fn caveats(heading: &Heading, out: &mut impl Write) -> io::Result<()> {
             grouped(lost),
             grouped(heading.seen)
         );
-        line(out, "LOST", &text)?;
+        lines.push(("LOST", text));
     }
     if heading.incomplete.total() > 0 {
         let text = counted(&mut heading.incomplete.by_reason());
         let unknown = "some latencies or keys, and which keys of a multi-get belong together";
-        line(out, "INCOMPLETE", &format!("{text}; unknown: {unknown}"))?;
+        lines.push(("INCOMPLETE", format!("{text}; unknown: {unknown}")));
     }
     if heading.unended > 0 {
         let text = "its recorder was cut off, or is still at work: operations after the last \
                     commit are missing";
-        line(out, "UNFINISHED", text)?;
+        lines.push(("UNFINISHED", text.to_owned()));
     }
     if heading.footers.iter().any(|footer| footer.privacy.keys_hashed.is_some()) {
-        line(out, "keys", "hashed: each segment between : / . has a pseudonym")?;
+        let text = "hashed: each segment between : / . has a pseudonym";
+        lines.push(("keys", text.to_owned()));
     }
     let mut blind: Vec<&str> = Vec::new();
     for footer in &heading.footers {
@@ -135,14 +141,13 @@ fn caveats(heading: &Heading, out: &mut impl Write) -> io::Result<()> {
         }
     }
     if !blind.is_empty() {
-        line(out, "not seen", &blind.join("; "))?;
+        lines.push(("not seen", blind.join("; ")));
     }
     if heading.requests_without_operation > 0 {
-        let text =
-            format!("{} requests were of those", grouped(heading.requests_without_operation));
-        line(out, "", &text)?;
+        let count = grouped(heading.requests_without_operation);
+        lines.push(("", format!("{count} requests were of those")));
     }
-    Ok(())
+    lines
 }
 
 /// The servers of a capture: of a merged one there are several.
@@ -454,7 +459,7 @@ pub(super) fn duration(seconds: f64) -> String {
 }
 
 /// `2026-11-21 01:30:00`.
-pub(super) fn second(micros: i64) -> String {
+pub(crate) fn second(micros: i64) -> String {
     let text = humantime::format_rfc3339_seconds(system_time(micros)).to_string();
     text.replace('T', " ").trim_end_matches('Z').to_owned()
 }

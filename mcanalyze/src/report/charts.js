@@ -334,7 +334,7 @@ function missCurve({ curve, recorded, whole }, width) {
   const within = (ratio) => Math.min(Math.max(ratio, 0), 1) * 100;
   const edge = (sign) => curve.map((point) => within(point.hit_ratio + sign * (point.error ?? 0)));
   const bound = { type: "scatter", mode: "lines", x, line: { width: 0 }, hoverinfo: "skip" };
-  const texts = curve.map((point) => [bytes(point.bytes), percent(point.hit_ratio), grouped(point.items)]);
+  const texts = curve.map((point) => [bytes(point.bytes), percent(point.hit_ratio)]);
   const data = [
     { ...bound, y: edge(-1) },
     { ...bound, y: edge(1), fill: "tonexty", fillcolor: colour("band") },
@@ -343,7 +343,7 @@ function missCurve({ curve, recorded, whole }, width) {
       y: curve.map((point) => point.hit_ratio * 100),
       name: "first",
       customdata: texts,
-      hover: "%{customdata[0]}, %{customdata[2]} items: %{customdata[1]}<extra></extra>",
+      hover: "%{customdata[0]}: %{customdata[1]}<extra></extra>",
     }),
   ];
   const shapes = [];

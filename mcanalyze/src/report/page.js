@@ -146,12 +146,9 @@ function traffic(rows) {
       yaxis: countAxis("kbps"),
     },
     {
-      title: "Connections and clients",
-      says: `Connections that were used: ${course(rows, "connections", grouped)} Clients: ${course(rows, "clients", grouped)}`,
-      lines: [
-        { ...FIRST, text: "connections", of: (row) => row.connections, show: grouped },
-        { ...SECOND, text: "clients", of: (row) => row.clients, show: grouped },
-      ],
+      title: "Connections",
+      says: `Connections that were used: ${course(rows, "connections", grouped)}`,
+      lines: [{ ...FIRST, text: "connections", of: (row) => row.connections, show: grouped }],
       yaxis: countAxis(""),
     },
     {
@@ -196,7 +193,6 @@ function time() {
         { name: "bytes_returned", title: "returned", kind: "bytes" },
         { name: "bytes_stored", title: "stored", kind: "bytes" },
         { name: "connections", title: "connections", kind: "count" },
-        { name: "clients", title: "clients", kind: "count" },
         { name: "distinct_keys", title: "keys", kind: "count" },
         { name: "new_keys", title: "new keys", kind: "count" },
         { name: "latency_p50_ns", title: "p50", kind: "ns" },
@@ -458,7 +454,6 @@ function memory() {
       rows: facts.curve,
       columns: [
         { name: "bytes", title: "memory", kind: "bytes" },
-        { name: "items", title: "items", kind: "count" },
         { name: "hit_ratio", title: "hit ratio", kind: "ratio" },
         { name: "error", title: "error, ±", kind: "ratio" },
       ],
@@ -495,9 +490,9 @@ function slow() {
       { name: "status", title: "status", kind: "word" },
       { name: "value_size", title: "size", kind: "bytes" },
       { name: "latency_ns", title: "latency", kind: "ns" },
-      { name: "busy", title: "neighbours", kind: "count" },
+      { name: "meanwhile", title: "meanwhile", kind: "count" },
       { name: "client", title: "client", kind: "key" },
-      { name: "conn", title: "connection", kind: "count" },
+      { name: "conn_id", title: "connection", kind: "word" },
     ],
   });
 }

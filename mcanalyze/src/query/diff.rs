@@ -1,0 +1,336 @@
+//! What changed between two captures, and what of it is no more than chance?
+
+use anyhow::Result;
+use mcrec_schema::columns;
+
+use super::{heading::heading, latency, per_second, ratio};
+use crate::{
+    by::{By, Dimension},
+    capture::Capture,
+    keys::{KeyFigures, changes::Changes},
+    percentile::{Distribution, percentiles},
+    query::top::name_of,
+    scan::scan,
+    table::{Column, Section, Table, Unit, Value},
+};
+
+/// A change is taken for chance unless one as large, in any of all that is compared, had
+/// a probability below this without a cause.
+const CHANCE: f64 = 0.001;
+
+/// A capture, and how to group it.
+pub(crate) type Side<'a> = (&'a Capture, &'a By);
+
+/// What is compared: the two rates of something.
+#[derive(Clone, Copy, Debug)]
+struct Rates {
+    before: i64,
+    after: i64,
+}
+
+/// Over which times, and how much may be missing.
+#[derive(Clone, Copy, Debug)]
+struct Base {
+    seconds: [f64; 2],
+    lost: [i64; 2],
+    /// How many standard deviations are beyond chance.
+    deviations: f64,
+}
+
+impl Base {
+    fn of(before: &Capture, after: &Capture, compared: usize) -> Self {
+        let lost = |capture: &Capture| heading(capture).lost();
+        #[expect(clippy::cast_precision_loss, reason = "of a logarithm")]
+        let deviations = (2.0 * (compared.max(1) as f64 / CHANCE).ln()).sqrt();
+        Self {
+            seconds: [before.seconds(), after.seconds()],
+            lost: [lost(before), lost(after)],
+            deviations,
+        }
+    }
+
+    /// Whether a rate changed by more than chance, whatever was lost: operations come one by
+    /// one, so that how many there are varies by their square root.
+    #[expect(clippy::cast_precision_loss, reason = "of counts")]
+    fn is_change(&self, Rates { before, after }: Rates) -> bool {
+        let [time_before, time_after] = self.seconds.map(|seconds| seconds.max(1e-6));
+        let rates = [before as f64 / time_before, after as f64 / time_after];
+        // The loss may have been all of this, on the side that would make it the same.
+        let (before, after) = if rates[0] < rates[1] {
+            (before.saturating_add(self.lost[0]) as f64, after as f64)
+        } else {
+            (before as f64, after.saturating_add(self.lost[1]) as f64)
+        };
+        let difference = after / time_after - before / time_before;
+        let same_direction = (difference > 0.0) == (rates[0] < rates[1]);
+        // Under the same rate, as many in all.
+        let rate = (before + after) / (time_before + time_after);
+        let deviation = (rate / time_before + rate / time_after).sqrt();
+        same_direction && difference.abs() > self.deviations * deviation
+    }
+}
+
+/// Keys, or whatever is compared, that are new, gone, hotter and colder, `top` of each; and
+/// how latencies and sizes changed.
+///
+/// # Errors
+///
+/// When a capture cannot be read.
+pub(crate) fn diff(
+    dimension: Dimension,
+    before: Side<'_>,
+    after: Side<'_>,
+    top: usize,
+) -> Result<Vec<Section>> {
+    let changes = Changes::between(before, after)?;
+    let base = Base::of(before.0, after.0, changes.len());
+    let is = |kind: Kind| {
+        move |calls: [i64; 2]| {
+            let rates = Rates { before: calls[0], after: calls[1] };
+            kind.is(&base, rates) && base.is_change(rates)
+        }
+    };
+    let mut sections = Vec::new();
+    for kind in Kind::ALL {
+        let found = changes.largest(before, after, top, base.seconds, is(kind))?;
+        sections.push(section(kind, dimension, &base, found));
+    }
+    let told = changes.count(|calls| base.is_change(Rates { before: calls[0], after: calls[1] }));
+    if let Some(section) = sections.last_mut() {
+        let (told, all) = (told.to_string(), changes.len().to_string());
+        section.notes.push(format!(
+            "{told} of {all} changed by more than chance and loss explain; for the others nothing \
+             is said. Operations that come in bursts vary by more than is taken for chance here."
+        ));
+    }
+    sections.push(latencies(before.0, after.0)?);
+    sections.push(sizes(before.0, after.0)?);
+    Ok(sections)
+}
+
+/// A kind of change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    New,
+    Gone,
+    Hotter,
+    Colder,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::New, Self::Gone, Self::Hotter, Self::Colder];
+
+    #[expect(clippy::cast_precision_loss, reason = "of counts")]
+    fn is(self, base: &Base, Rates { before, after }: Rates) -> bool {
+        let rises = after as f64 * base.seconds[0] > before as f64 * base.seconds[1];
+        match self {
+            Self::New => before == 0,
+            Self::Gone => after == 0,
+            Self::Hotter => before > 0 && after > 0 && rises,
+            Self::Colder => before > 0 && after > 0 && !rises,
+        }
+    }
+
+    fn name(self) -> (&'static str, &'static str) {
+        match self {
+            Self::New => ("diff.new", "new"),
+            Self::Gone => ("diff.gone", "gone"),
+            Self::Hotter => ("diff.hotter", "hotter"),
+            Self::Colder => ("diff.colder", "colder"),
+        }
+    }
+}
+
+fn section(kind: Kind, dimension: Dimension, base: &Base, found: Vec<[KeyFigures; 2]>) -> Section {
+    let rows = found.into_iter().map(|[before, after]| {
+        let rates = [(&before, 0), (&after, 1)]
+            .map(|(figures, side)| per_second(figures.calls, base.seconds[side]));
+        let times = match rates {
+            [Some(before), Some(after)] if before > 0.0 => Some(after / before),
+            _ => None,
+        };
+        let hit_ratio = |of: &KeyFigures| Value::from(ratio(of.hits, of.hits + of.misses));
+        vec![
+            (if after.key.is_empty() { before.key.clone() } else { after.key.clone() }).into(),
+            Value::Int(before.calls),
+            Value::Int(after.calls),
+            rates[0].into(),
+            rates[1].into(),
+            times.into(),
+            hit_ratio(&before),
+            hit_ratio(&after),
+            before.latency_p99.into(),
+            after.latency_p99.into(),
+        ]
+    });
+    let columns = [name_of(dimension)].into_iter().chain(COLUMNS).collect();
+    let (name, title) = kind.name();
+    Section::lines(name, title, Table { columns, rows: rows.collect() }).or_else("none")
+}
+
+const COLUMNS: [Column; 9] = [
+    Column::new("calls_before", "calls before", Unit::Count),
+    Column::new("calls_after", "after", Unit::Count),
+    Column::new("rate_before", "req/s before", Unit::Rate).if_room(),
+    Column::new("rate_after", "after", Unit::Rate).if_room(),
+    Column::new("times", "×", Unit::Number),
+    Column::new("hit_ratio_before", "hit ratio before", Unit::Ratio).if_room(),
+    Column::new("hit_ratio_after", "after", Unit::Ratio).if_room(),
+    Column::new("latency_p99_before_ns", "p99 before", Unit::Nanoseconds),
+    Column::new("latency_p99_after_ns", "after", Unit::Nanoseconds),
+];
+
+/// What became of something.
+fn verdict(before: Option<[i64; 2]>, after: Option<[i64; 2]>) -> &'static str {
+    match (before, after) {
+        (Some([low, high]), Some([low_after, high_after])) => {
+            if low_after > high {
+                "more"
+            } else if high_after < low {
+                "less"
+            } else {
+                "the same, but for chance"
+            }
+        }
+        _ => "not comparable",
+    }
+}
+
+/// Median and p99 of each command, with the values that chance may give them.
+fn latencies(before: &Capture, after: &Capture) -> Result<Section> {
+    let (before, after) = (quantiles(before)?, quantiles(after)?);
+    let mut names: Vec<&String> = before.iter().chain(&after).map(|(op, _)| op).collect();
+    names.sort();
+    names.dedup();
+    let of = |side: &[(String, [Option<[i64; 3]>; 2])], op: &str, at: usize| {
+        side.iter().find(|(other, _)| other == op).and_then(|(_, quantiles)| quantiles[at])
+    };
+    let mut rows = Vec::new();
+    for op in names {
+        for (at, quantile) in ["p50", "p99"].into_iter().enumerate() {
+            let (was, is) = (of(&before, op, at), of(&after, op, at));
+            let ends = |found: Option<[i64; 3]>| found.map(|[low, _, high]| [low, high]);
+            let middle = |found: Option<[i64; 3]>| Value::from(found.map(|[_, middle, _]| middle));
+            rows.push(vec![
+                op.clone().into(),
+                quantile.into(),
+                middle(was),
+                middle(is),
+                verdict(ends(was), ends(is)).into(),
+            ]);
+        }
+    }
+    let columns = vec![
+        Column::new("op", "command", Unit::Word),
+        Column::new("quantile", "latency", Unit::Word),
+        Column::new("before_ns", "before", Unit::Nanoseconds),
+        Column::new("after_ns", "after", Unit::Nanoseconds),
+        Column::new("verdict", "", Unit::Word),
+    ];
+    Ok(Section::lines("diff.latency", "latency", Table { columns, rows }).or_else("not known"))
+}
+
+/// For each command median and p99, each with the ends of what chance may make of it.
+#[expect(clippy::type_complexity, reason = "a list of it")]
+fn quantiles(capture: &Capture) -> Result<Vec<(String, [Option<[i64; 3]>; 2])>> {
+    let mut found = Vec::new();
+    for (op, latencies) in latency::by_op(capture)? {
+        let ops = [String::new(), op];
+        let both = [(5_000, 0.5), (9_900, 0.99)].map(|(part, p)| {
+            #[expect(clippy::cast_precision_loss, reason = "of a count")]
+            let count = latencies.count() as f64;
+            // Beyond four standard deviations of a rank.
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part")]
+            let off = (4e4 * (p * (1.0 - p) / count).sqrt()).ceil() as u64;
+            [part - off.min(part - 1), part, (part + off).min(10_000)]
+        });
+        let mut of_op: [Distribution; 1] = [latencies];
+        let [[a, b, c], [d, e, f]] = both;
+        let values = percentiles(&mut of_op, [a, b, c, d, e, f], |windows| {
+            let all = vec![Vec::new(), windows[0].clone()];
+            Ok(latency::look_again(capture, &ops, &all)?.into_iter().skip(1).collect())
+        })?;
+        let [a, b, c, d, e, f] = values.first().copied().unwrap_or_default();
+        let three =
+            |low: Option<i64>, middle: Option<i64>, high: Option<i64>| Some([low?, middle?, high?]);
+        let [_, op] = ops;
+        found.push((op, [three(a, b, c), three(d, e, f)]));
+    }
+    Ok(found)
+}
+
+/// Sums of sizes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sizes {
+    count: f64,
+    sum: f64,
+    squares: f64,
+}
+
+/// The mean size of values, with what chance may make of it.
+fn sizes(before: &Capture, after: &Capture) -> Result<Section> {
+    let (before, after) = (mean(before)?, mean(after)?);
+    let ends = |found: Option<[i64; 3]>| found.map(|[low, _, high]| [low, high]);
+    let middle = |found: Option<[i64; 3]>| Value::from(found.map(|[_, middle, _]| middle));
+    let verdict = verdict(ends(before), ends(after));
+    let rows = match (before, after) {
+        (None, None) => Vec::new(),
+        _ => vec![vec!["values".into(), middle(before), middle(after), verdict.into()]],
+    };
+    let columns = vec![
+        Column::new("of", "size", Unit::Word),
+        Column::new("mean_before", "mean before", Unit::Bytes),
+        Column::new("mean_after", "after", Unit::Bytes),
+        Column::new("verdict", "", Unit::Word),
+    ];
+    Ok(Section::lines("diff.sizes", "sizes of values", Table { columns, rows })
+        .or_else("not known"))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "of sizes")]
+fn mean(capture: &Capture) -> Result<Option<[i64; 3]>> {
+    let threads = scan(capture, &[columns::VALUE_SIZE], Sizes::default, |sizes, rows| {
+        let values = rows.ints(columns::VALUE_SIZE)?;
+        for row in (0..rows.len()).filter(|row| rows.is_wanted(*row)) {
+            if let Some(size) = values.get(row) {
+                let size = size as f64;
+                sizes.count += 1.0;
+                sizes.sum += size;
+                sizes.squares += size * size;
+            }
+        }
+        Ok(())
+    })?;
+    let sum = |sum: Sizes, of: Sizes| Sizes {
+        count: sum.count + of.count,
+        sum: sum.sum + of.sum,
+        squares: sum.squares + of.squares,
+    };
+    let Sizes { count, sum, squares } = threads.into_iter().fold(Sizes::default(), sum);
+    if count == 0.0 {
+        return Ok(None);
+    }
+    let mean = sum / count;
+    let off = 4.0 * ((squares / count - mean * mean).max(0.0) / count).sqrt();
+    #[expect(clippy::cast_possible_truncation, reason = "of sizes")]
+    let whole = |bytes: f64| bytes.round() as i64;
+    Ok(Some([whole(mean - off), whole(mean), whole(mean + off)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Base, Rates};
+
+    #[test]
+    fn a_change_is_told_from_chance_and_from_loss() {
+        let base = Base { seconds: [10.0, 20.0], lost: [0, 0], deviations: 5.0 };
+        let is_change = |base: Base, before, after| base.is_change(Rates { before, after });
+        assert!(!is_change(base, 1_000, 2_000));
+        assert!(!is_change(base, 1_000, 2_100));
+        assert!(is_change(base, 1_000, 3_000) && is_change(base, 1_000, 1_200));
+        assert!(is_change(base, 0, 100) && !is_change(base, 0, 3));
+        let lossy = Base { lost: [600, 0], ..base };
+        assert!(!is_change(lossy, 1_000, 3_000));
+        assert!(is_change(lossy, 1_000, 9_000));
+    }
+}
