@@ -35,7 +35,8 @@ pub(crate) struct CommittedFile {
     file: File,
     /// Where the footer begins.
     data_end: u64,
-    footer: Vec<u8>,
+    /// Its length. It is not kept: it has megabytes on a long recording.
+    footer_len: usize,
     journal: File,
     journal_name: OsString,
     durability: Durability,
@@ -71,8 +72,8 @@ impl CommittedFile {
         });
         match begun {
             Ok(journal) => {
-                let data_end = data.len() as u64;
-                Ok(Self { folder, file, data_end, footer, journal, journal_name, durability })
+                let (data_end, footer_len) = (data.len() as u64, footer.len());
+                Ok(Self { folder, file, data_end, footer_len, journal, journal_name, durability })
             }
             Err(error) => {
                 let _ = folder.remove(name);
@@ -99,7 +100,7 @@ impl CommittedFile {
 
     /// Size on disk, bytes.
     pub(crate) fn len(&self) -> u64 {
-        self.data_end + self.footer.len() as u64
+        self.data_end + self.footer_len as u64
     }
 
     /// Appends `data` and replaces the footer.
@@ -110,26 +111,43 @@ impl CommittedFile {
             let reason = "the file was removed while it was being recorded, and is lost";
             return Err(io::Error::new(ErrorKind::NotFound, reason));
         }
-        self.write_journal()?;
-        self.replace_footer(data, footer)
+        let old = self.footer()?;
+        self.write_journal(&old)?;
+        self.replace_footer(data, &footer, &old)
     }
 
     /// Replaces the footer after a commit that failed, as on a full disk: without
     /// writing a journal, whose space a longer footer may need. One that is still
     /// there, because the file could not be put back, stays.
     pub(crate) fn amend(&mut self, footer: Vec<u8>) -> io::Result<()> {
-        self.replace_footer(&[], footer)
+        let old = self.footer()?;
+        self.replace_footer(&[], &footer, &old)
     }
 
-    fn replace_footer(&mut self, data: &[&[u8]], footer: Vec<u8>) -> io::Result<()> {
-        match self.write_tail(data, &footer) {
+    /// The footer, from the journal if that holds what the file is missing.
+    fn footer(&self) -> io::Result<Vec<u8>> {
+        let length = self.journal.metadata()?.len();
+        if length > 0 {
+            let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+            self.journal.read_exact_at(&mut bytes, 0)?;
+            if let Some(journal) = Journal::parse(&bytes) {
+                return Ok(journal.footer);
+            }
+        }
+        let mut footer = vec![0; self.footer_len];
+        self.file.read_exact_at(&mut footer, self.data_end)?;
+        Ok(footer)
+    }
+
+    fn replace_footer(&mut self, data: &[&[u8]], footer: &[u8], old: &[u8]) -> io::Result<()> {
+        match self.write_tail(data, footer) {
             Err(error) => {
-                self.restore()?;
+                self.restore(old)?;
                 Err(error)
             }
             Ok(data_end) => {
                 self.data_end = data_end;
-                self.footer = footer;
+                self.footer_len = footer.len();
                 self.journal.set_len(0)
             }
         }
@@ -158,17 +176,22 @@ impl CommittedFile {
         self.folder.remove(&self.journal_name)
     }
 
-    fn write_journal(&mut self) -> io::Result<()> {
+    fn write_journal(&mut self, footer: &[u8]) -> io::Result<()> {
+        let (before, after) = Journal::around(self.data_end);
         self.journal.set_len(0)?;
-        self.journal.write_all_at(&Journal::encode(self.data_end, &self.footer), 0)?;
+        let mut at = 0;
+        for part in [&before, footer, after] {
+            self.journal.write_all_at(part, at)?;
+            at += part.len() as u64;
+        }
         // Before the file itself is touched: the journal must not come too late.
         self.sync(&self.journal)
     }
 
     /// The old footer goes where it was, whose space the file still has, before the
     /// file is cut to its old length.
-    fn restore(&mut self) -> io::Result<()> {
-        self.file.write_all_at(&self.footer, self.data_end)?;
+    fn restore(&mut self, old: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(old, self.data_end)?;
         self.file.set_len(self.len())?;
         self.journal.set_len(0)
     }
@@ -215,7 +238,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("c.parquet");
         let mut file = create(&path).unwrap();
-        file.write_journal().unwrap();
+        file.write_journal(b"footer-0").unwrap();
         file.close().unwrap();
         let journal = fs::read(folder.path().join("c.parquet.journal")).unwrap();
         assert_eq!(journal, b"mcrecj01\x04\0\0\0\0\0\0\0footer-010jcercm");

@@ -25,9 +25,9 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// The bytes of a journal.
-    pub(crate) fn encode(data_end: u64, footer: &[u8]) -> Vec<u8> {
-        [BEGIN, &data_end.to_le_bytes()[..], footer, END].concat()
+    /// What stands in a journal before the footer, and after it.
+    pub(crate) fn around(data_end: u64) -> (Vec<u8>, &'static [u8]) {
+        ([BEGIN, &data_end.to_le_bytes()[..]].concat(), END)
     }
 
     /// Reads a journal; `None` if it was not finished, or is none.
@@ -51,7 +51,8 @@ mod tests {
 
     #[test]
     fn a_journal_that_was_not_finished_is_none() {
-        let bytes = Journal::encode(4, b"old");
+        let (before, after) = Journal::around(4);
+        let bytes = [&before, &b"old"[..], after].concat();
         assert_eq!(bytes, b"mcrecj01\x04\0\0\0\0\0\0\0old10jcercm");
         let journal = Journal { data_end: 4, footer: b"old".to_vec() };
         assert_eq!(Journal::parse(&bytes), Some(journal));

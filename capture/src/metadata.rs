@@ -49,7 +49,12 @@ impl RowGroups {
     pub(crate) fn push(&mut self, schema: &SchemaDescPtr, group: RowGroupMetaData) -> Result<()> {
         let rows = group.num_rows();
         let Frame { bytes, list, end } = Frame::around(schema, None, group)?;
-        self.bytes.extend_from_slice(&bytes[list + 1..end]);
+        let group = &bytes[list + 1..end];
+        // Not twice as much each time: they stay for as long as the file is written.
+        if self.bytes.capacity() - self.bytes.len() < group.len() {
+            self.bytes.reserve_exact(group.len().max(ROOM));
+        }
+        self.bytes.extend_from_slice(group);
         self.count += 1;
         self.rows += rows;
         Ok(())
@@ -88,6 +93,8 @@ pub(crate) fn encode(
     Ok(bytes)
 }
 
+/// Room that is made for more row groups, bytes.
+const ROOM: usize = 1 << 18;
 /// The length of the metadata, 4 bytes, and the magic.
 const TAIL: usize = 8;
 /// In Thrift's compact protocol, the type of a list's structs.

@@ -20,7 +20,7 @@ use crate::{
         clients::clients,
         diff::diff,
         heading::{Heading, heading},
-        latency::latency,
+        latency::{latency, latency_by},
         memory::memory,
         misses::misses,
         popularity::popularity,
@@ -180,7 +180,13 @@ pub(crate) fn answer(question: &Question) -> Result<Answer> {
             let section = sql::sql(&capture, query)?;
             Ok(Answer::of(capture, vec![section], args.format))
         }
-        Question::Latency(args) => one(&args.asked, &|capture| Ok(latency(capture)?.into())),
+        Question::Latency(args) => one(&args.asked, &|capture| match args.by {
+            Dimension::Op => Ok(latency(capture)?.into()),
+            dimension => {
+                let by = grouping::by(capture, dimension)?;
+                Ok(latency_by(capture, dimension, &by, usize_of(args.top))?.into())
+            }
+        }),
         Question::Series(args) => one(&args.asked, &|capture| {
             let step = series::step(capture, args.every, SERIES_LINES);
             Ok(vec![series::series(capture, step, args.keys)?])

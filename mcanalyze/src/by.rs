@@ -10,6 +10,7 @@ use mcrec_schema::columns;
 use crate::{
     filter::address,
     prefix::Shape,
+    render::text::bytes,
     scan::{OfDictionary, Rows, Strings},
 };
 
@@ -35,6 +36,8 @@ pub(crate) enum Dimension {
     Thread,
     /// The outcome.
     Status,
+    /// The size of the value, by powers of two.
+    Size,
 }
 
 /// What rows are grouped by.
@@ -50,6 +53,8 @@ pub(crate) enum By {
     ShortNumbers(&'static str),
     /// The addresses of clients.
     Client,
+    /// Powers of two that the sizes of values lie between.
+    Sizes,
     /// The prefixes of keys.
     Prefix(Arc<Shape>),
 }
@@ -66,6 +71,7 @@ impl By {
             | Self::Numbers(name, _)
             | Self::ShortNumbers(name) => name,
             Self::Client => columns::CLIENT,
+            Self::Sizes => columns::VALUE_SIZE,
             Self::Prefix(_) => columns::KEY,
         }
     }
@@ -109,14 +115,26 @@ impl Grouper<'_> {
                 let shape = Arc::clone(shape);
                 self.named(&rows.strings(columns::KEY)?, move |key| shape.prefix(key), None)
             }
+            By::Sizes => {
+                let sizes = rows.ints(columns::VALUE_SIZE)?;
+                let class = |row| {
+                    sizes
+                        .get(row)
+                        .map_or(-1, |size| size.max(0).checked_ilog2().map_or(0, |log| 1 << log))
+                };
+                numbered((0..rows.len()).map(|row| Some(class(row))), size_class)
+            }
             By::Numbers(name, _) => {
                 let moved_by = self.by.moved_by(rows.file);
                 let numbers = rows.ints(name)?;
                 let number = |row| numbers.get(row).map(|number| number.saturating_add(moved_by));
-                numbered((0..rows.len()).map(number))
+                numbered((0..rows.len()).map(number), |number| number.to_string())
             }
             By::ShortNumbers(name) => {
-                numbered(rows.short_ints(name)?.iter().map(|number| Some(i64::from(*number))))
+                let numbers = rows.short_ints(name)?.iter();
+                numbered(numbers.map(|number| Some(i64::from(*number))), |number| {
+                    number.to_string()
+                })
             }
         }
     }
@@ -145,14 +163,26 @@ impl Grouper<'_> {
     }
 }
 
-fn numbered(numbers: impl Iterator<Item = Option<i64>>) -> Result<DictionaryArray<Int32Type>> {
+/// The name of the sizes from a power of two to the next; -1 is for no size.
+fn size_class(from: i64) -> String {
+    match from {
+        -1 => "no value".to_owned(),
+        0 => "0 B".to_owned(),
+        from => format!("{} to below {}", bytes(from), bytes(from.saturating_mul(2))),
+    }
+}
+
+fn numbered(
+    numbers: impl Iterator<Item = Option<i64>>,
+    name: impl Fn(i64) -> String,
+) -> Result<DictionaryArray<Int32Type>> {
     let mut ids: HashMap<i64, i32> = HashMap::new();
     let mut names = Vec::new();
     let mut rows = Vec::new();
     for number in numbers {
         let id = number.map(|number| {
             *ids.entry(number).or_insert_with(|| {
-                names.push(number.to_string());
+                names.push(name(number));
                 i32::try_from(names.len() - 1).unwrap_or(i32::MAX)
             })
         });

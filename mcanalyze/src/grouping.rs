@@ -26,6 +26,7 @@ pub(crate) fn by(capture: &Capture, dimension: Dimension) -> Result<By> {
         Dimension::Protocol => By::Known(columns::PROTOCOL),
         Dimension::Status => By::Column(columns::STATUS),
         Dimension::Client => By::Client,
+        Dimension::Size => By::Sizes,
         Dimension::Thread => By::ShortNumbers(columns::THREAD_ID),
         Dimension::Conn => connections(capture)?,
     })

@@ -1,12 +1,18 @@
 //! How long did the server take?
 
+use std::collections::HashMap;
+
 use anyhow::{Result, bail};
 use mcrec_schema::{codes::Op, columns};
 
+use super::top::name_of;
 use crate::{
+    by::{By, Dimension},
     capture::Capture,
+    cli::SortBy,
+    keys::{Question, keys},
     percentile::{Distribution, Look, Window, looks, merged, percentiles},
-    scan::{Rows, scan},
+    scan::{Rows, scan, scan_by},
     table::{Column, Section, Style, Table, Unit, Value},
 };
 
@@ -47,28 +53,97 @@ pub(crate) fn latency(capture: &Capture) -> Result<[Section; 2]> {
     let (ops, mut latencies): (Vec<String>, Vec<Distribution>) = by_op.into_iter().unzip();
     let parts = PERCENTILES.map(|(.., part)| part);
     let found = percentiles(&mut latencies, parts, |windows| look_again(capture, &ops, windows))?;
+    Ok(sections(name_of(Dimension::Op), &ops, &latencies, found))
+}
+
+/// The same by something else than the command: the `top` of those with most operations.
+///
+/// # Errors
+///
+/// When the capture cannot be read.
+pub(crate) fn latency_by(
+    capture: &Capture,
+    dimension: Dimension,
+    by: &By,
+    top: usize,
+) -> Result<[Section; 2]> {
+    let found = keys(capture, &Question { top, sort: SortBy::Calls, reverse: false, by })?;
+    let names = found.top.into_iter().map(|group| group.key);
+    let names: Vec<String> = [ALL.to_owned()].into_iter().chain(names).collect();
+    let numbers: HashMap<&str, usize> =
+        names.iter().enumerate().skip(1).map(|(number, name)| (name.as_str(), number)).collect();
+    let begin = || vec![Distribution::default(); names.len()];
+    let mut latencies = begin();
+    let threads = each_of(capture, by, &numbers, begin, |latencies, number, latency| {
+        latencies[number].add(latency);
+    })?;
+    for of_thread in threads {
+        latencies.iter_mut().zip(of_thread).for_each(|(sum, other)| sum.merge(other));
+    }
+    let parts = PERCENTILES.map(|(.., part)| part);
+    let found = percentiles(&mut latencies, parts, |windows| {
+        let looks = || looks(windows);
+        let threads = each_of(capture, by, &numbers, looks, |looks, number, latency| {
+            looks[number].iter_mut().for_each(|look| look.add(latency));
+        })?;
+        Ok(merged(threads))
+    })?;
+    Ok(sections(name_of(dimension), &names, &latencies, found))
+}
+
+/// Lets `see` have each latency twice: with number 0, and with that of its group, if that
+/// has one.
+fn each_of<S: Send>(
+    capture: &Capture,
+    by: &By,
+    numbers: &HashMap<&str, usize>,
+    begin: impl Fn() -> S + Sync,
+    see: impl Fn(&mut S, usize, i64) + Sync,
+) -> Result<Vec<S>> {
+    scan_by(capture, Some(by), &[columns::LATENCY_NS], begin, |state, rows| {
+        let (groups, latencies) = (rows.groups()?, rows.latencies()?);
+        let of_group: Vec<Option<usize>> =
+            groups.values.iter().map(|name| numbers.get(name?).copied()).collect();
+        for (row, group) in groups.ids().enumerate() {
+            if let Some(latency) = latencies.get(row).filter(|_| rows.is_wanted(row)) {
+                see(state, 0, latency);
+                if let Some(number) = group.and_then(|group| of_group[group]) {
+                    see(state, number, latency);
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+fn sections(
+    name: Column,
+    names: &[String],
+    latencies: &[Distribution],
+    found: Vec<[Option<i64>; PERCENTILES.len()]>,
+) -> [Section; 2] {
     let mut rows = Vec::new();
     let mut histogram = Vec::new();
-    for ((op, latencies), found) in ops.iter().zip(&latencies).zip(found) {
+    for ((name, latencies), found) in names.iter().zip(latencies).zip(found) {
         let count = i64::try_from(latencies.count()).unwrap_or(i64::MAX);
-        let first = [Value::Text(op.clone()), Value::Int(count)];
+        let first = [Value::Text(name.clone()), Value::Int(count)];
         rows.push(first.into_iter().chain(found.map(Value::from)).collect());
         for (bucket, count) in buckets(latencies.by_power_of_two()) {
             histogram.push(vec![
-                Value::Text(op.clone()),
+                Value::Text(name.clone()),
                 Value::Int(if bucket == 0 { 0 } else { 1 << bucket }),
                 Value::Int(1 << (bucket + 1)),
                 Value::Int(i64::try_from(count).unwrap_or(i64::MAX)),
             ]);
         }
     }
-    let percentiles = Table { columns: percentile_columns(), rows };
-    let histogram = Table { columns: HISTOGRAM_COLUMNS.to_vec(), rows: histogram };
-    Ok([
+    let percentiles = Table { columns: percentile_columns(name), rows };
+    let histogram = Table { columns: histogram_columns(name), rows: histogram };
+    [
         Section::lines("latency.percentiles", "latency", percentiles),
         Section { style: Style::Histograms, ..Section::lines("latency.histogram", "", histogram) }
             .or_else("no latency is known"),
-    ])
+    ]
 }
 
 /// The latencies of each command.
@@ -135,16 +210,17 @@ fn each(rows: &Rows, numbers: &[Option<usize>], mut see: impl FnMut(usize, i64))
     Ok(())
 }
 
-const HISTOGRAM_COLUMNS: [Column; 4] = [
-    Column::new("op", "command", Unit::Word),
-    Column::new("from_ns", "from", Unit::Nanoseconds),
-    Column::new("to_ns", "to", Unit::Nanoseconds),
-    Column::new("count", "operations", Unit::Count),
-];
+fn histogram_columns(name: Column) -> Vec<Column> {
+    vec![
+        name,
+        Column::new("from_ns", "from", Unit::Nanoseconds),
+        Column::new("to_ns", "to", Unit::Nanoseconds),
+        Column::new("count", "operations", Unit::Count),
+    ]
+}
 
-fn percentile_columns() -> Vec<Column> {
-    let first =
-        [Column::new("op", "command", Unit::Word), Column::new("count", "operations", Unit::Count)];
+fn percentile_columns(name: Column) -> Vec<Column> {
+    let first = [name, Column::new("count", "operations", Unit::Count)];
     let percentiles =
         PERCENTILES.map(|(name, title, _)| Column::new(name, title, Unit::Nanoseconds));
     first.into_iter().chain(percentiles).collect()

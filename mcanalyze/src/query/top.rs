@@ -47,6 +47,7 @@ pub(super) fn name_of(dimension: Dimension) -> Column {
         Dimension::Conn => Column::new("conn_id", "connection", Unit::Word),
         Dimension::Client => Column::new("client", "client", Unit::Key),
         Dimension::Thread => Column::new("thread_id", "thread", Unit::Word),
+        Dimension::Size => Column::new("size", "size", Unit::Word),
         Dimension::Status => Column::new("status", "status", Unit::Word),
     }
 }

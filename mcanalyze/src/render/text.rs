@@ -112,7 +112,7 @@ pub(crate) fn caveat_lines(heading: &Heading) -> Vec<(&'static str, String)> {
     if lost > 0 {
         let reasons = counted(&mut heading.losses.by_reason());
         let text = format!(
-            "{} of {} operations are missing ({reasons}); counts are too low by that",
+            "{} of {} operations are missing ({reasons}): a count is at least what stands here, and at most so many more",
             grouped(lost),
             grouped(heading.seen)
         );
@@ -424,7 +424,7 @@ fn seconds_text(seconds: f64) -> String {
     if seconds < 60.0 { nanoseconds(ns) } else { duration(seconds) }
 }
 
-pub(super) fn bytes(bytes: i64) -> String {
+pub(crate) fn bytes(bytes: i64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     scaled(bytes, 1024.0, "B", &UNITS)
 }

@@ -116,7 +116,7 @@ const SECOND = { colour: "second", form: "dash" };
 function traffic(rows) {
   const part = (row, of) => (row.operations > 0 ? (row.rate * row[of]) / row.operations : 0);
   const values = (row) => row.bytes_returned + row.bytes_stored;
-  const bandwidth = (row, of) => (values(row) > 0 ? (row.kbps * row[of]) / values(row) : 0);
+  const bandwidth = (row, of) => (values(row) > 0 ? (row.bandwidth_kbps * row[of]) / values(row) : 0);
   const perSecond = (value) => `${rate(value)}/s`;
   const kbps = (value) => `${rate(value)} kbps`;
   const ratio = (row) => ((row.hit_ratio ?? null) === null ? null : row.hit_ratio * 100);
@@ -138,7 +138,7 @@ function traffic(rows) {
     },
     {
       title: "Bandwidth",
-      says: `Of values, returned and stored together: ${course(rows, "kbps", kbps)}`,
+      says: `Of values, returned and stored together: ${course(rows, "bandwidth_kbps", kbps)}`,
       lines: [
         { ...FIRST, text: "returned", of: (row) => bandwidth(row, "bytes_returned"), show: kbps },
         { ...SECOND, text: "stored", of: (row) => bandwidth(row, "bytes_stored"), show: kbps },
@@ -189,7 +189,7 @@ function time() {
         { name: "hits", title: "hits", kind: "count" },
         { name: "misses", title: "misses", kind: "count" },
         { name: "hit_ratio", title: "hit ratio", kind: "ratio" },
-        { name: "kbps", title: "kbps", kind: "rate" },
+        { name: "bandwidth_kbps", title: "kbps", kind: "rate" },
         { name: "bytes_returned", title: "returned", kind: "bytes" },
         { name: "bytes_stored", title: "stored", kind: "bytes" },
         { name: "connections", title: "connections", kind: "count" },

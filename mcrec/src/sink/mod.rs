@@ -24,6 +24,10 @@ pub(crate) use place::Place;
 use window::Window;
 pub(crate) use window::{Dumped, Keep};
 
+/// Rows that a row group may have beyond its measure: those that come before its commit,
+/// which would be a group of their own.
+const LATE_ROWS: usize = 1 << 16;
+
 /// How a recording is kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kept {
@@ -111,7 +115,7 @@ impl Sink {
     /// When they cannot be encoded.
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.encoder.write(batch)?;
-        if self.encoder.rows() >= ROW_GROUP_ROWS { self.finish_group() } else { Ok(()) }
+        if self.encoder.rows() >= ROW_GROUP_ROWS + LATE_ROWS { self.finish_group() } else { Ok(()) }
     }
 
     fn finish_group(&mut self) -> Result<()> {
@@ -135,13 +139,13 @@ impl Sink {
         self.due_in().is_zero() || self.is_worth_it() || self.is_full()
     }
 
-    /// Whether whole row groups wait that are worth a commit before its time.
+    /// Whether row groups are full, and worth a commit before its time.
     fn is_worth_it(&self) -> bool {
-        !self.pending.is_empty()
-            && match &self.to {
-                To::Files(files) => files.is_worth_it(self.pending_bytes),
-                To::Window(_) => true,
-            }
+        let full = !self.pending.is_empty() || self.encoder.rows() >= ROW_GROUP_ROWS;
+        full && match &self.to {
+            To::Files(files) => files.is_worth_it(self.waiting()),
+            To::Window(_) => true,
+        }
     }
 
     fn is_full(&self) -> bool {
