@@ -1,6 +1,6 @@
 """Compares every figure of every question of mcanalyze with another way to find it.
 
-    questions.py MCANALYZE CAPTURE
+    questions.py MCANALYZE CAPTURE [QUESTION...]
 
 DuckDB computes what SQL can say, from the plain Parquet file; what came before what is
 replayed here, row by row. Prints how many figures were compared, and each difference.
@@ -25,7 +25,7 @@ STORES = ("set", "add", "replace", "append", "prepend", "cas")
 WRITES = (*STORES, "incr", "decr", "delete")
 ADDRESS = r"regexp_replace(regexp_replace(client, ':[0-9]+$', ''), '^\[(.*)\]$', '\1')"
 
-program, path = sys.argv[1:]
+program, path, *asked = sys.argv[1:]
 compared = differences = 0
 database = duckdb.connect()
 database.execute(
@@ -413,6 +413,8 @@ def clients():
 
 for question in [groups, filters, series, latency, prefixes, slow, sizes, popularity, misses, memory,
                  compare, statements, clients]:
+    if asked and question.__name__ not in asked:
+        continue
     before = compared
     question()
     print(f"{question.__name__}: {compared - before} figures")

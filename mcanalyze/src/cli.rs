@@ -1,6 +1,7 @@
 //! The command line.
 
 pub(crate) mod filter;
+pub(crate) mod pages;
 pub(crate) mod questions;
 pub(crate) mod tools;
 mod words;
@@ -91,6 +92,8 @@ pub(crate) enum Command {
     Report(questions::ReportArgs),
     #[command(flatten)]
     Tool(tools::Tool),
+    #[command(flatten)]
+    Page(pages::Page),
 }
 
 /// What the top keys are sorted by.

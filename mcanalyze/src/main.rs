@@ -48,6 +48,13 @@ fn main() -> ExitCode {
         Some(Command::Tool(tool)) => use_tool(tool),
         Some(Command::Question(question)) => ask(|| ask::answer(&question)),
         Some(Command::Report(args)) => report(&args),
+        Some(Command::Page(page)) => match page.make::<Cli>() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                remark(&format!("{error:#}"));
+                ExitCode::from(2)
+            }
+        },
         None => ask(|| ask::overview(&cli)),
     }
 }

@@ -1,9 +1,15 @@
 //! The command line: words in, checked values out.
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use bytesize::ByteSize;
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use mcrec_schema::sample::ONE_IN_MAX;
 
 /// Records every operation of a running memcached into a Parquet capture.
@@ -18,7 +24,8 @@ use mcrec_schema::sample::ONE_IN_MAX;
     version,
     args_conflicts_with_subcommands = true,
     group = ArgGroup::new("series").multiple(true),
-    after_help = "Exit status: 0 done; 1 done, but operations were lost or the capture is incomplete; \
+    after_help = "Example: mcrec -p 2942 -o cap.parquet --duration 30s\n\n\
+                  Exit status: 0 done; 1 done, but operations were lost or the capture is incomplete; \
                   2 could not do it.\n\
                   Read the capture with mcanalyze FILE, or with any Parquet reader."
 )]
@@ -30,6 +37,24 @@ pub(crate) struct Cli {
     pub(crate) record: Record,
 }
 
+impl Cli {
+    /// A script with which a shell completes command lines.
+    pub(crate) fn completions(shell: Shell) -> Vec<u8> {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Self::command(), "mcrec", &mut script);
+        script
+    }
+
+    /// Writes manual pages into a folder.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be written.
+    pub(crate) fn write_manual(folder: &Path) -> io::Result<()> {
+        clap_mangen::generate_to(Self::command(), folder)
+    }
+}
+
 /// What mcrec does beside recording.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -39,9 +64,24 @@ pub(crate) enum Command {
     /// file that was cut off otherwise, as by a full disk or a copy that broke off, the
     /// complete row groups are kept; exit status 1 then, as it is not known what is
     /// missing.
+    #[command(after_help = "Example: mcrec repair cap.parquet")]
     Repair {
         /// The capture
         file: PathBuf,
+    },
+
+    /// Print completions for a shell
+    #[command(after_help = "Example: mcrec completions bash > /etc/bash_completion.d/mcrec")]
+    Completions {
+        /// Which
+        shell: Shell,
+    },
+
+    /// Write manual pages, one for each command
+    #[command(after_help = "Example: mcrec manual /usr/local/share/man/man1")]
+    Manual {
+        /// The folder that they go to
+        folder: PathBuf,
     },
 }
 

@@ -29,7 +29,7 @@ mod target;
 mod writer;
 
 use std::{
-    io::{Write as _, stdout},
+    io::{ErrorKind, Write as _, stdout},
     path::{Path, PathBuf},
     process::ExitCode,
     time::SystemTime,
@@ -51,12 +51,25 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match &cli.command {
         Some(Command::Repair { file }) => repair(file),
+        Some(Command::Completions { shell }) => print(&Cli::completions(*shell)),
+        Some(Command::Manual { folder }) => Cli::write_manual(folder)
+            .map(|()| ExitCode::SUCCESS)
+            .with_context(|| format!("cannot write pages to {}", folder.display())),
         None => record(&cli.record),
     };
     done.unwrap_or_else(|error| {
         say(&format!("mcrec: {error:#}"));
         ExitCode::from(2)
     })
+}
+
+/// Prints something that is all there is to do.
+fn print(text: &[u8]) -> Result<ExitCode> {
+    match stdout().write_all(text) {
+        // The reader has seen enough, as in `… | head`.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write"),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 fn repair(file: &Path) -> Result<ExitCode> {
