@@ -37,6 +37,11 @@ bench: memcached python ## what recording costs the server, beside `watch` and t
 	python3 bench/latency.py "$(TARGET)" "$(PYTHON)"
 	python3 bench/stopped.py "$(TARGET)"
 
+.PHONY: bench-analysis
+bench-analysis: python ## how fast mcanalyze answers, beside DuckDB
+	cargo build --release --bin mcanalyze --example generate
+	python3 bench/analysis.py "$(TARGET)" "$(PYTHON)"
+
 # Needs a nightly toolchain (rustup toolchain install nightly) and cargo-fuzz
 # (cargo install cargo-fuzz). What it finds of interest stays out of the repository.
 FUZZ_SECONDS := 60
