@@ -153,6 +153,6 @@ fn finish(file: &File, partial: &Partial) -> Result<u64> {
 }
 
 fn cannot_write(partial: Option<&Partial>) -> String {
-    let name = partial.map(|partial| partial.folder().path_of(partial.name()));
+    let name = partial.map(|partial| partial.folder().path_of(partial.made_as()));
     name.map_or("cannot write".to_owned(), |name| format!("cannot write to {}", name.display()))
 }

@@ -98,6 +98,6 @@ impl Drop for Output {
     fn drop(&mut self) {
         drop(self.writer.take());
         // Of a finished one it is not there.
-        let _ = self.partial.folder().remove(&journal_name(self.partial.name()));
+        let _ = self.partial.folder().remove(&journal_name(self.partial.made_as()));
     }
 }

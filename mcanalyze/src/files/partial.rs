@@ -23,7 +23,7 @@ pub(crate) struct Destination {
 pub(crate) struct Partial {
     folder: Arc<Folder>,
     name: OsString,
-    partial: OsString,
+    made_as: OsString,
     force: bool,
 }
 
@@ -54,19 +54,19 @@ impl Partial {
             }
             _ => {}
         }
-        let mut partial = name.clone();
-        partial.push(".partial");
-        let other = folder.look(&partial).with_context(|| format!("cannot write {shown}"))?;
+        let mut made_as = name.clone();
+        made_as.push(".partial");
+        let other = folder.look(&made_as).with_context(|| format!("cannot write {shown}"))?;
         if other.is_some() {
             bail!(
                 "{} is there: what another mcanalyze is making, or left when it was killed; in \
                  that case remove it",
-                folder.path_of(&partial).display()
+                folder.path_of(&made_as).display()
             );
         }
         let folder = Arc::new(folder);
-        let created = create(&folder, &partial)?;
-        Ok((Self { folder, name, partial, force: destination.force }, created))
+        let created = create(&folder, &made_as)?;
+        Ok((Self { folder, name, made_as, force: destination.force }, created))
     }
 
     pub(crate) fn folder(&self) -> &Arc<Folder> {
@@ -74,8 +74,8 @@ impl Partial {
     }
 
     /// Under which name the file is made.
-    pub(crate) fn name(&self) -> &OsStr {
-        &self.partial
+    pub(crate) fn made_as(&self) -> &OsStr {
+        &self.made_as
     }
 
     /// Gives the file, which is whole now, its own name.
@@ -86,7 +86,7 @@ impl Partial {
     pub(crate) fn finish(&self) -> Result<()> {
         let path = self.folder.path_of(&self.name);
         self.folder
-            .rename(&self.partial, &self.name, self.force)
+            .rename(&self.made_as, &self.name, self.force)
             .with_context(|| format!("cannot create {}", path.display()))
     }
 }
@@ -94,6 +94,6 @@ impl Partial {
 impl Drop for Partial {
     fn drop(&mut self) {
         // Of a finished one it is not there.
-        let _ = self.folder.remove(&self.partial);
+        let _ = self.folder.remove(&self.made_as);
     }
 }
