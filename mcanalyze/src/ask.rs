@@ -62,7 +62,11 @@ impl Answer {
 }
 
 /// Opens the captures, looking at what is asked for.
-fn open(paths: &[PathBuf], asked: &FilterArgs) -> Result<Capture> {
+///
+/// # Errors
+///
+/// When they cannot be read, or what is asked for is not to be had.
+pub(crate) fn open(paths: &[PathBuf], asked: &FilterArgs) -> Result<Capture> {
     let mut capture = Capture::open(paths)?;
     capture.filter = filter(&capture, asked)?;
     Ok(capture)

@@ -1,5 +1,6 @@
 //! The command line.
 
+pub(crate) mod exchange;
 pub(crate) mod filter;
 pub(crate) mod pages;
 pub(crate) mod questions;

@@ -10,6 +10,7 @@ mod by;
 mod capture;
 mod cli;
 mod distinct;
+mod exchange;
 mod files;
 mod filter;
 mod grouping;
@@ -83,7 +84,7 @@ fn ask(question: impl FnOnce() -> Result<Answer>) -> ExitCode {
         }
     };
     for path in &answer.repeated {
-        remark(&format!("{} holds a recording that was read already: left out", path.display()));
+        remark(&render::repeated(path));
     }
     let mut out = BufWriter::new(stdout().lock());
     let printed = render::print(&answer, width(), &mut out);

@@ -13,8 +13,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use arrow_array::{
-    Array, ArrayRef, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray, types::Int32Type,
+    Array, ArrayRef, BooleanArray, DictionaryArray, Int32Array, Int64Array, RecordBatch,
+    StringArray, TimestampMicrosecondArray, types::Int32Type,
 };
 use arrow_buffer::NullBuffer;
 use mcrec_schema::columns;
@@ -215,6 +215,16 @@ impl Rows {
     pub(crate) fn short_ints(&self, name: &str) -> Result<&[i32]> {
         let array: &Int32Array = self.typed(name)?;
         Ok(array.values())
+    }
+
+    /// A column of truths, none of which is null.
+    pub(crate) fn truths(&self, name: &str) -> Result<&BooleanArray> {
+        self.typed(name)
+    }
+
+    /// Whether there is such a column.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.batch.column_by_name(name).is_some()
     }
 
     /// The latencies, none of which is below zero.

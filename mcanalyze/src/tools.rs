@@ -1,15 +1,20 @@
 //! The tools for captures as files: words in, what was found or made out.
 
 use std::{
-    io::{self, Write},
-    path::PathBuf,
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use mcrec_capture::{Capture, key_file};
 
 use crate::{
-    cli::tools::{OutputArgs, Printed, Tool},
+    ask,
+    cli::{
+        exchange::{ExportArgs, Form, TraceKind},
+        tools::{OutputArgs, Printed, Tool},
+    },
+    exchange::{Exported, Imported, Target, export, import},
     files::{
         Destination, Made,
         anonymise::anonymise,
@@ -18,6 +23,7 @@ use crate::{
         merge::merge,
         slice::{Filter, slice},
     },
+    query::heading::{Heading, heading},
     render,
 };
 
@@ -26,6 +32,9 @@ pub(crate) enum Answer {
     Info(Box<Info>, Printed),
     Check(PathBuf, Findings, Printed),
     Made(PathBuf, Made),
+    /// To where, if it is a file.
+    Exported(Option<PathBuf>, Box<(Heading, Vec<PathBuf>)>, Exported),
+    Imported(PathBuf, Imported),
 }
 
 /// Does what `tool` says.
@@ -67,7 +76,29 @@ pub(crate) fn answer(tool: Tool) -> Result<Answer> {
             let made = anonymise(&Capture::open(&args.file)?, &pseudonyms, &destination)?;
             Answer::Made(destination.path, made)
         }
+        Tool::Export(args) => exported(args)?,
+        Tool::Import(args) => {
+            let destination = destination(args.output);
+            let imported = match args.from {
+                TraceKind::CacheTrace => import(&args.trace, &destination)?,
+            };
+            Answer::Imported(destination.path, imported)
+        }
     })
+}
+
+fn exported(args: ExportArgs) -> Result<Answer> {
+    let path = args.output.filter(|path| path != Path::new("-"));
+    if path.is_none() && args.form == Form::OracleGeneral && io::stdout().is_terminal() {
+        bail!("oracle-general is binary, and not for a terminal: name a file with -o, or pipe it");
+    }
+    let target = match &path {
+        None => Target::Stdout,
+        Some(path) => Target::File(Destination { path: path.clone(), force: args.force }),
+    };
+    let capture = ask::open(&args.files, &args.filter)?;
+    let exported = export(&capture, args.form, &target)?;
+    Ok(Answer::Exported(path, Box::new((heading(&capture), capture.repeated)), exported))
 }
 
 fn destination(args: OutputArgs) -> Destination {
@@ -86,7 +117,7 @@ impl Answer {
             Self::Info(info, Printed::Json) => render::info::json(info, out),
             Self::Check(file, findings, Printed::Text) => render::check::text(file, findings, out),
             Self::Check(file, findings, Printed::Json) => render::check::json(file, findings, out),
-            Self::Made(..) => Ok(()),
+            Self::Made(..) | Self::Exported(..) | Self::Imported(..) => Ok(()),
         }
     }
 
@@ -94,6 +125,11 @@ impl Answer {
     pub(crate) fn remarks(&self) -> Vec<String> {
         match self {
             Self::Made(path, made) => render::made(path, made),
+            Self::Exported(path, of, exported) => {
+                let (heading, repeated) = &**of;
+                render::exchange::exported(path.as_deref(), heading, repeated, exported)
+            }
+            Self::Imported(path, imported) => render::exchange::imported(path, imported),
             _ => Vec::new(),
         }
     }
@@ -104,6 +140,8 @@ impl Answer {
             Self::Info(info, _) => info.is_complete(),
             Self::Check(_, findings, _) => findings.sound(),
             Self::Made(_, made) => !made.incomplete && made.late == 0,
+            Self::Exported(_, of, _) => of.0.is_complete(),
+            Self::Imported(_, imported) => imported.skipped.lines == 0,
         }
     }
 }

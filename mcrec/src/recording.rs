@@ -250,7 +250,7 @@ fn begin_footer(options: &Record, host: &Host, target: &Target, plan: &Plan) -> 
     let start_us = wall_us(start_monotonic_ns, clock_offset_ns);
     Ok(Footer {
         capture: footer::Capture {
-            id: host::uuid()?,
+            id: mcrec_capture::uuid()?,
             mcrec_version: env!("CARGO_PKG_VERSION").to_owned(),
             command_line: std::env::args_os()
                 .map(|argument| argument.to_string_lossy().into_owned())

@@ -94,7 +94,7 @@ pub struct Target {
 /// How the operations were seen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
-    /// `syscalls` or `usdt`.
+    /// `syscalls` or `usdt`; of a trace that was imported, the name of its format.
     pub name: String,
     /// What it attached to.
     pub attached: Vec<Attached>,
@@ -344,6 +344,11 @@ pub struct ProgramCost {
     /// For how long, ns, in all.
     pub run_time_ns: u64,
 }
+
+/// In [`Privacy::keys_hashed`]: keys came as what a trace has in their place. Whatever
+/// they look like, `key_len` is that of the original.
+pub const ANONYMISED_IN_TRACE: &str = "as the trace has them, which whoever published it may \
+                                       have anonymised";
 
 /// What was done to the keys.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

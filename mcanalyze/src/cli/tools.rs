@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
     as_captured,
+    exchange::{ExportArgs, ImportArgs},
     words::{op, when},
 };
 use crate::files::slice::When;
@@ -45,6 +46,35 @@ pub(crate) enum Tool {
                             mcanalyze anonymise cap.parquet --hash-keys key -o shared.parquet\n\
                             Clients' addresses and command lines stay as they are.")]
     Anonymise(AnonymiseArgs),
+
+    /// Write a capture, or some of its operations, as other programs read it
+    #[command(
+        after_help = "Example: mcanalyze export cap.parquet --as oracle-general -o cap.bin\n\
+        csv and jsonl have a row a line, and with no filter those of connections coming and going \
+        too.\n\
+        cache-trace (github.com/twitter/cache-trace) has whole seconds since the start of the \
+        recording, key, key size, value size, conn_id, operation and TTL, 0 for what is not \
+        known; get gets set add replace cas append prepend delete incr decr. A comma in a key is \
+        \\x2c; other bytes that do not print are \\xNN, too.\n\
+        oracle-general (github.com/1a1a11a/libCacheSim) has the requests that read or store: get \
+        gets gat gats set add replace append prepend cas. An object is a key: the 64-bit FNV-1a \
+        of its bytes, through the finalizer of MurmurHash3. Its size is that of the key and of \
+        the value that was last sent or returned, or else will be next; 1 for a value that never \
+        is. The next request is told by its number among those that are written, from 1, as \
+        libCacheSim counts; -1 if there is none. On its way to stdout it takes 24 bytes a request \
+        in TMPDIR.\n\
+        What has no place in a form is left out, and counted on stderr.\n\
+        Exit status: 0 done; 1 done, but the capture is incomplete; 2 could not do it."
+    )]
+    Export(ExportArgs),
+
+    /// Make a capture of a trace that somebody published
+    #[command(after_help = "Example: mcanalyze import cluster52.0.zst -o cluster52.parquet\n\
+        A cache-trace (github.com/twitter/cache-trace) says neither what became of a request, \
+        nor how long it took: status is unknown, latency null. Times are its whole seconds, from \
+        1970 on; conn_id is the client id + 1; \\xNN in a key is that byte.\n\
+        Exit status: 0 done; 1 done, but lines were skipped; 2 could not do it.")]
+    Import(ImportArgs),
 }
 
 /// A capture to look at.

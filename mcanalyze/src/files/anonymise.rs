@@ -8,6 +8,7 @@ use mcrec_capture::Capture;
 use mcrec_schema::{
     columns,
     derived::ANONYMISE,
+    footer::ANONYMISED_IN_TRACE,
     key,
     pseudonym::{METHOD, Pseudonyms},
 };
@@ -25,7 +26,9 @@ pub(crate) fn anonymise(
     destination: &Destination,
 ) -> Result<Made> {
     let shown = capture.path().display();
-    if let Some(how) = &capture.footer().privacy.keys_hashed {
+    if let Some(how) = &capture.footer().privacy.keys_hashed
+        && how != ANONYMISED_IN_TRACE
+    {
         bail!("the keys of {shown} are hashed already ({how})");
     }
     let mut footer = capture.footer().clone();

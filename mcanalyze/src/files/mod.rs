@@ -6,11 +6,12 @@ pub(crate) mod anonymise;
 pub(crate) mod check;
 pub(crate) mod info;
 pub(crate) mod merge;
-mod output;
+pub(crate) mod output;
+pub(crate) mod partial;
 mod rows;
 pub(crate) mod slice;
 
-pub(crate) use output::Destination;
+pub(crate) use partial::Destination;
 
 use mcrec_schema::{derived::Step, footer::Footer};
 

@@ -30,7 +30,7 @@ pub(crate) fn write(table: &Table, out: &mut impl Write) -> io::Result<()> {
 /// for a formula or a command, with blanks before it too. It gets an apostrophe
 /// before it, which makes it text. Where commas are for decimals, fields end at
 /// semicolons, so those are quoted as well.
-fn field(text: &str) -> String {
+pub(crate) fn field(text: &str) -> String {
     const BEGINNINGS: [char; 10] = ['=', '+', '-', '@', '|', '%', '＝', '＋', '－', '＠'];
     let formula = text.trim_start().starts_with(BEGINNINGS);
     let text = if formula { format!("'{text}") } else { text.to_owned() };

@@ -2,7 +2,10 @@
 
 use std::io::{self, Write};
 
-use mcrec_schema::{derived::Step, footer::Footer};
+use mcrec_schema::{
+    derived::Step,
+    footer::{ANONYMISED_IN_TRACE, Footer},
+};
 use serde_json::json;
 
 use super::{
@@ -42,8 +45,11 @@ pub(crate) fn text(info: &Info, width: Option<u16>, out: &mut impl Write) -> io:
     }
     let version = target.version.as_deref().unwrap_or("of unknown version");
     let build = target.build_id.as_deref().unwrap_or("unknown");
-    let pid =
-        if target.pid == 0 { "several pids".to_owned() } else { format!("pid {}", target.pid) };
+    let pid = match target.pid {
+        0 if info.footer.parts().is_empty() => "pid not known".to_owned(),
+        0 => "several pids".to_owned(),
+        pid => format!("pid {pid}"),
+    };
     say("memcached", &format!("{version}, {pid}, {}", target.executable))?;
     say("  build", build)?;
     say("  command", &target.command_line.join(" "))?;
@@ -90,8 +96,12 @@ pub(crate) fn text(info: &Info, width: Option<u16>, out: &mut impl Write) -> io:
     let (run_time, peak) = (cost.run_time_ns() as f64 / 1e9, grouped_bytes(cost.peak_memory));
     let programs = format!("in memcached {run_time:.2} s of CPU in {runs} BPF runs");
     say("cost", &format!("{programs}; mcrec {:.2} s of CPU, {peak} of memory", cost.cpu_s))?;
-    let keys = privacy.keys_hashed.as_ref().map(|how| format!("hashed: {how}"));
-    say("keys", keys.as_deref().unwrap_or("as the clients sent them"))?;
+    let keys = match privacy.keys_hashed.as_deref() {
+        None => "as the clients sent them".to_owned(),
+        Some(ANONYMISED_IN_TRACE) => ANONYMISED_IN_TRACE.to_owned(),
+        Some(how) => format!("hashed: {how}"),
+    };
+    say("keys", &keys)?;
     for step in derived {
         said_of_step(step, &mut say)?;
     }

@@ -53,7 +53,7 @@ pub(super) fn write_object(object: &Json, out: &mut impl Write) -> io::Result<()
 
 /// The same JSON, with what could do something to a terminal in it as `\uNNNN`:
 /// such characters are only ever inside of strings.
-fn escaped(json: &str) -> String {
+pub(crate) fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
         if c != '\n' && harmful(c) {

@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod csv;
+pub(crate) mod exchange;
 pub(crate) mod info;
 pub(crate) mod json;
 pub(crate) mod markdown;
@@ -86,6 +87,11 @@ fn csv_remarks(answer: &Answer) -> Vec<String> {
         remarks.push("csv is one table; --format json has all of the answer");
     }
     remarks.into_iter().map(str::to_owned).collect()
+}
+
+/// What there is to say of a file that was left out.
+pub(crate) fn repeated(path: &Path) -> String {
+    format!("{} holds a recording that was read already: left out", path.display())
 }
 
 /// What there is to say of a capture that was made at `path`.

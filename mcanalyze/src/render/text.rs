@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table as Grid};
-use mcrec_schema::footer::{Capture, Footer, Source, Target};
+use mcrec_schema::footer::{ANONYMISED_IN_TRACE, Capture, Footer, Source, Target};
 
 use super::{rfc3339, system_time};
 use crate::{
@@ -128,9 +128,14 @@ pub(crate) fn caveat_lines(heading: &Heading) -> Vec<(&'static str, String)> {
                     commit are missing";
         lines.push(("UNFINISHED", text.to_owned()));
     }
-    if heading.footers.iter().any(|footer| footer.privacy.keys_hashed.is_some()) {
-        let text = "hashed: each segment between : / . has a pseudonym";
-        lines.push(("keys", text.to_owned()));
+    let hashed = |footer: &Footer| footer.privacy.keys_hashed.clone();
+    match heading.footers.iter().find_map(hashed) {
+        None => {}
+        Some(how) if how == ANONYMISED_IN_TRACE => lines.push(("keys", how)),
+        Some(_) => {
+            let text = "hashed: each segment between : / . has a pseudonym";
+            lines.push(("keys", text.to_owned()));
+        }
     }
     let mut blind: Vec<&str> = Vec::new();
     for footer in &heading.footers {
@@ -160,6 +165,9 @@ fn targets(footer: &Footer) -> Vec<String> {
 
 fn target(capture: &Capture, target: &Target, source: &Source) -> String {
     let version = target.version.as_deref().unwrap_or("of unknown version");
+    if target.pid == 0 {
+        return format!("{version}, from a trace: {}", source.name);
+    }
     let mut text = format!("{version}, pid {} on {}", target.pid, capture.host);
     if !target.listening.is_empty() {
         text = format!("{text}, {}", target.listening.join(" "));

@@ -10,7 +10,9 @@ use arrow_array::{Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use mcrec_capture::Capture;
 use mcrec_schema::{
     codes::{Op, Protocol, Status},
-    columns, key,
+    columns,
+    footer::ANONYMISED_IN_TRACE,
+    key,
 };
 
 use super::{
@@ -29,7 +31,11 @@ const COUNTS: [&str; 5] = [
 
 pub(super) fn check(capture: &Capture, findings: &mut Findings) {
     let mut state = State {
-        hashed: capture.footer().privacy.keys_hashed.is_some(),
+        keys: match capture.footer().privacy.keys_hashed.as_deref() {
+            None => Keys::Plain,
+            Some(ANONYMISED_IN_TRACE) => Keys::OfTrace,
+            Some(_) => Keys::Hashed,
+        },
         ops: Op::ALL.iter().map(|op| (op.as_str(), *op)).collect(),
         statuses: Status::ALL.iter().map(|status| (status.as_str(), *status)).collect(),
         protocols: Protocol::ALL.iter().map(|protocol| protocol.as_str()).collect(),
@@ -46,8 +52,19 @@ pub(super) fn check(capture: &Capture, findings: &mut Findings) {
     }
 }
 
+/// What stands in the place of keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    /// They themselves.
+    Plain,
+    /// Pseudonyms of our own.
+    Hashed,
+    /// Anything.
+    OfTrace,
+}
+
 struct State {
-    hashed: bool,
+    keys: Keys,
     ops: HashMap<&'static str, Op>,
     statuses: HashMap<&'static str, Status>,
     protocols: HashSet<&'static str>,
@@ -155,12 +172,12 @@ impl State {
             return;
         }
         let text = rows.key.value(row);
-        if self.hashed {
+        if self.keys != Keys::Plain && length.is_none() {
+            findings.broken(Rule::KeyLengths, || rows.at(row, "the length is not known"));
+        }
+        if self.keys == Keys::Hashed {
             if !is_pseudonym(text) {
                 findings.broken(Rule::Keys, || rows.at(row, format!("{text:?} is no pseudonym")));
-            }
-            if length.is_none() {
-                findings.broken(Rule::KeyLengths, || rows.at(row, "the length is not known"));
             }
             return;
         }
@@ -171,7 +188,7 @@ impl State {
             });
             return;
         };
-        if length != i64::try_from(bytes.len()).ok() {
+        if self.keys == Keys::Plain && length != i64::try_from(bytes.len()).ok() {
             findings.broken(Rule::KeyLengths, || {
                 rows.at(row, format!("{text:?} has {} bytes, not {length:?}", bytes.len()))
             });

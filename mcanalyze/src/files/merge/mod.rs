@@ -63,6 +63,14 @@ fn check(captures: &[Capture]) -> Result<()> {
             plain.path().display()
         );
     }
+    let how = |capture: &Capture| capture.footer().privacy.keys_hashed.clone();
+    if let Some(other) = captures.iter().find(|capture| how(capture) != how(&captures[0])) {
+        bail!(
+            "the keys of {} are not written as those of {} are",
+            other.path().display(),
+            captures[0].path().display()
+        );
+    }
     let rate = |capture: &Capture| sampling::only_rate(capture.footer());
     if captures.iter().any(|capture| capture.footer().sampling.is_sampled())
         && captures
