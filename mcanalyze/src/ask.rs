@@ -50,7 +50,11 @@ impl Answer {
 }
 
 /// Opens the captures, looking at what is asked for.
-fn open(paths: &[PathBuf], asked: &FilterArgs) -> Result<Capture> {
+///
+/// # Errors
+///
+/// When they cannot be opened, or what is asked for makes no sense there.
+pub(crate) fn open(paths: &[PathBuf], asked: &FilterArgs) -> Result<Capture> {
     let mut capture = Capture::open(paths)?;
     capture.filter = filter(&capture, asked)?;
     Ok(capture)

@@ -1,6 +1,7 @@
 //! The command line.
 
 pub(crate) mod filter;
+pub(crate) mod live;
 pub(crate) mod questions;
 pub(crate) mod tools;
 mod words;
@@ -87,6 +88,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     #[command(flatten)]
     Question(questions::Question),
+    #[command(flatten)]
+    Live(live::Live),
     #[command(flatten)]
     Tool(tools::Tool),
 }

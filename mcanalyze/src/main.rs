@@ -13,6 +13,7 @@ mod files;
 mod filter;
 mod grouping;
 mod keys;
+mod live;
 mod percentile;
 mod prefix;
 mod query;
@@ -33,7 +34,11 @@ use anyhow::{Result, bail};
 use clap::Parser;
 
 use ask::Answer;
-use cli::{Cli, Command, tools::Tool};
+use cli::{
+    Cli, Command,
+    live::{Live, TopArgs},
+    tools::Tool,
+};
 
 fn main() -> ExitCode {
     let mut cli = match Cli::try_parse() {
@@ -43,6 +48,7 @@ fn main() -> ExitCode {
     match cli.command.take() {
         Some(Command::Tool(tool)) => use_tool(tool),
         Some(Command::Question(question)) => ask(|| ask::answer(&question)),
+        Some(Command::Live(Live::Top(args))) => look(&args),
         None => ask(|| ask::overview(&cli)),
     }
 }
@@ -79,6 +85,19 @@ fn refuse(error: &clap::Error) -> ExitCode {
         let _ = writeln!(stderr(), "{}", render::text::inert(line));
     }
     ExitCode::from(2)
+}
+
+/// Looks at captures until it is told to end. A signal that ends it is its status, as
+/// in a shell.
+fn look(args: &TopArgs) -> ExitCode {
+    match unless_damaged(|| live::top(args)) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(signal)) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX)),
+        Err(error) => {
+            remark(&format!("{error:#}"));
+            ExitCode::from(2)
+        }
+    }
 }
 
 /// Does what a tool does, and says what it found or made.
