@@ -4,7 +4,7 @@
 use super::batch::Operation;
 
 /// The shortest interval, µs.
-const SHORTEST: i64 = 100_000;
+const SHORTEST: i64 = 1_000;
 
 /// Time, cut into intervals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::{
         model::{Model, View},
     },
     query::{kbps, per_second, ratio},
-    render::text::{bytes, duration, grouped, inert, nanoseconds, percent, rate_text, time_of_day},
+    render::text::{bytes, grouped, inert, nanoseconds, percent, rate_text, time_of_day},
 };
 
 /// Text before what belongs to it.
@@ -138,7 +138,7 @@ fn over_time(model: &Model, figures: &Figures, width: usize) -> Vec<Line<'static
         "{:<NAMES$}at most {}/s, in intervals of {}",
         "over time",
         rate_text(most / seconds),
-        duration(seconds)
+        nanoseconds(intervals.length.saturating_mul(1_000))
     );
     let mut lines = vec![Line::raw(cut(&title, width))];
     let chart = chart::columns(&calls, most, width.saturating_sub(NAMES), 2);

@@ -21,7 +21,7 @@ pub(super) fn title(model: &Model, width: usize) -> Line<'static> {
     let pieces = [
         format!("{about}{} operations", grouped(totals.operations)),
         format!("{about}{rate}/s"),
-        format!("hits {about}{hits}"),
+        format!("hit ratio {about}{hits}"),
         format!("{} keys", grouped(model.data.keys.len())),
         duration(seconds),
     ];
@@ -100,7 +100,7 @@ fn progress(model: &Model, width: usize) -> Line<'static> {
             let (read, rows) = (model.data.rows, model.about.rows.max(1));
             format!("reading {} %", read.saturating_mul(100) / rows.max(read))
         }
-        Progress::UpToDate => "all that was recorded".to_owned(),
+        Progress::UpToDate => "up to date".to_owned(),
         Progress::Playing { at, speed, paused, ended } => {
             #[expect(clippy::cast_precision_loss, reason = "for display")]
             let seconds = |until: i64| until.saturating_sub(model.about.start).max(0) as f64 / 1e6;

@@ -26,17 +26,17 @@ fn keys_are_lines_with_figures() {
     let mut model = model();
     model.about.name = "cap.parquet".to_owned();
     let lines = screen(&mut model, 80, 24);
-    assert_eq!(lines[0], "cap.parquet  9 operations  0.9/s  hits 55.6 %  3 keys  10.0 s");
+    assert_eq!(lines[0], "cap.parquet  9 operations  0.9/s  hit ratio 44.4 %  3 keys  10.0 s");
     assert!(lines[1].starts_with("[keys] prefixes  clients  commands  over time"), "{}", lines[1]);
     assert!(lines[1].ends_with("1 of 3"));
     let header: Vec<&str> = lines[2].split_whitespace().collect();
     let columns =
-        ["key", "calls↓", "misses", "hits", "size", "req/s", "kbps", "bytes", "~p50", "~p99"];
+        ["key", "calls↓", "misses", "hit", "ratio", "size", "req/s", "kbps", "~p50", "~p99"];
     assert_eq!(header[..10], columns);
     let hot: Vec<&str> = lines[3].split_whitespace().collect();
     assert_eq!(hot[..7], ["hot", "5", "2", "60.0", "%", "3", "B"], "{}", lines[3]);
     assert!(lines[4].starts_with("warm ") && lines[5].starts_with("cold "));
-    assert!(lines[23].starts_with("all that was recorded") && lines[23].ends_with("q: quit"));
+    assert!(lines[23].starts_with("up to date") && lines[23].ends_with("q: quit"));
 }
 
 #[test]
