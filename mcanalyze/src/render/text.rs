@@ -413,7 +413,7 @@ pub(crate) fn percent(ratio: f64) -> String {
     format!("{:.1} %", ratio * 100.0)
 }
 
-fn seconds_text(seconds: f64) -> String {
+pub(crate) fn seconds_text(seconds: f64) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "for display")]
     let ns = (seconds * 1e9) as i64;
     if seconds < 60.0 { nanoseconds(ns) } else { duration(seconds) }

@@ -11,7 +11,7 @@ use crate::{
 
 /// Charts one above the other, and when that was.
 pub(super) fn lines(model: &Model, width: usize, height: usize) -> Vec<Line<'static>> {
-    let series = &model.data.series;
+    let (series, totals) = (&model.data.series, model.data.totals);
     let of_each: Vec<_> = series.sums.iter().zip(series.seconds()).collect();
     if of_each.is_empty() {
         return vec![Line::raw("no operations yet")];
@@ -35,10 +35,15 @@ pub(super) fn lines(model: &Model, width: usize, height: usize) -> Vec<Line<'sta
         let known = || values.iter().filter_map(|value| *value);
         let most = known().fold(0.0, f64::max);
         let last = known().next_back().map_or("-".to_owned(), text);
-        let title = format!("{name}  last {about}{last}, at most {about}{}", text(most));
-        lines.push(Line::styled(cut(&title, width), BOLD));
         // A ratio is a part of everything, whatever is the most.
-        let top = if name == "hit ratio" { 1.0 } else { most };
+        let (top, of_all) = match name {
+            "hit ratio" => (1.0, ratio(totals.hits, totals.hits + totals.misses)),
+            _ => (most, Some(most)),
+        };
+        let word = if name == "hit ratio" { "in all" } else { "at most" };
+        let of_all = of_all.map_or("-".to_owned(), text);
+        let title = format!("{name}  last {about}{last}, {word} {about}{of_all}");
+        lines.push(Line::styled(cut(&title, width), BOLD));
         lines.extend(chart::columns(&values, top, width, of_chart).into_iter().map(Line::raw));
     }
     lines.extend(lost.map(Line::raw));

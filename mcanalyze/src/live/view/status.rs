@@ -9,7 +9,7 @@ use crate::{
         model::{Model, View},
     },
     query::{per_second, ratio},
-    render::text::{duration, grouped, inert, percent, rate_text},
+    render::text::{grouped, inert, percent, rate_text, seconds_text},
 };
 
 /// The capture, and its totals as far as there is room.
@@ -23,11 +23,9 @@ pub(super) fn title(model: &Model, width: usize) -> Line<'static> {
         format!("{about}{rate}/s"),
         format!("hit ratio {about}{hits}"),
         format!("{} keys", grouped(model.data.keys.len())),
-        duration(seconds),
+        seconds_text(seconds),
     ];
-    // Its name gives way to figures, and those to each other.
-    let figures: usize = pieces.iter().map(|piece| width_of(piece) + 2).sum();
-    let mut text = cut(&model.about.name, width.saturating_sub(figures).max(12));
+    let mut text = cut(&model.about.name, (width / 3).max(12));
     for piece in pieces {
         if width_of(&text) + 2 + width_of(&piece) <= width {
             text += &format!("  {piece}");
@@ -109,7 +107,7 @@ fn progress(model: &Model, width: usize) -> Line<'static> {
                 (_, true) => "PLAYED to the end",
                 _ => "PLAYING",
             };
-            let (at, end) = (duration(seconds(at)), duration(seconds(model.about.end)));
+            let (at, end) = (seconds_text(seconds(at)), seconds_text(seconds(model.about.end)));
             format!("{state}  {at} of {end}  {speed} x")
         }
     };
