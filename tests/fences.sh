@@ -33,6 +33,8 @@ only '\barrow_schema\b' "$all" $c/ $r/batch.rs schema/src/columns.rs
 only '\barrow_buffer::' "$all" $a/scan.rs
 only '\bpolars::' "$all" $a/capture.rs $a/query/
 only '\bclap::' "$all" $r/cli.rs $r/main.rs $a/cli.rs $a/cli/ $a/main.rs
+only '\bratatui::' "$all" $a/live/mod.rs $a/live/keys.rs $a/live/view/
+only '\bsignal_hook::' "$r $a" $r/ $a/live/mod.rs
 only '\bprocfs::' "$all" $r/target/ $r/host.rs
 only '\blandlock::' "$all" $r/privilege.rs
 

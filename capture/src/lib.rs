@@ -37,7 +37,7 @@ pub use encoder::{Encoder, ROW_GROUP_ROWS, RowGroup};
 pub use file::Durability;
 pub use folder::{Entry, Folder};
 pub use journal::journal_name;
-pub use open::{Batches, Capture, State};
+pub use open::{Batches, Capture, State, is_being_recorded};
 pub use repair::{Repair, repair};
 pub use uuid::uuid;
 pub use view::View;

@@ -228,8 +228,8 @@ fn open_file(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Whether a recorder has it locked.
-fn is_being_recorded(path: &Path) -> bool {
+/// Whether a recorder has the capture at `path` locked.
+pub fn is_being_recorded(path: &Path) -> bool {
     open_file(path).is_ok_and(|file| {
         flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
     })

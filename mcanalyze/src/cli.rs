@@ -2,6 +2,7 @@
 
 pub(crate) mod exchange;
 pub(crate) mod filter;
+pub(crate) mod live;
 pub(crate) mod pages;
 pub(crate) mod questions;
 pub(crate) mod tools;
@@ -91,6 +92,8 @@ pub(crate) enum Command {
     Question(questions::Question),
     /// Write all of it as one HTML page that opens anywhere
     Report(questions::ReportArgs),
+    #[command(flatten)]
+    Live(live::Live),
     #[command(flatten)]
     Tool(tools::Tool),
     #[command(flatten)]

@@ -16,6 +16,7 @@ mod filter;
 mod grouping;
 mod in_order;
 mod keys;
+mod live;
 mod percentile;
 mod prefix;
 mod query;
@@ -38,7 +39,12 @@ use anyhow::{Result, bail};
 use clap::Parser;
 
 use ask::Answer;
-use cli::{Cli, Command, questions::ReportArgs, tools::Tool};
+use cli::{
+    Cli, Command,
+    live::{Live, TopArgs},
+    questions::ReportArgs,
+    tools::Tool,
+};
 
 fn main() -> ExitCode {
     let mut cli = match Cli::try_parse() {
@@ -56,6 +62,7 @@ fn main() -> ExitCode {
                 ExitCode::from(2)
             }
         },
+        Some(Command::Live(Live::Top(args))) => look(&args),
         None => ask(|| ask::overview(&cli)),
     }
 }
@@ -106,6 +113,19 @@ fn refuse(error: &clap::Error) -> ExitCode {
         let _ = writeln!(stderr(), "{}", render::text::inert(line));
     }
     ExitCode::from(2)
+}
+
+/// Looks at captures until it is told to end. A signal that ends it is its status, as
+/// in a shell.
+fn look(args: &TopArgs) -> ExitCode {
+    match unless_damaged(|| live::top(args)) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(signal)) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX)),
+        Err(error) => {
+            remark(&format!("{error:#}"));
+            ExitCode::from(2)
+        }
+    }
 }
 
 /// Does what a tool does, and says what it found or made.

@@ -17,6 +17,7 @@ use arrow_array::{
     StringArray, TimestampMicrosecondArray, types::Int32Type,
 };
 use arrow_buffer::NullBuffer;
+use mcrec_capture::Batches;
 use mcrec_schema::columns;
 
 use crate::{
@@ -115,7 +116,7 @@ pub(crate) struct Place {
     /// Number of its file.
     pub(crate) file: usize,
     /// Number in that.
-    group: usize,
+    pub(crate) group: usize,
     /// Number of its first row in the whole capture.
     first: u64,
 }
@@ -162,22 +163,49 @@ impl<'a> Reader<'a> {
         place: Place,
         mut visit: impl FnMut(&Rows) -> Result<bool>,
     ) -> Result<()> {
-        let Place { file, group, mut first } = place;
-        for batch in self.capture.files[file].dictionaries(group, &self.columns)? {
-            let weights = Arc::clone(&self.capture.weights[file]);
-            let (wanted, groups) = (None, None);
-            let mut rows = Rows { batch: batch?, first, file, weights, wanted, groups };
-            rows.wanted = self.sieve.wanted(&self.capture.filter, &rows)?;
-            if let Some(grouper) = &mut self.grouper {
-                rows.groups = Some(grouper.groups(&rows)?);
-            }
-            first += rows.batch.num_rows() as u64;
+        let mut group = self.begin(place)?;
+        while let Some(rows) = self.next(&mut group)? {
             if !visit(&rows)? {
                 break;
             }
         }
         Ok(())
     }
+
+    /// Begins with a row group.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub(crate) fn begin(&self, place: Place) -> Result<Begun> {
+        let batches = self.capture.files[place.file].dictionaries(place.group, &self.columns)?;
+        Ok(Begun { place, batches })
+    }
+
+    /// The next rows of a row group, if there are more.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read.
+    pub(crate) fn next(&mut self, group: &mut Begun) -> Result<Option<Rows>> {
+        let Some(batch) = group.batches.next() else { return Ok(None) };
+        let Place { file, first, .. } = group.place;
+        let weights = Arc::clone(&self.capture.weights[file]);
+        let (wanted, groups) = (None, None);
+        let mut rows = Rows { batch: batch?, first, file, weights, wanted, groups };
+        rows.wanted = self.sieve.wanted(&self.capture.filter, &rows)?;
+        if let Some(grouper) = &mut self.grouper {
+            rows.groups = Some(grouper.groups(&rows)?);
+        }
+        group.place.first += rows.batch.num_rows() as u64;
+        Ok(Some(rows))
+    }
+}
+
+/// A row group that is being read.
+pub(crate) struct Begun {
+    place: Place,
+    batches: Batches,
 }
 
 impl Rows {

@@ -35,20 +35,20 @@ fn figures(
 }
 
 /// `part / whole`, where there is a whole.
-fn ratio(part: i64, whole: i64) -> Option<f64> {
+pub(crate) fn ratio(part: i64, whole: i64) -> Option<f64> {
     #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 operations")]
     let (part, whole) = (part as f64, whole as f64);
     (whole > 0.0).then(|| part / whole)
 }
 
 /// `amount` a second over `seconds`, where there are any.
-fn per_second(amount: i64, seconds: f64) -> Option<f64> {
+pub(crate) fn per_second(amount: i64, seconds: f64) -> Option<f64> {
     #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
     let amount = amount as f64;
     (seconds > 0.0).then(|| amount / seconds)
 }
 
 /// Kilobits (1000 bits) a second that `bytes` over `seconds` are.
-fn kbps(bytes: i64, seconds: f64) -> Option<f64> {
+pub(crate) fn kbps(bytes: i64, seconds: f64) -> Option<f64> {
     per_second(bytes, seconds).map(|rate| rate * 8.0 / 1000.0)
 }

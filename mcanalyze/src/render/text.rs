@@ -359,7 +359,7 @@ fn aligned(cell: Cell, unit: Unit) -> Cell {
     }
 }
 
-pub(super) fn cell(unit: Unit, value: &Value) -> String {
+pub(crate) fn cell(unit: Unit, value: &Value) -> String {
     match (unit, value) {
         (_, Value::Null) => "-".to_owned(),
         (_, Value::Text(text)) => inert(text),
@@ -401,7 +401,7 @@ pub(crate) fn harmful(c: char) -> bool {
 }
 
 /// `1,234,567`.
-pub(super) fn grouped(number: impl ToString) -> String {
+pub(crate) fn grouped(number: impl ToString) -> String {
     let digits = number.to_string();
     let (sign, digits) = digits.strip_prefix('-').map_or(("", digits.as_str()), |rest| ("-", rest));
     let groups: Vec<&str> = digits
@@ -413,7 +413,7 @@ pub(super) fn grouped(number: impl ToString) -> String {
     format!("{sign}{}", groups.join(","))
 }
 
-fn rate_text(rate: f64) -> String {
+pub(crate) fn rate_text(rate: f64) -> String {
     if rate.abs() < 100.0 {
         return format!("{rate:.1}");
     }
@@ -422,11 +422,11 @@ fn rate_text(rate: f64) -> String {
     grouped(whole)
 }
 
-fn percent(ratio: f64) -> String {
+pub(crate) fn percent(ratio: f64) -> String {
     format!("{:.1} %", ratio * 100.0)
 }
 
-fn seconds_text(seconds: f64) -> String {
+pub(crate) fn seconds_text(seconds: f64) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "for display")]
     let ns = (seconds * 1e9) as i64;
     if seconds < 60.0 { nanoseconds(ns) } else { duration(seconds) }
@@ -437,7 +437,7 @@ pub(crate) fn bytes(bytes: i64) -> String {
     scaled(bytes, 1024.0, "B", &UNITS)
 }
 
-fn nanoseconds(ns: i64) -> String {
+pub(crate) fn nanoseconds(ns: i64) -> String {
     const UNITS: [&str; 3] = ["µs", "ms", "s"];
     scaled(ns, 1000.0, "ns", &UNITS)
 }
@@ -457,7 +457,7 @@ fn scaled(number: i64, step: f64, small: &str, units: &[&str]) -> String {
     if name == small { format!("{number} {small}") } else { format!("{value:.1} {name}") }
 }
 
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 60.0 {
         return format!("{seconds:.1} s");
     }
@@ -473,7 +473,7 @@ pub(crate) fn second(micros: i64) -> String {
 }
 
 /// `01:30:00.123`; the summary says of which day.
-fn time_of_day(micros: i64) -> String {
+pub(crate) fn time_of_day(micros: i64) -> String {
     rfc3339(micros).get(11..23).unwrap_or_default().to_owned()
 }
 

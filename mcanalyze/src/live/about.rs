@@ -1,0 +1,78 @@
+//! What must be known of a capture while it is looked at.
+
+use mcrec_capture::{State, is_being_recorded};
+
+use crate::{
+    capture::Capture,
+    query::heading::heading,
+    render::text::{grouped, inert},
+};
+
+/// What a capture says of itself, as it is now.
+#[derive(Clone, Debug, Default)]
+pub(super) struct About {
+    /// What it is called.
+    pub(super) name: String,
+    /// Start and end, µs since the epoch, UTC.
+    pub(super) start: i64,
+    pub(super) end: i64,
+    /// How long was recorded.
+    pub(super) seconds: f64,
+    pub(super) rows: u64,
+    pub(super) is_sampled: bool,
+    /// What must be known before any figure is believed, the gravest first.
+    pub(super) warnings: Vec<String>,
+    /// When operations were lost, and how many.
+    pub(super) lossy: Vec<[i64; 3]>,
+}
+
+impl About {
+    /// What there is to know of a capture that was opened.
+    pub(super) fn of(capture: &Capture) -> Self {
+        let heading = heading(capture);
+        let names = capture.files.iter().map(|file| file.path());
+        let names: Vec<_> = names.filter_map(|path| path.file_name()).collect();
+        let name = match names.as_slice() {
+            [first] => inert(&first.to_string_lossy()),
+            [first, ..] => {
+                format!("{} and {} more", inert(&first.to_string_lossy()), names.len() - 1)
+            }
+            [] => String::new(),
+        };
+        let mut warnings = Vec::new();
+        if heading.losses.total() > 0 {
+            let (lost, seen) = (grouped(heading.losses.total()), grouped(heading.seen));
+            warnings.push(format!("LOST {lost} of {seen}"));
+        }
+        if let Some(sampling) = &heading.sampling {
+            let (densest, sparsest) = (sampling.densest, sampling.sparsest);
+            warnings.push(match sampling.changes() {
+                true => format!("SAMPLED 1/{densest} to 1/{sparsest} of the keys, ~ is scaled"),
+                false => format!("SAMPLED 1/{densest} of the keys, ~ is scaled"),
+            });
+        }
+        if heading.incomplete.total() > 0 {
+            warnings.push(format!("INCOMPLETE {}", grouped(heading.incomplete.total())));
+        }
+        let is_open = |file: &&mcrec_capture::Capture| is_being_recorded(file.path());
+        let recorded = capture.files.iter().filter(|f| f.footer().capture.ended.is_none());
+        if recorded.clone().any(|file| is_open(&file)) {
+            warnings.push("STILL BEING RECORDED".to_owned());
+        } else if recorded.count() > 0 || capture.files.iter().any(|f| f.state() != State::Whole) {
+            warnings.push("CUT OFF: its recorder did not end it".to_owned());
+        }
+        if let Some(asked) = &heading.asked {
+            warnings.push(format!("ONLY {}", inert(asked)));
+        }
+        Self {
+            name,
+            start: heading.start,
+            end: heading.end,
+            seconds: heading.seconds,
+            rows: capture.files.iter().map(mcrec_capture::Capture::rows).sum(),
+            is_sampled: heading.sampling.is_some(),
+            warnings,
+            lossy: heading.lossy,
+        }
+    }
+}
