@@ -61,7 +61,7 @@ pub(super) fn lines(model: &Model, width: usize) -> Vec<Line<'static>> {
         warnings.push(inert(trouble));
     }
     warnings.extend(model.about.warnings.iter().cloned());
-    if model.data.dropped {
+    if model.data.dropped > 0 {
         warnings.push("RARE KEYS DROPPED: their counts are lower bounds".to_owned());
     }
     let mut lines: Vec<String> = Vec::new();
@@ -112,7 +112,7 @@ fn progress(model: &Model, width: usize) -> Line<'static> {
         }
     };
     let help = match (model.help || model.opened.is_some(), model.progress) {
-        (true, _) => "Esc: back",
+        (true, _) => "j k: down, up  Esc: back",
         (_, Progress::Playing { .. }) => "space: pause  + -: speed  p: all  ?: help  q: quit",
         _ => "/: filter  Enter: open  Tab: view  p: play  ?: help  q: quit",
     };

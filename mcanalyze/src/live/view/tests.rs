@@ -14,7 +14,8 @@ use crate::live::{
 /// The lines of a screen.
 fn screen(model: &mut Model, width: u16, height: u16) -> Vec<String> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    model.fit(page(width, height, model));
+    let (page, beyond) = page(width, height, model);
+    model.fit(page, beyond);
     terminal.draw(|frame| draw(frame, model)).unwrap();
     let buffer = terminal.backend().buffer();
     let line = |y| -> String { (0..width).map(|x| buffer[(x, y)].symbol().to_owned()).collect() };
@@ -91,6 +92,13 @@ fn a_key_that_is_opened_shows_all_that_is_known() {
         let text = text.replace("000 last", "000, last");
         assert!(all.contains(&text), "{text} is not in\n{all}");
     }
+    // What does not fit is moved to, and no further.
+    screen(&mut model, 60, 12);
+    model.act(Action::Move(Move::Bottom));
+    let lines = screen(&mut model, 60, 12);
+    assert!(lines[10].contains("µs"), "{lines:?}");
+    model.act(Action::Move(Move::Lines(-1)));
+    assert_eq!(screen(&mut model, 60, 12)[3..11], lines[2..10]);
     model.act(Action::Back);
     assert!(screen(&mut model, 80, 24)[3].starts_with("hot "));
 }
