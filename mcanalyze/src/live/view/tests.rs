@@ -32,10 +32,10 @@ fn keys_are_lines_with_figures() {
     assert!(lines[1].ends_with("1 of 3"));
     let header: Vec<&str> = lines[2].split_whitespace().collect();
     let columns =
-        ["key", "calls↓", "misses", "hit", "ratio", "size", "req/s", "kbps", "~p50", "~p99"];
+        ["key", "calls↓", "hit", "ratio", "size", "req/s", "kbps", "~p50", "~p99", "last"];
     assert_eq!(header[..10], columns);
     let hot: Vec<&str> = lines[3].split_whitespace().collect();
-    assert_eq!(hot[..7], ["hot", "5", "2", "60.0", "%", "3", "B"], "{}", lines[3]);
+    assert_eq!(hot[..7], ["hot", "5", "60.0", "%", "3", "B", "0.5"], "{}", lines[3]);
     assert!(lines[4].starts_with("warm ") && lines[5].starts_with("cold "));
     assert!(lines[23].starts_with("up to date") && lines[23].ends_with("q: quit"));
 }
