@@ -30,7 +30,7 @@ impl About {
     /// What there is to know of a capture that was opened.
     pub(super) fn of(capture: &Capture) -> Self {
         let heading = heading(capture);
-        let names = capture.files.iter().map(|file| file.path());
+        let names = capture.files.iter().map(mcrec_capture::Capture::path);
         let names: Vec<_> = names.filter_map(|path| path.file_name()).collect();
         let name = match names.as_slice() {
             [first] => inert(&first.to_string_lossy()),

@@ -93,8 +93,9 @@ pub(super) struct Data {
     pub(super) totals: Sums,
     /// Rows that were read.
     pub(super) rows: u64,
-    /// Keys that were dropped: what is known of rare keys is too little.
-    pub(super) dropped: bool,
+    /// How often keys were dropped, and the others got other numbers: what is known of
+    /// rare keys is too little.
+    pub(super) dropped: u32,
     /// First intervals of keys, about.
     in_intervals: usize,
 }
@@ -111,7 +112,7 @@ impl Data {
             series: Series::from(origin),
             totals: Sums::default(),
             rows: 0,
-            dropped: false,
+            dropped: 0,
             in_intervals: 0,
         }
     }
@@ -154,7 +155,7 @@ impl Data {
     fn make_room(&mut self, keys: usize) {
         if self.keys.len() + keys > self.limits.keys {
             self.keys.keep_hottest();
-            self.dropped = true;
+            self.dropped += 1;
         }
         if self.in_intervals > self.limits.intervals {
             self.intervals.lengthen();
@@ -243,7 +244,7 @@ pub(super) mod tests {
         for n in 0..100 {
             data.apply(&gets(&[&format!("cold{n}")]));
         }
-        assert!(data.keys.len() <= 10 && data.dropped);
+        assert!(data.keys.len() <= 10 && data.dropped > 0);
         assert_eq!(data.keys.find("hot").unwrap().calls, 50);
         // Totals are those of all.
         assert_eq!(data.totals.operations, 150);

@@ -107,7 +107,8 @@ fn run(
         }
         if dirty {
             let size = terminal.size()?;
-            model.fit(view::page(size.width, size.height, model));
+            let (page, beyond) = view::page(size.width, size.height, model);
+            model.fit(page, beyond);
             terminal.draw(|frame| view::draw(frame, model))?;
             (drawn, dirty) = (Some(Instant::now()), false);
         }

@@ -196,9 +196,10 @@ impl Model {
                 self.about = *about;
             }
             News::Batch(batch) => {
+                let dropped = self.data.dropped;
                 self.data.apply(&batch);
-                // Numbers of keys may be others now.
-                if self.data.keys.len() < self.listing.len() && self.view == View::Keys {
+                // Keys have other numbers now.
+                if self.data.dropped > dropped {
                     self.refresh();
                 }
             }
@@ -337,8 +338,9 @@ impl Model {
         self.first = self.first.min(self.cursor).max((self.cursor + 1).saturating_sub(self.page));
     }
 
-    /// So many lines fit on the screen.
-    pub(super) fn fit(&mut self, page: usize) {
+    /// So many lines of a table fit on the screen, and so many of longer text do not.
+    pub(super) fn fit(&mut self, page: usize, beyond: usize) {
+        self.scrolled = self.scrolled.min(beyond);
         if self.page != page.max(1) {
             self.page = page.max(1);
             if self.sorted < self.listing.len() {
@@ -440,7 +442,7 @@ pub(super) mod tests {
         model.take(0, News::Batch(gets(&["hot", "hot", "hot", "warm", "warm"])));
         model.take(0, News::Batch(gets(&["cold", "hot", "hot", "warm"])));
         model.take(0, News::Progress(Progress::UpToDate));
-        model.fit(10);
+        model.fit(10, 0);
         model.refresh();
         model
     }
@@ -513,7 +515,7 @@ pub(super) mod tests {
         let mut calls: Vec<&str> = keys.iter().map(String::as_str).collect();
         calls.extend_from_slice(&calls.clone()[1_000..]);
         model.take(0, News::Batch(gets(&calls)));
-        model.fit(10);
+        model.fit(10, 0);
         model.refresh();
         assert_eq!((&*model.line(0).unwrap().0, model.len()), ("key1000", 2_000));
         model.act(Action::Move(Move::Lines(1_500)));

@@ -13,7 +13,7 @@ const HELP: [(&str, &str); 15] = [
     ("g G", "to the top, to the bottom"),
     ("/", "filter: text, or a regular expression"),
     ("Enter", "open a line"),
-    ("Tab", "keys, prefixes, clients, commands, over time"),
+    ("Tab", "prefixes, clients, commands, over time, keys"),
     ("Esc", "back; clears the filter"),
     ("p", "play back from the start; again: all of it"),
     ("space, + -", "stop the clock; twice, half as fast"),
@@ -24,7 +24,7 @@ const HELP: [(&str, &str); 15] = [
 
 /// Line by line.
 pub(super) fn lines() -> Vec<Line<'static>> {
-    let line = |(keys, text): (&str, &str)| Line::raw(format!("  {keys:<14} {text}"));
+    let line = |(keys, text): (&str, &str)| Line::raw(format!("{keys:<14}  {text}"));
     let title = Line::styled("keyboard", BOLD);
     [title].into_iter().chain(HELP.into_iter().map(line)).collect()
 }

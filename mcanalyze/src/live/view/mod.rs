@@ -23,10 +23,22 @@ use super::{
 /// Lines above the body: the title, and the views.
 const ABOVE: u16 = 2;
 
-/// How many lines of a table fit on a screen of this size.
-pub(super) fn page(width: u16, height: u16, model: &Model) -> usize {
+/// How many lines of a table fit on a screen of this size, and how many of longer text
+/// do not.
+pub(super) fn page(width: u16, height: u16, model: &Model) -> (usize, usize) {
+    let height = usize::from(body(Rect::new(0, 0, width, height), model).height);
+    let text = text(model, width.into()).map_or(0, |lines| lines.len());
     // One is the header of the table.
-    usize::from(body(Rect::new(0, 0, width, height), model).height.saturating_sub(1))
+    (height.saturating_sub(1), text.saturating_sub(height))
+}
+
+/// What is longer than the screen, perhaps.
+fn text(model: &Model, width: usize) -> Option<Vec<Line<'static>>> {
+    match model.mode() {
+        Mode::Help => Some(help::lines()),
+        _ if model.opened.is_some() => Some(opened::lines(model, width)),
+        _ => None,
+    }
 }
 
 fn body(screen: Rect, model: &Model) -> Rect {
@@ -46,13 +58,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model) {
     };
     let above = vec![status::title(model, width), status::views(model, width)];
     frame.render_widget(Paragraph::new(above), row(0, ABOVE));
-    let text = match (model.mode(), model.view) {
-        (Mode::Help, _) => scrolled(help::lines(), model, body.height),
-        (_, _) if model.opened.is_some() => {
-            scrolled(opened::lines(model, width), model, body.height)
-        }
-        (_, View::OverTime) => over_time::lines(model, width, body.height.into()),
-        _ => table::lines(model, width),
+    let text = match (text(model, width), model.view) {
+        (Some(lines), _) => lines.into_iter().skip(model.scrolled).collect(),
+        (None, View::OverTime) => over_time::lines(model, width, body.height.into()),
+        (None, _) => table::lines(model, width),
     };
     frame.render_widget(Paragraph::new(text), body);
     let below = status::lines(model, width);
@@ -65,12 +74,6 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model) {
             screen.bottom().saturating_sub(1),
         ));
     }
-}
-
-/// What of longer text is seen; no more of it is moved away than is necessary.
-fn scrolled<'a>(lines: Vec<Line<'a>>, model: &Model, height: u16) -> Vec<Line<'a>> {
-    let away = lines.len().saturating_sub(height.into());
-    lines.into_iter().skip(model.scrolled.min(away)).collect()
 }
 
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);

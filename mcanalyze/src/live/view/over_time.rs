@@ -9,6 +9,9 @@ use crate::{
     render::text::{percent, rate_text, time_of_day},
 };
 
+/// A name, figures over time, and how people read one.
+type Chart = (&'static str, Vec<Option<f64>>, fn(f64) -> String);
+
 /// Charts one above the other, and when that was.
 pub(super) fn lines(model: &Model, width: usize, height: usize) -> Vec<Line<'static>> {
     let (series, totals) = (&model.data.series, model.data.totals);
@@ -21,7 +24,7 @@ pub(super) fn lines(model: &Model, width: usize, height: usize) -> Vec<Line<'sta
     let ratios = of_each.iter().map(|(sums, _)| ratio(sums.hits, sums.hits + sums.misses));
     let bandwidths = of_each.iter().map(|(sums, seconds)| kbps(sums.bytes, *seconds));
     let about = if model.about.is_sampled { "~" } else { "" };
-    let charts: [(&str, Vec<Option<f64>>, fn(f64) -> String); 3] = [
+    let charts: [Chart; 3] = [
         ("req/s", rates.collect(), rate_text),
         ("hit ratio", ratios.collect(), percent),
         ("kbps", bandwidths.collect(), rate_text),

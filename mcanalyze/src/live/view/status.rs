@@ -16,13 +16,14 @@ use crate::{
 pub(super) fn title(model: &Model, width: usize) -> Line<'static> {
     let (totals, seconds) = (model.data.totals, model.seconds());
     let about = if model.about.is_sampled { "~" } else { "" };
+    let over = if model.data.dropped > 0 { "over " } else { "" };
     let rate = per_second(totals.operations, seconds).map_or("-".to_owned(), rate_text);
     let hits = ratio(totals.hits, totals.hits + totals.misses).map_or("-".to_owned(), percent);
     let pieces = [
         format!("{about}{} operations", grouped(totals.operations)),
         format!("{about}{rate}/s"),
         format!("hit ratio {about}{hits}"),
-        format!("{} keys", grouped(model.data.keys.len())),
+        format!("{over}{} keys", grouped(model.data.keys.len())),
         seconds_text(seconds),
     ];
     let mut text = cut(&model.about.name, (width / 3).max(12));
@@ -61,7 +62,7 @@ pub(super) fn lines(model: &Model, width: usize) -> Vec<Line<'static>> {
         warnings.push(inert(trouble));
     }
     warnings.extend(model.about.warnings.iter().cloned());
-    if model.data.dropped {
+    if model.data.dropped > 0 {
         warnings.push("RARE KEYS DROPPED: their counts are lower bounds".to_owned());
     }
     let mut lines: Vec<String> = Vec::new();
@@ -112,7 +113,7 @@ fn progress(model: &Model, width: usize) -> Line<'static> {
         }
     };
     let help = match (model.help || model.opened.is_some(), model.progress) {
-        (true, _) => "Esc: back",
+        (true, _) => "j k: down, up  Esc: back",
         (_, Progress::Playing { .. }) => "space: pause  + -: speed  p: all  ?: help  q: quit",
         _ => "/: filter  Enter: open  Tab: view  p: play  ?: help  q: quit",
     };

@@ -14,7 +14,8 @@ use crate::live::{
 /// The lines of a screen.
 fn screen(model: &mut Model, width: u16, height: u16) -> Vec<String> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    model.fit(page(width, height, model));
+    let (page, beyond) = page(width, height, model);
+    model.fit(page, beyond);
     terminal.draw(|frame| draw(frame, model)).unwrap();
     let buffer = terminal.backend().buffer();
     let line = |y| -> String { (0..width).map(|x| buffer[(x, y)].symbol().to_owned()).collect() };
@@ -31,10 +32,10 @@ fn keys_are_lines_with_figures() {
     assert!(lines[1].ends_with("1 of 3"));
     let header: Vec<&str> = lines[2].split_whitespace().collect();
     let columns =
-        ["key", "calls↓", "misses", "hit", "ratio", "size", "req/s", "kbps", "~p50", "~p99"];
+        ["key", "calls↓", "hit", "ratio", "size", "req/s", "kbps", "~p50", "~p99", "last"];
     assert_eq!(header[..10], columns);
     let hot: Vec<&str> = lines[3].split_whitespace().collect();
-    assert_eq!(hot[..7], ["hot", "5", "2", "60.0", "%", "3", "B"], "{}", lines[3]);
+    assert_eq!(hot[..7], ["hot", "5", "60.0", "%", "3", "B", "0.5"], "{}", lines[3]);
     assert!(lines[4].starts_with("warm ") && lines[5].starts_with("cold "));
     assert!(lines[23].starts_with("up to date") && lines[23].ends_with("q: quit"));
 }
@@ -91,6 +92,13 @@ fn a_key_that_is_opened_shows_all_that_is_known() {
         let text = text.replace("000 last", "000, last");
         assert!(all.contains(&text), "{text} is not in\n{all}");
     }
+    // What does not fit is moved to, and no further.
+    screen(&mut model, 60, 12);
+    model.act(Action::Move(Move::Bottom));
+    let lines = screen(&mut model, 60, 12);
+    assert!(lines[10].contains("µs"), "{lines:?}");
+    model.act(Action::Move(Move::Lines(-1)));
+    assert_eq!(screen(&mut model, 60, 12)[3..11], lines[2..10]);
     model.act(Action::Back);
     assert!(screen(&mut model, 80, 24)[3].starts_with("hot "));
 }
