@@ -26,7 +26,7 @@ only() {
 r=mcrec/src a=mcanalyze/src c=capture/src
 all="$r $a $c schema/src protocol/src"
 only '\blibbpf_(rs|sys)\b' "$all" $r/probe/ $r/drain.rs $r/loss.rs
-only '\barrow_array::' "$all" $c/ $r/batch.rs $r/sink/mod.rs $a/files/ $a/exchange/batch.rs $a/scan.rs
+only '\barrow_array::' "$all" $c/ $r/batch.rs $r/sink/mod.rs $a/files/ $a/exchange/batch.rs $a/scan.rs $a/by.rs
 only '\barrow_select::' "$all" $a/files/
 only '\bparquet::' "$all" $c/ $a/files/
 only '\barrow_schema\b' "$all" $c/ $r/batch.rs schema/src/columns.rs

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::{
-    by::Dimension,
     capture::Capture,
     cli::{
-        Cli, Format, SortBy,
+        Cli, Dimension, Format, SortBy,
         filter::FilterArgs,
         questions::{Asked, DiffArgs, Question, ReportArgs},
     },

@@ -4,7 +4,6 @@ use std::{collections::HashMap, sync::Arc};
 
 use anyhow::Result;
 use arrow_array::{Array, ArrayRef, DictionaryArray, Int32Array, StringArray, types::Int32Type};
-use clap::ValueEnum;
 use mcrec_schema::columns;
 
 use crate::{
@@ -16,29 +15,6 @@ use crate::{
 
 /// The name of what a source did not know.
 pub(crate) const UNKNOWN: &str = "unknown";
-
-/// What to group by, as people ask for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Dimension {
-    /// Each key.
-    Key,
-    /// What keys have in common: user:*:profile for user:17:profile.
-    Prefix,
-    /// The command.
-    Op,
-    /// text, meta or binary.
-    Protocol,
-    /// The connection, by `conn_id`.
-    Conn,
-    /// The client's address, whatever its port.
-    Client,
-    /// The worker thread.
-    Thread,
-    /// The outcome.
-    Status,
-    /// The size of the value, by powers of two.
-    Size,
-}
 
 /// What rows are grouped by.
 #[derive(Clone, Debug)]

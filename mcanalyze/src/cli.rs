@@ -12,7 +12,6 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use crate::by::Dimension;
 use filter::FilterArgs;
 
 /// Answers questions about captures of memcached that mcrec made.
@@ -98,6 +97,29 @@ pub(crate) enum Command {
     Tool(tools::Tool),
     #[command(flatten)]
     Page(pages::Page),
+}
+
+/// What to group by, as people ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dimension {
+    /// Each key.
+    Key,
+    /// What keys have in common: user:*:profile for user:17:profile.
+    Prefix,
+    /// The command.
+    Op,
+    /// text, meta or binary.
+    Protocol,
+    /// The connection, by `conn_id`.
+    Conn,
+    /// The client's address, whatever its port.
+    Client,
+    /// The worker thread.
+    Thread,
+    /// The outcome.
+    Status,
+    /// The size of the value, by powers of two.
+    Size,
 }
 
 /// What the top keys are sorted by.

@@ -6,8 +6,9 @@ use anyhow::Result;
 use mcrec_schema::columns;
 
 use crate::{
-    by::{By, Dimension},
+    by::By,
     capture::Capture,
+    cli::Dimension,
     files::merge::numbering,
     prefix::{Delimiters, Shape},
     scan::{OfDictionary, scan},

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Subcommand};
 
 use super::{Format, filter::FilterArgs};
-use crate::by::Dimension;
+use crate::cli::Dimension;
 
 /// A question.
 #[derive(Debug, Subcommand)]

@@ -7,9 +7,9 @@ use mcrec_schema::columns;
 
 use super::top::top;
 use crate::{
-    by::{By, Dimension},
+    by::By,
     capture::Capture,
-    cli::SortBy,
+    cli::{Dimension, SortBy},
     grouping::connections,
     keys::{Question, keys},
     scan::scan_by,

@@ -5,8 +5,9 @@ use mcrec_schema::columns;
 
 use super::{heading::heading, latency, per_second, ratio};
 use crate::{
-    by::{By, Dimension},
+    by::By,
     capture::Capture,
+    cli::Dimension,
     keys::{KeyFigures, changes::Changes},
     percentile::{Distribution, percentiles},
     query::top::name_of,

@@ -7,9 +7,9 @@ use mcrec_schema::{codes::Op, columns};
 
 use super::top::name_of;
 use crate::{
-    by::{By, Dimension},
+    by::By,
     capture::Capture,
-    cli::SortBy,
+    cli::{Dimension, SortBy},
     keys::{Question, keys},
     percentile::{Distribution, Look, Window, looks, merged, percentiles},
     scan::{Rows, scan, scan_by},

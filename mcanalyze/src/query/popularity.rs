@@ -175,6 +175,7 @@ fn r2(logs: &[f64], calls: &[f64]) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "of small numbers")]
 mod tests {
     use super::Ranked;
 

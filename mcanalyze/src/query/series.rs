@@ -201,7 +201,7 @@ fn add(
     let (mut at, mut interval) = (i64::MIN, Interval::default());
     let mut hand_over = |at: i64, interval: Interval| {
         if interval.operations > 0 {
-            intervals.entry(at).or_insert_with(Interval::default).merge(interval);
+            intervals.entry(at).or_default().merge(interval);
         }
         if intervals.len() > INTERVALS_MAX {
             bail!("there are more than {INTERVALS_MAX} intervals: use a longer --every");

@@ -2,8 +2,8 @@
 
 use super::{kbps, per_second, ratio};
 use crate::{
-    by::Dimension,
     capture::Capture,
+    cli::Dimension,
     keys::KeyFigures,
     sampling::Sampling,
     table::{Column, Section, Table, Unit, Value},

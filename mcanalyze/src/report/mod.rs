@@ -13,9 +13,9 @@ use mcrec_capture::Folder;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    by::{By, Dimension},
+    by::By,
     capture::Capture,
-    cli::SortBy,
+    cli::{Dimension, SortBy},
     keys::{Question, keys},
     query::{
         clients::clients,

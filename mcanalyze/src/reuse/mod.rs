@@ -279,6 +279,12 @@ fn upper(bucket: usize) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "of small numbers"
+)]
 mod tests {
     use super::{Reuse, Use};
     use crate::keys::hash::Hashing;
