@@ -400,6 +400,10 @@ def statements():
     query = "SELECT op, count(*) AS n, sum(value_size) AS bytes, max(latency_ns) AS slowest FROM capture GROUP BY op ORDER BY n DESC, op"
     rows_same("sql", ask("sql", path, query)["rows"], ["op", "n", "bytes", "slowest"],
               sql(query.replace("FROM capture", "FROM everything")))
+    for where in ["", " WHERE op = 'get'", " WHERE value_size > 100 AND key LIKE 'user%'"]:
+        query = f"SELECT count(*) AS n FROM capture{where}"
+        rows_same(query, ask("sql", path, query)["rows"], ["n"],
+                  sql(query.replace("FROM capture", "FROM everything")))
 
 
 def clients():

@@ -11,7 +11,7 @@ use crate::{
         filter::FilterArgs,
         questions::{Asked, DiffArgs, Question, ReportArgs},
     },
-    files::slice::When,
+    files::{Destination, slice::When},
     filter::Filter,
     grouping,
     keys::{self, keys},
@@ -144,7 +144,8 @@ fn distinct_keys(capture: &Capture) -> Result<i64> {
 pub(crate) fn report(args: &ReportArgs) -> Result<Heading> {
     let capture = open(&args.files, &args.filter)?;
     let (html, heading) = crate::report::report(&capture)?;
-    crate::report::write(&html, &args.output, args.force)?;
+    let destination = Destination { path: args.output.clone(), force: args.force };
+    crate::report::write(&html, &destination)?;
     Ok(heading)
 }
 

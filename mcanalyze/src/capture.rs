@@ -8,9 +8,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use mcrec_capture::State;
 use mcrec_schema::{columns, footer::Footer};
-use polars::prelude::{
-    DataFrame, Engine, LazyFrame, PlRefPath, ScanArgsParquet, ScanSources, UnionArgs, col, concat,
-};
+use polars::prelude::{LazyFrame, PlRefPath, ScanArgsParquet, ScanSources, UnionArgs, col, concat};
 use polars_buffer::Buffer;
 
 use crate::{
@@ -75,8 +73,14 @@ impl Capture {
     ///
     /// When polars cannot open the files.
     pub(crate) fn rows(&self) -> Result<LazyFrame> {
-        let frames = self.files.iter().map(rows_of).collect::<Result<Vec<_>>>()?;
-        concat(frames, UnionArgs::default()).context("cannot read the captures as one")
+        let is_merged = |file: &mcrec_capture::Capture| !file.footer().parts().is_empty();
+        if self.files.iter().all(|file| is_merged(file) == is_merged(&self.files[0])) {
+            return rows_of(&self.files);
+        }
+        // Files with a column more cannot be read with others in one go.
+        let frames = self.files.iter().map(|file| rows_of(std::slice::from_ref(file)));
+        concat(frames.collect::<Result<Vec<_>>>()?, UnionArgs::default())
+            .context("cannot read the captures as one")
     }
 
     /// The stretches of time that were recorded, and are asked for: µs since the epoch.
@@ -96,36 +100,28 @@ impl Capture {
     }
 }
 
-/// Runs a question to polars, on its streaming engine.
-///
-/// # Errors
-///
-/// When polars cannot, as on a damaged file.
-pub(crate) fn collect(query: LazyFrame) -> Result<DataFrame> {
-    let answer = query
-        .collect_with_engine(Engine::Streaming)
-        .context("cannot read the capture; is the file damaged?")?;
-    Ok(answer.unwrap_single())
-}
-
 /// The columns of the format, and none that a file may have beside them.
-fn rows_of(file: &mcrec_capture::Capture) -> Result<LazyFrame> {
-    let path = file.path();
-    let cannot_open = || format!("cannot open {}", path.display());
-    let sources = if file.state() == State::Whole {
-        // Absolute, so that no name looks like an address to polars.
-        let path = std::path::absolute(path).with_context(cannot_open)?;
-        let path = PlRefPath::try_from_path(&path).with_context(cannot_open)?;
-        ScanSources::Paths([path].into_iter().collect())
+fn rows_of(files: &[mcrec_capture::Capture]) -> Result<LazyFrame> {
+    let cannot_open =
+        |file: &mcrec_capture::Capture| format!("cannot open {}", file.path().display());
+    let sources = if files.iter().all(|file| file.state() == State::Whole) {
+        let paths = files.iter().map(|file| {
+            // Absolute, so that no name looks like an address to polars.
+            let path = std::path::absolute(file.path()).with_context(|| cannot_open(file))?;
+            PlRefPath::try_from_path(&path).with_context(|| cannot_open(file))
+        });
+        ScanSources::Paths(paths.collect::<Result<Vec<_>>>()?.into_iter().collect())
     } else {
-        ScanSources::Buffers(Arc::new([Buffer::from_owner(file.view()?)]))
+        let views = files.iter().map(|file| Ok(Buffer::from_owner(file.view()?)));
+        ScanSources::Buffers(views.collect::<Result<Vec<_>>>()?.into())
     };
     // Statistics may lie, and then what they say is not there is left out.
     let mut arguments =
         ScanArgsParquet { glob: false, use_statistics: false, ..Default::default() };
     // Nor are names of folders columns.
     arguments.hive_options.enabled = Some(false);
-    let rows = LazyFrame::scan_parquet_sources(sources, arguments).with_context(cannot_open)?;
+    let rows = LazyFrame::scan_parquet_sources(sources, arguments)
+        .with_context(|| files.first().map_or_else(String::new, cannot_open))?;
     let columns: Vec<_> = columns::schema().fields().iter().map(|f| col(f.name())).collect();
     Ok(rows.select(columns))
 }

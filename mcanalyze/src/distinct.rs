@@ -66,14 +66,13 @@ impl<G: Copy + Eq + std::hash::Hash> Distinct<G> {
 #[cfg(test)]
 mod tests {
     use super::Distinct;
-    use crate::keys::hash::Hashing;
+    use crate::keys::hash::KeyHash;
 
     #[test]
     fn a_sample_counts_about_as_many_whoever_saw_them() {
-        let hashing = Hashing::default();
         let mut threads = [0, 1].map(|_| Distinct { most: 1_000, ..Distinct::new() });
         for n in 0..100_000_u32 {
-            let thing = hashing.hash(&format!("{}", n / 2));
+            let thing = KeyHash::of_number((n / 2).into());
             threads[(n % 2) as usize].add((), thing, i64::from(n));
         }
         let [mut all, other] = threads;

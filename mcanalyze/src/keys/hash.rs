@@ -26,6 +26,19 @@ impl Hashing {
 }
 
 impl KeyHash {
+    /// The hash of a number, the same in each run: for tests of what depends on chance.
+    #[cfg(test)]
+    pub(crate) fn of_number(number: u64) -> Self {
+        // `SplitMix64` (Steele, Lea and Flood, 2014).
+        let mix = |seed: u64| {
+            let bits = number.wrapping_add(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            bits ^ (bits >> 31)
+        };
+        Self([mix(1), mix(2)])
+    }
+
     /// Whether it is in a sample of one hash in `2^level`.
     pub(crate) fn is_in_sample(self, level: u32) -> bool {
         self.0[0].trailing_zeros() >= level

@@ -7,7 +7,7 @@ use polars::{
 };
 
 use crate::{
-    capture::{Capture, collect},
+    capture::Capture,
     table::{Column, Section, Table, Unit, Value},
 };
 
@@ -48,7 +48,11 @@ pub(crate) fn sql(capture: &Capture, query: &str) -> Result<Section> {
     context.register(TABLE, capture.rows()?);
     let answer =
         context.execute(query).map_err(|error| anyhow!("cannot run the query: {error}"))?;
-    let frame = collect(answer.limit(u32::try_from(ROWS_MAX + 1)?))?;
+    let frame = answer
+        .limit(u32::try_from(ROWS_MAX + 1)?)
+        .collect_with_engine(Engine::Streaming)
+        .map_err(|error| anyhow!("cannot run the query: {error}"))?
+        .unwrap_single();
     let more = frame.height() > ROWS_MAX;
     let section =
         Section::lines("rows", "", table(&frame.head(Some(ROWS_MAX)))?).or_else("no rows");

@@ -2,20 +2,17 @@
 
 mod page;
 
-use std::{
-    io::{ErrorKind, Write},
-    path::Path,
-};
+use std::io::Write;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use mcrec_capture::Folder;
 use serde_json::{Value as Json, json};
 
 use crate::{
     by::By,
     capture::Capture,
     cli::{Dimension, SortBy},
+    files::{Destination, partial::Partial},
     keys::{Question, keys},
     query::{
         clients::clients,
@@ -118,35 +115,17 @@ pub(crate) fn report(capture: &Capture) -> Result<(String, Heading)> {
     Ok((page::fill(&title(&summary), &data), summary.heading))
 }
 
-/// Writes a report to `path`.
+/// Writes a report.
 ///
 /// # Errors
 ///
 /// When there is something already that is not to be replaced, or it cannot be written.
-pub(crate) fn write(html: &str, path: &Path, force: bool) -> Result<()> {
-    let shown = path.display();
-    let (folder, name) = Folder::of(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => anyhow!("cannot write {shown}: there is no such folder"),
-        _ => anyhow!("cannot write {shown}: {error}"),
-    })?;
-    match folder.look(&name).with_context(|| format!("cannot write {shown}"))? {
-        Some(entry) if !entry.is_file => bail!("output {shown} exists and is not a regular file"),
-        Some(_) if !force => {
-            bail!("output {shown} exists; choose another name, or replace it with --force")
-        }
-        _ => {}
-    }
-    let mut partial = name.clone();
-    partial.push(".partial");
-    let written = folder.create(&partial).and_then(|mut file| {
-        file.write_all(html.as_bytes())?;
-        file.sync_all()?;
-        folder.rename(&partial, &name, force)
-    });
-    if written.is_err() {
-        let _ = folder.remove(&partial);
-    }
-    written.with_context(|| format!("cannot write {shown}"))
+pub(crate) fn write(html: &str, destination: &Destination) -> Result<()> {
+    let cannot_write = || format!("cannot write {}", destination.path.display());
+    let (partial, mut file) =
+        Partial::begin(destination, |folder, name| folder.create(name).with_context(cannot_write))?;
+    file.write_all(html.as_bytes()).and_then(|()| file.sync_all()).with_context(cannot_write)?;
+    partial.finish()
 }
 
 fn progress() -> ProgressBar {

@@ -287,7 +287,7 @@ fn upper(bucket: usize) -> f64 {
 )]
 mod tests {
     use super::{Reuse, Use};
-    use crate::keys::hash::Hashing;
+    use crate::keys::hash::KeyHash;
 
     /// Zipf-like numbers, always the same.
     fn numbers(count: usize, keys: u64) -> Vec<u64> {
@@ -318,10 +318,10 @@ mod tests {
     }
 
     fn seen(trace: &[u64], size: impl Fn(u64) -> u64) -> Reuse {
-        let (hashing, mut reuse) = (Hashing::default(), Reuse::new());
+        let mut reuse = Reuse::new();
         for key in trace {
             reuse.read();
-            let hash = hashing.hash(&format!("key:{key}"));
+            let hash = KeyHash::of_number(*key);
             if reuse.wants(hash) {
                 reuse.see(hash, Use::Read, size(*key).cast_signed());
             }
