@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, Read, Write},
+    io::{self, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
@@ -135,12 +135,17 @@ impl Server {
         // It may be another user's by the time it says where it listens.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let port_file = folder.path().join("port");
-        let mut process = Self::command(program, arguments)
+        let mut command = Self::command(program, arguments);
+        command
             .args(["-l", "127.0.0.1", "-p", "-1"])
             .envs(variables.iter().copied())
-            .env("MEMCACHED_PORT_FILENAME", &port_file)
-            .spawn()
-            .unwrap();
+            .env("MEMCACHED_PORT_FILENAME", &port_file);
+        // A program that a test has just copied is busy for as long as a process that
+        // another test was starting meanwhile still has it open.
+        let mut process = until("memcached to be started", || match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => None,
+            started => Some(started.unwrap()),
+        });
         let port = until("memcached to listen", || {
             assert!(process.try_wait().unwrap().is_none(), "memcached did not start");
             let text = fs::read_to_string(&port_file).ok()?;
