@@ -29,7 +29,7 @@ TOP = """
                  GROUP BY key ORDER BY calls DESC, key LIMIT 20)
     SELECT key, any_value(calls) AS calls, count(*) FILTER (status = 'hit'),
            count(*) FILTER (status = 'miss'), sum(value_size), last(value_size ORDER BY ts),
-           quantile_disc(latency_ns, [0.5, 0.99]), max(ts)
+           quantile_disc(latency_ns, [0.5, 0.99]), epoch_us(max(ts))
     FROM '{file}' JOIN top USING (key) GROUP BY key ORDER BY calls DESC"""
 TOTALS = f"""
     SELECT count(*), count(*) FILTER (status = 'hit'), count(*) FILTER (status = 'miss'),
@@ -70,7 +70,7 @@ def main():
         print(f"{int(ROWS):,} rows, {os.stat(file).st_size / 2**20:.0f} MiB, {os.cpu_count()} CPUs")
         # As mcanalyze chooses it: about 40 intervals.
         span = subprocess.run(
-            [PYTHON, "-c", f"import duckdb; print(duckdb.sql(\"SELECT max(epoch_us(ts)) - min(epoch_us(ts)) FROM '{file}'\").fetchone()[0])"],
+            [PYTHON, "-c", f"import duckdb; print(duckdb.sql(\"SELECT max(epoch_us(ts)) - min(epoch_us(ts)) FROM '{file}'\").fetchall()[0][0])"],
             stdout=subprocess.PIPE, check=True, text=True,
         )
         step = max(int(span.stdout) // 36, 1)
