@@ -72,7 +72,11 @@ pub(crate) fn prefixes(capture: &Capture, top: usize, depth: usize) -> Result<Se
     });
     let table = Table { columns: COLUMNS.to_vec(), rows: rows.collect() };
     let section = Section::bars("prefixes", "", table, "calls").or_else("no operations on keys");
-    Ok(if exact { section } else { section.note("keys are counted by a sample of them") })
+    Ok(if exact {
+        section
+    } else {
+        section.note("keys of prefixes are counted by a sample of them")
+    })
 }
 
 const COLUMNS: [Column; 10] = [

@@ -131,7 +131,7 @@ pub(crate) fn series(capture: &Capture, step: i64, with_keys: bool) -> Result<Se
         section = section.note("lost: operations that may have been in the interval and were lost");
     }
     if keys.is_some_and(|keys| !keys.is_exact()) {
-        section = section.note("keys are counted by a sample of them, to about 1 %");
+        section = section.note("keys over time are counted by a sample of them, to about 1 %");
     }
     Ok(section)
 }

@@ -479,7 +479,7 @@ function clients() {
 }
 
 function slow() {
-  const intro = "Neighbours are the other operations that the same worker thread completed meanwhile: with many of them, the operation waited its turn.";
+  const intro = "Meanwhile: other requests that the same worker thread received in that time. With many of them, the operation waited its turn.";
   tabled("slow", report.slow, nothing("a latency", "latency_ns"), intro, {
     label: "Slowest operations",
     sorted: "latency_ns",
