@@ -142,7 +142,9 @@ fn distinct_keys(capture: &Capture) -> Result<i64> {
 ///
 /// When the captures cannot be read, or the page not be written.
 pub(crate) fn report(args: &ReportArgs) -> Result<Heading> {
-    let capture = open(&args.files, &args.filter)?;
+    let mut capture = open(&args.files, &args.filter)?;
+    // It has a bar of its own, over all questions.
+    capture.shows_progress = false;
     let (html, heading) = crate::report::report(&capture)?;
     let destination = Destination { path: args.output.clone(), force: args.force };
     crate::report::write(&html, &destination)?;

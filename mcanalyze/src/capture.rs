@@ -30,6 +30,8 @@ pub(crate) struct Capture {
     pub(crate) weights: Vec<Arc<Weights>>,
     /// Which of its operations are asked for.
     pub(crate) filter: Filter,
+    /// Whether to show how far reading it is.
+    pub(crate) shows_progress: bool,
 }
 
 impl Capture {
@@ -64,7 +66,8 @@ impl Capture {
         let sampling = Sampling::of(&footers);
         let weights = footers.iter().map(|footer| Arc::new(Weights::of(footer))).collect();
         let filter = Filter::default();
-        Ok(Self { files, footers, repeated, sampling, weights, filter })
+        let shows_progress = true;
+        Ok(Self { files, footers, repeated, sampling, weights, filter, shows_progress })
     }
 
     /// All rows, for questions to polars.

@@ -11,6 +11,7 @@ use anyhow::Result;
 
 use crate::{
     capture::Capture,
+    progress,
     scan::{Place, Reader, Rows, groups},
 };
 
@@ -43,10 +44,15 @@ pub(crate) fn in_order<T>(
 ) -> Result<()> {
     let mut lanes: Vec<Lane<'_, T>> = lanes(capture, columns);
     let mut held: Vec<(i64, T)> = Vec::new();
+    let steps = lanes.iter().map(|lane| lane.groups.len()).sum();
+    let bar = progress::bar(steps, capture.shows_progress);
     while let Some(first) = least_advanced(&lanes) {
-        if lanes[first].ready.is_empty() && !lanes[first].read(&mut make)? {
-            lanes.swap_remove(first);
-            continue;
+        if lanes[first].ready.is_empty() {
+            bar.inc(1);
+            if !lanes[first].read(&mut make)? {
+                lanes.swap_remove(first);
+                continue;
+            }
         }
         let others = lanes.iter().enumerate().filter(|(number, _)| *number != first);
         let until = others.map(|(_, lane)| lane.time).min().unwrap_or(i64::MAX);
@@ -59,6 +65,7 @@ pub(crate) fn in_order<T>(
     }
     held.sort_by_key(|(time, _)| *time);
     held.into_iter().for_each(|(time, thing)| see(time, thing));
+    bar.finish_and_clear();
     Ok(())
 }
 

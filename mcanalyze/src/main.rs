@@ -19,6 +19,7 @@ mod keys;
 mod live;
 mod percentile;
 mod prefix;
+mod progress;
 mod query;
 mod render;
 mod report;

@@ -24,6 +24,7 @@ use crate::{
     by::{By, Grouper},
     capture::Capture,
     filter::Sieve,
+    progress,
     sampling::Weights,
 };
 
@@ -88,6 +89,7 @@ pub(crate) fn scan_by<S: Send>(
 ) -> Result<Vec<S>> {
     let groups = groups(capture);
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let bar = progress::bar(groups.len(), capture.shows_progress);
     let work = || {
         let mut state = state();
         let mut reader = Reader::new(capture, by, columns);
@@ -98,16 +100,19 @@ pub(crate) fn scan_by<S: Send>(
                 }
                 visit(&mut state, rows).map(|()| true)
             })?;
+            bar.inc(1);
         }
         Ok(state)
     };
     let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let threads = threads.min(THREADS_MAX).min(groups.len().max(1));
-    thread::scope(|scope| {
+    let states = thread::scope(|scope| {
         let work = || work().inspect_err(|_| failed.store(true, Ordering::Relaxed));
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-    })
+    });
+    bar.finish_and_clear();
+    states
 }
 
 /// A row group of a capture.
