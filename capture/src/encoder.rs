@@ -38,7 +38,7 @@ pub struct Encoder {
 #[derive(Clone, Debug)]
 pub struct RowGroup {
     bytes: Vec<u8>,
-    /// With offsets from the beginning of `bytes`.
+    /// With offsets in a file of it alone, where the magic comes first.
     metadata: RowGroupMetaData,
 }
 
@@ -88,9 +88,7 @@ impl Encoder {
         let bytes = std::mem::take(writer.inner_mut()).split_off(MAGIC.len());
         let metadata =
             writer.flushed_row_groups().first().context("a row group was not encoded")?;
-        let schema = metadata.schema_descr_ptr();
-        let metadata = moved(metadata, -offset(MAGIC.len() as u64), &schema)?;
-        Ok(Some(RowGroup { bytes, metadata }))
+        Ok(Some(RowGroup { bytes, metadata: metadata.clone() }))
     }
 }
 
@@ -108,7 +106,7 @@ impl RowGroup {
     /// What a footer says of it when it stands at `place`, bytes from the beginning
     /// of the file, in terms of the file's `schema`.
     pub(crate) fn at(&self, place: u64, schema: &SchemaDescPtr) -> Result<RowGroupMetaData> {
-        moved(&self.metadata, offset(place), schema)
+        moved(&self.metadata, offset(place) - offset(MAGIC.len() as u64), schema)
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
         sizes::sizes,
         slow::slow,
         sql,
-        summary::{Summary, summary},
+        summary::{Summary, operations, summary},
         top::top,
     },
     table::Section,
@@ -210,8 +210,7 @@ pub(crate) fn answer(question: &Question) -> Result<Answer> {
             one(&args.asked, &|capture| Ok(vec![slow(capture, usize_of(args.top))?]))
         }
         Question::Clients(args) => one(&args.asked, &|capture| {
-            let operations = summary(capture, 0)?.operations;
-            Ok(vec![clients(capture, operations, usize_of(args.top))?])
+            Ok(vec![clients(capture, operations(capture)?, usize_of(args.top))?])
         }),
         Question::Diff(args) => compare(args),
     }

@@ -49,50 +49,61 @@ impl Changes {
         self.calls.values().filter(|calls| is(**calls)).count()
     }
 
-    /// The figures before and after of the keys that are so: `top` of them whose rate
-    /// changed most.
-    ///
-    /// # Errors
-    ///
-    /// When a capture cannot be read.
+    /// The keys that are so, among which are the `top` whose rate changed most: some more,
+    /// where there are equals.
     pub(crate) fn largest(
         &self,
-        before: (&Capture, &By),
-        after: (&Capture, &By),
         top: usize,
         seconds: [f64; 2],
         is: impl Fn([i64; 2]) -> bool,
-    ) -> Result<Vec<[KeyFigures; 2]>> {
-        #[expect(clippy::cast_precision_loss, reason = "of counts")]
-        let by = |calls: [i64; 2]| {
-            let rates = [0, 1].map(|side| calls[side] as f64 / seconds[side].max(1e-6));
-            (rates[1] - rates[0]).abs()
-        };
+    ) -> Vec<KeyHash> {
         let wanted = self.calls.iter().filter(|(_, calls)| is(**calls));
         let mut wanted: Vec<(f64, KeyHash)> =
-            wanted.map(|(key, calls)| (by(*calls), *key)).collect();
+            wanted.map(|(key, calls)| (change(*calls, seconds), *key)).collect();
         wanted.sort_by(|(one, _), (other, _)| other.total_cmp(one));
         let least = wanted.get(top.saturating_sub(1)).map_or(0.0, |(change, _)| *change);
         wanted.truncate(top + EQUALS_MAX);
         wanted.retain(|(change, _)| *change >= least);
-        let hashes: Vec<KeyHash> = wanted.iter().map(|(_, key)| *key).collect();
+        wanted.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// The figures before and after of these keys, those whose rate changed most first.
+    ///
+    /// # Errors
+    ///
+    /// When a capture cannot be read.
+    pub(crate) fn figures(
+        &self,
+        sides: [(&Capture, &By); 2],
+        seconds: [f64; 2],
+        keys: &[KeyHash],
+    ) -> Result<Vec<[KeyFigures; 2]>> {
         let mut found: Map<[KeyFigures; 2]> = Map::default();
-        for (side, source) in [before, after].into_iter().enumerate() {
-            for figures in details(source, &self.hashing, &hashes)? {
+        for (side, source) in sides.into_iter().enumerate() {
+            for figures in details(source, &self.hashing, keys)? {
                 let key = self.hashing.hash(&figures.key);
                 found.entry(key).or_default()[side] = figures;
             }
         }
         let mut found: Vec<[KeyFigures; 2]> = found.into_values().collect();
-        let key =
-            |of: &[KeyFigures; 2]| of.each_ref().map(|side| side.key.clone()).into_iter().max();
         found.sort_by(|one, other| {
-            let change = |of: &[KeyFigures; 2]| by(of.each_ref().map(|side| side.calls));
-            change(other).total_cmp(&change(one)).then_with(|| key(one).cmp(&key(other)))
+            let by = |of: &[KeyFigures; 2]| change(of.each_ref().map(|side| side.calls), seconds);
+            by(other).total_cmp(&by(one)).then_with(|| key_of(one).cmp(key_of(other)))
         });
-        found.truncate(top);
         Ok(found)
     }
+}
+
+/// The key that both sides are of. Where one has no calls, it has no name for it.
+pub(crate) fn key_of([before, after]: &[KeyFigures; 2]) -> &str {
+    if after.key.is_empty() { &before.key } else { &after.key }
+}
+
+/// By how much a rate changed, a second.
+#[expect(clippy::cast_precision_loss, reason = "of counts")]
+fn change(calls: [i64; 2], seconds: [f64; 2]) -> f64 {
+    let rates = [0, 1].map(|side| calls[side] as f64 / seconds[side].max(1e-6));
+    (rates[1] - rates[0]).abs()
 }
 
 /// Lets `see` have the calls of each key.

@@ -2,6 +2,8 @@
 
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
+use crate::scan::{OfDictionary, Strings};
+
 /// What stands for a key: 128 bits of `SipHash`, with secrets that are new in each
 /// run. Among a thousand million keys, the probability that any two have the same
 /// is less than 10^-20, whoever chose them: far less than that the memory is wrong.
@@ -58,6 +60,20 @@ impl KeyHash {
 impl std::hash::Hash for KeyHash {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.0[1]);
+    }
+}
+
+/// The hash of each key of the dictionary at hand.
+#[derive(Default)]
+pub(crate) struct Hashes(OfDictionary<KeyHash>);
+
+impl Hashes {
+    /// Of the dictionary of `keys`, by the numbers of those.
+    pub(crate) fn of(&mut self, keys: &Strings<'_>, hashing: &Hashing) -> &[KeyHash] {
+        if !self.0.is_of(keys) {
+            self.0.begin(keys, keys.values.iter().map(|key| hashing.hash(key.unwrap_or(""))));
+        }
+        &self.0.made
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     by::By,
     capture::Capture,
     cli::Dimension,
-    keys::{KeyFigures, changes::Changes},
+    keys::{KeyFigures, changes::{Changes, key_of}},
     percentile::{Distribution, percentiles},
     query::top::name_of,
     scan::scan,
@@ -91,11 +91,16 @@ pub(crate) fn diff(
             kind.is(&base, rates) && base.is_change(rates)
         }
     };
-    let mut sections = Vec::new();
-    for kind in Kind::ALL {
-        let found = changes.largest(before, after, top, base.seconds, is(kind))?;
-        sections.push(section(kind, dimension, &base, found));
-    }
+    let wanted = Kind::ALL.map(|kind| changes.largest(top, base.seconds, is(kind))).concat();
+    let found = changes.figures([before, after], base.seconds, &wanted)?;
+    let mut sections: Vec<Section> = Kind::ALL
+        .into_iter()
+        .map(|kind| {
+            let is = is(kind);
+            let of_kind = found.iter().filter(|sides| is(sides.each_ref().map(|side| side.calls)));
+            section(kind, dimension, &base, of_kind.take(top))
+        })
+        .collect();
     let told = changes.count(|calls| base.is_change(Rates { before: calls[0], after: calls[1] }));
     if let Some(section) = sections.last_mut() {
         let (told, all) = (told.to_string(), changes.len().to_string());
@@ -142,9 +147,15 @@ impl Kind {
     }
 }
 
-fn section(kind: Kind, dimension: Dimension, base: &Base, found: Vec<[KeyFigures; 2]>) -> Section {
-    let rows = found.into_iter().map(|[before, after]| {
-        let rates = [(&before, 0), (&after, 1)]
+fn section<'a>(
+    kind: Kind,
+    dimension: Dimension,
+    base: &Base,
+    found: impl Iterator<Item = &'a [KeyFigures; 2]>,
+) -> Section {
+    let rows = found.map(|sides| {
+        let [before, after] = sides;
+        let rates = [(before, 0), (after, 1)]
             .map(|(figures, side)| per_second(figures.calls, base.seconds[side]));
         let times = match rates {
             [Some(before), Some(after)] if before > 0.0 => Some(after / before),
@@ -152,14 +163,14 @@ fn section(kind: Kind, dimension: Dimension, base: &Base, found: Vec<[KeyFigures
         };
         let hit_ratio = |of: &KeyFigures| Value::from(ratio(of.hits, of.hits + of.misses));
         vec![
-            (if after.key.is_empty() { before.key.clone() } else { after.key.clone() }).into(),
+            key_of(sides).into(),
             Value::Int(before.calls),
             Value::Int(after.calls),
             rates[0].into(),
             rates[1].into(),
             times.into(),
-            hit_ratio(&before),
-            hit_ratio(&after),
+            hit_ratio(before),
+            hit_ratio(after),
             before.latency_p99.into(),
             after.latency_p99.into(),
         ]

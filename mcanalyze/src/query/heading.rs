@@ -47,14 +47,19 @@ impl Heading {
     }
 }
 
+/// Intervals in which operations were lost: µs since the epoch, and how many.
+pub(super) fn lossy(capture: &Capture) -> Vec<[i64; 3]> {
+    let series = capture.footers.iter().flat_map(|footer| &footer.loss.series);
+    let mut lossy: Vec<[i64; 3]> = series.filter(|[.., lost]| *lost > 0).copied().collect();
+    lossy.sort_unstable();
+    lossy
+}
+
 /// The heading of answers about the capture.
 pub(crate) fn heading(capture: &Capture) -> Heading {
     let footers = &capture.footers;
     let sum = |count: fn(&Footer) -> u64| footers.iter().map(count).fold(0, u64::saturating_add);
     let spans = capture.spans();
-    let lossy = footers.iter().flat_map(|footer| &footer.loss.series);
-    let mut lossy: Vec<[i64; 3]> = lossy.filter(|[.., lost]| *lost > 0).copied().collect();
-    lossy.sort_unstable();
     Heading {
         start: spans.iter().map(|(start, _)| *start).min().unwrap_or(0),
         end: spans.iter().map(|(_, end)| *end).max().unwrap_or(0),
@@ -62,7 +67,7 @@ pub(crate) fn heading(capture: &Capture) -> Heading {
         asked: capture.filter.describe(),
         seen: sum(|footer| footer.loss.seen),
         losses: footers.iter().fold(Losses::default(), |sum, footer| sum + footer.loss.losses),
-        lossy,
+        lossy: lossy(capture),
         incomplete: footers
             .iter()
             .fold(Incomplete::default(), |sum, footer| sum + footer.loss.incomplete),

@@ -12,9 +12,9 @@ use super::{figures, ratio};
 use crate::{
     capture::Capture,
     in_order::in_order,
-    keys::hash::{Hashing, KeyHash, Map},
+    keys::hash::{Hashes, Hashing, KeyHash, Map},
     reuse::{PARTS, Reuse, Use},
-    scan::{OfDictionary, Rows},
+    scan::Rows,
     table::{Column, Section, Table, Unit, Value},
 };
 
@@ -52,7 +52,7 @@ pub(crate) fn memory(capture: &Capture) -> Result<[Section; 2]> {
     const COLUMNS: [&str; 5] =
         [columns::TS, columns::KEY, columns::KEY_LEN, columns::STATUS, columns::VALUE_SIZE];
     let hashing = Hashing::default();
-    let mut hashes = OfDictionary::default();
+    let mut hashes = Hashes::default();
     let mut replay = Replay { reuse: Reuse::new(), sizes: Map::default(), kept: SIZES_MAX };
     let (mut hits, mut misses) = (0, 0);
     let make = |rows: &Rows, events: &mut VecDeque<(i64, Event)>| {
@@ -68,15 +68,13 @@ pub(crate) fn memory(capture: &Capture) -> Result<[Section; 2]> {
 fn make(
     rows: &Rows,
     hashing: &Hashing,
-    hashes: &mut OfDictionary<KeyHash>,
+    hashes: &mut Hashes,
     events: &mut VecDeque<(i64, Event)>,
 ) -> Result<(i64, i64)> {
     let (keys, times) = (rows.strings(columns::KEY)?, rows.times()?);
     let (ops, status) = (rows.strings(columns::OP)?, rows.strings(columns::STATUS)?);
     let (sizes, lengths) = (rows.ints(columns::VALUE_SIZE)?, rows.ints(columns::KEY_LEN)?);
-    if !hashes.is_of(&keys) {
-        hashes.begin(&keys, keys.values.iter().map(|key| hashing.hash(key.unwrap_or(""))));
-    }
+    let hashes = hashes.of(&keys, hashing);
     let is = |words: &'static [Op]| ops.each(move |op| Op::is_in(words, op));
     let (read, store, change) = (is(&Op::READS), is(&Op::STORES), is(&Op::CHANGES));
     let (grow, delete) = (is(&[Op::Append, Op::Prepend]), is(&[Op::Delete]));
@@ -116,7 +114,7 @@ fn make(
             continue;
         };
         let key_len = lengths.get(row).unwrap_or(0);
-        events.push_back((times[row], Event { key: hashes.made[key], what, key_len, size }));
+        events.push_back((times[row], Event { key: hashes[key], what, key_len, size }));
     }
     Ok((hits, misses))
 }

@@ -14,10 +14,10 @@ use crate::{
     in_order::in_order,
     keys::{
         figures_of,
-        hash::{Hashing, KeyHash, Map},
+        hash::{Hashes, Hashing, KeyHash, Map},
     },
     percentile::{Distribution, looks, percentiles},
-    scan::{OfDictionary, Rows},
+    scan::Rows,
     table::{Column, Section, Table, Unit, Value},
 };
 
@@ -106,14 +106,12 @@ pub(crate) fn misses(capture: &Capture, top: usize) -> Result<[Section; 3]> {
 fn make(
     rows: &Rows,
     hashing: &Hashing,
-    hashes: &mut OfDictionary<KeyHash>,
+    hashes: &mut Hashes,
     events: &mut VecDeque<(i64, Event)>,
 ) -> Result<()> {
     let (keys, times) = (rows.strings(columns::KEY)?, rows.times()?);
     let (ops, status) = (rows.strings(columns::OP)?, rows.strings(columns::STATUS)?);
-    if !hashes.is_of(&keys) {
-        hashes.begin(&keys, keys.values.iter().map(|key| hashing.hash(key.unwrap_or(""))));
-    }
+    let hashes = hashes.of(&keys, hashing);
     let (read, store) =
         (ops.each(|op| Op::is_in(&Op::READS, op)), ops.each(|op| Op::is_in(&Op::STORES, op)));
     let miss = status.each(|word| word == Status::Miss.as_str());
@@ -127,7 +125,7 @@ fn make(
             (_, true) if stored.of(row) => What::Store,
             _ => What::Other,
         };
-        events.push_back((times[row], Event { key: hashes.made[key], what }));
+        events.push_back((times[row], Event { key: hashes[key], what }));
     }
     Ok(())
 }
@@ -137,7 +135,7 @@ impl Fates {
     /// is stored, µs.
     fn of(capture: &Capture, hashing: &Hashing, mut on_gap: impl FnMut(i64)) -> Result<Self> {
         const COLUMNS: [&str; 3] = [columns::TS, columns::KEY, columns::STATUS];
-        let (mut hashes, mut fates) = (OfDictionary::default(), Self::default());
+        let (mut hashes, mut fates) = (Hashes::default(), Self::default());
         let make = |rows: &Rows, events: &mut VecDeque<(i64, Event)>| {
             make(rows, hashing, &mut hashes, events)
         };

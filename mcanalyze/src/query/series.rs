@@ -11,7 +11,7 @@ use mcrec_schema::{
     columns,
 };
 
-use super::{heading::heading, kbps, per_second, ratio};
+use super::{heading::lossy, kbps, per_second, ratio};
 use crate::{
     capture::Capture,
     distinct::Distinct,
@@ -80,8 +80,10 @@ pub(crate) fn step(capture: &Capture, every: Option<Duration>, wanted: i64) -> i
     if let Some(every) = every {
         return i64::try_from(every.as_micros()).unwrap_or(i64::MAX).max(1);
     }
-    let heading = heading(capture);
-    let span = heading.end.saturating_sub(heading.start);
+    let spans = capture.spans();
+    let start = spans.iter().map(|(start, _)| *start).min().unwrap_or(0);
+    let end = spans.iter().map(|(_, end)| *end).max().unwrap_or(0);
+    let span = end.saturating_sub(start);
     let fits = |step: &i64| span / step < wanted;
     STEPS.into_iter().find(fits).unwrap_or_else(|| span / wanted + 1)
 }
@@ -282,7 +284,7 @@ fn quantiles(
 /// How many operations were lost in commits that lie in each interval in part.
 fn lost(capture: &Capture, step: i64, intervals: &BTreeMap<i64, Interval>) -> BTreeMap<i64, i64> {
     let mut lost = BTreeMap::new();
-    for [from, to, count] in heading(capture).lossy {
+    for [from, to, count] in lossy(capture) {
         let (first, last) = (from.div_euclid(step), to.div_euclid(step));
         for (number, _) in intervals.range(first..=last.max(first)) {
             *lost.entry(*number).or_insert(0) += count;

@@ -61,13 +61,7 @@ struct Totals {
 pub(crate) fn summary(capture: &Capture, distinct_keys: i64) -> Result<Summary> {
     let heading = heading(capture);
     let totals = totals(capture)?;
-    let operations = match &heading.sampling {
-        // Counted, where that is known.
-        Some(Sampling { sampled_out: Some(left_out), .. }) if heading.asked.is_none() => {
-            totals.rows + left_out.cast_signed()
-        }
-        _ => totals.operations,
-    };
+    let operations = totals.operations_of(capture);
     let distinct_keys = match &heading.sampling {
         None => distinct_keys,
         Some(sampling) if sampling.changes() => keys_by_weight(capture)?,
@@ -87,6 +81,29 @@ pub(crate) fn summary(capture: &Capture, distinct_keys: i64) -> Result<Summary> 
         bandwidth_kbps: kbps(totals.bytes, seconds),
         heading,
     })
+}
+
+/// How many operations were asked for.
+///
+/// # Errors
+///
+/// When the capture cannot be read.
+pub(crate) fn operations(capture: &Capture) -> Result<i64> {
+    Ok(totals(capture)?.operations_of(capture))
+}
+
+impl Totals {
+    /// All operations: counted, where that is known.
+    fn operations_of(&self, capture: &Capture) -> i64 {
+        match &capture.sampling {
+            Some(Sampling { sampled_out: Some(left_out), .. })
+                if capture.filter.describe().is_none() =>
+            {
+                self.rows + left_out.cast_signed()
+            }
+            _ => self.operations,
+        }
+    }
 }
 
 fn totals(capture: &Capture) -> Result<Totals> {
