@@ -2,6 +2,9 @@
 
 #![allow(unreachable_pub, reason = "a test")]
 
+#[path = "support/samples.rs"]
+mod samples;
+
 use std::{
     collections::{HashMap, HashSet},
     io::Write,
@@ -11,16 +14,10 @@ use std::{
 
 use serde_json::Value;
 
-fn sample(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data").join(name)
-}
+use samples::{python, sample, text};
 
 fn mcanalyze(file: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_mcanalyze")).arg(file).args(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 fn json(file: &Path, arguments: &[&str]) -> Value {
@@ -41,24 +38,12 @@ const SORTS: [(&str, &str); 8] = [
 
 #[test]
 fn three_other_engines_agree_on_every_figure() {
-    let python = std::env::var_os("MCREC_PYTHON").map_or_else(
-        || {
-            Path::new(env!("CARGO_BIN_EXE_mcanalyze"))
-                .ancestors()
-                .nth(2)
-                .unwrap()
-                .join("python/bin/python")
-        },
-        PathBuf::from,
-    );
-    assert!(python.exists(), "{} is not there: run `make python`", python.display());
-    let engines = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/engines.py");
     let cases = SORTS.map(|(sort, figure)| ("hostile.parquet", sort, figure));
     for (file, sort, figure) in cases.into_iter().chain([("zipf.parquet", "calls", "calls")]) {
         let answer = mcanalyze(&sample(file), &["--format", "json", "--sort", sort]);
         assert!(answer.status.success(), "{}", text(&answer.stderr));
-        let mut engines = Command::new(&python)
-            .args([&engines, &sample(file), Path::new(figure)])
+        let mut engines = python("engines.py")
+            .args([&sample(file), Path::new(figure)])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

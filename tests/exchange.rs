@@ -2,65 +2,23 @@
 
 #![allow(unreachable_pub, reason = "a test")]
 
+#[path = "support/samples.rs"]
+mod samples;
+
 use std::{
     ffi::OsStr,
     fs,
     io::Write,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::Stdio,
 };
 
 use serde_json::Value;
 
+use samples::{compare, mcanalyze, ran, sample, text};
+
 const FORMS: [&str; 4] = ["csv", "jsonl", "cache-trace", "oracle-general"];
-
-fn sample(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data").join(name)
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-fn mcanalyze(arguments: &[&dyn AsRef<OsStr>]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mcanalyze"));
-    arguments.iter().for_each(|argument| {
-        command.arg(argument.as_ref());
-    });
-    command
-}
-
-/// Runs `mcanalyze` with these words and paths, and expects that status.
-#[track_caller]
-fn ran(status: i32, arguments: &[&dyn AsRef<OsStr>]) -> Output {
-    let output = mcanalyze(arguments).output().unwrap();
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(status), "{said}");
-    assert!(!said.contains("panicked"), "{said}");
-    output
-}
-
-/// Has other engines compare.
-#[track_caller]
-fn python(arguments: &[&dyn AsRef<OsStr>]) {
-    let python = std::env::var_os("MCREC_PYTHON").map_or_else(
-        || {
-            let program = Path::new(env!("CARGO_BIN_EXE_mcanalyze"));
-            program.ancestors().nth(2).unwrap().join("python/bin/python")
-        },
-        PathBuf::from,
-    );
-    assert!(python.exists(), "{} is not there: run `make python`", python.display());
-    let mut command = Command::new(python);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/exchange.py"));
-    command.env("PYTHONDONTWRITEBYTECODE", "1");
-    arguments.iter().for_each(|argument| {
-        command.arg(argument.as_ref());
-    });
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
-}
 
 /// Makes a capture of a trace, and expects that status.
 #[track_caller]
@@ -85,7 +43,7 @@ fn other_programs_read_what_the_capture_has() {
         for form in FORMS {
             let out = folder.path().join(form);
             ran(0, &[&"export", &capture, &"--as", &form, &"-o", &out, &"--force"]);
-            python(&[&form, &capture, &out]);
+            compare("exchange.py", &[&form, &capture, &out]);
             let mode = fs::metadata(&out).unwrap().permissions().mode();
             assert_eq!(mode & 0o7777, 0o600);
             // What goes to stdout is the same.
@@ -102,7 +60,7 @@ fn filters_choose_what_is_exported() {
     for form in ["csv", "jsonl"] {
         let filter: [&dyn AsRef<OsStr>; 2] = [&"--op=get", &"--prefix=user:1"];
         ran(0, &[&"export", &zipf, &"--as", &form, &"-o", &out, &"--force", filter[0], filter[1]]);
-        python(&[&form, &zipf, &out, &"op = 'get' AND starts_with(key, 'user:1')"]);
+        compare("exchange.py", &[&form, &zipf, &out, &"op = 'get' AND starts_with(key, 'user:1')"]);
     }
     let none = ran(0, &[&"export", &zipf, &"--as", &"csv", &"--key-is", &"never"]);
     assert_eq!(text(&none.stdout).lines().count(), 1);
@@ -123,7 +81,7 @@ fn a_trace_that_was_exported_comes_back() {
         let written = exported(&sample, "cache-trace");
         fs::write(&trace, &written).unwrap();
         import(0, &trace, &capture);
-        python(&[&"imported", &sample, &capture]);
+        compare("exchange.py", &[&"imported", &sample, &capture]);
         // Once more, all is as it was but for the clients, which count from 1.
         let moved = written.lines().map(|line| {
             let mut fields: Vec<String> = line.split(',').map(str::to_owned).collect();
@@ -134,12 +92,12 @@ fn a_trace_that_was_exported_comes_back() {
         // Compressed, and through a pipe, it is the same.
         fs::write(&trace, zstd::encode_all(written.as_bytes(), 3).unwrap()).unwrap();
         import(0, &trace, &capture);
-        python(&[&"imported", &sample, &capture]);
+        compare("exchange.py", &[&"imported", &sample, &capture]);
         let mut command = mcanalyze(&[&"import", &"-", &"-o", &capture, &"--force"]);
         let mut process = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         process.stdin.take().unwrap().write_all(written.as_bytes()).unwrap();
         assert!(process.wait().unwrap().success());
-        python(&[&"imported", &sample, &capture]);
+        compare("exchange.py", &[&"imported", &sample, &capture]);
     }
 }
 
@@ -158,7 +116,7 @@ fn questions_about_a_trace_have_answers() {
     fs::write(&trace, lines).unwrap();
     import(0, &trace, &capture);
     ran(0, &[&"export", &capture, &"--as", &"oracle-general", &"-o", &records]);
-    python(&[&"oracle-general", &capture, &records]);
+    compare("exchange.py", &[&"oracle-general", &capture, &records]);
     let answer: Value =
         serde_json::from_slice(&ran(0, &[&capture, &"--format", &"json"]).stdout).unwrap();
     let figure = |name: &str| answer["capture"][name].clone();
@@ -299,5 +257,8 @@ fn a_reader_that_has_seen_enough_is_no_failure_and_a_full_disk_is_one() {
         assert_eq!(output.status.code(), Some(2), "{form}");
         assert!(text(&output.stderr).contains("No space left"), "{}", text(&output.stderr));
     }
-    python(&[&"terminal", &env!("CARGO_BIN_EXE_mcanalyze"), &sample("zipf.parquet")]);
+    compare(
+        "exchange.py",
+        &[&"terminal", &env!("CARGO_BIN_EXE_mcanalyze"), &sample("zipf.parquet")],
+    );
 }

@@ -7,15 +7,18 @@
 #[allow(dead_code, unreachable_pub, reason = "a part of it is used")]
 #[path = "support/random.rs"]
 mod random;
+#[path = "support/samples.rs"]
+mod samples;
 
 use std::{
     fs,
     os::unix::process::ExitStatusExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
 };
 
 use random::Random;
+use samples::sample;
 
 /// What may be allocated, bytes: some times what the samples take.
 const MEMORY: &str = "--data=536870912";
@@ -29,10 +32,6 @@ const QUESTIONS: [&[&str]; 4] = [
     &["--sort", "size", "--reverse"],
     &["--sort", "last", "--format", "csv"],
 ];
-
-fn sample(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data").join(name)
-}
 
 fn ask(file: &Path, question: &[&str]) -> Output {
     Command::new("prlimit")

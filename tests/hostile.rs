@@ -3,6 +3,9 @@
 
 #![allow(unreachable_pub, reason = "a test")]
 
+#[path = "support/samples.rs"]
+mod samples;
+
 use std::{
     ffi::OsStr,
     fs,
@@ -23,6 +26,8 @@ use mcrec_schema::{
     key,
 };
 use serde_json::Value;
+
+use samples::{footer_of, text};
 
 /// A page of keys: each with how people see it. In CSV that is the same, but for the
 /// ones below.
@@ -115,10 +120,6 @@ const CSV: [(&str, &str); 18] = [
 /// In everything else that a capture says of its server.
 const EVIL: &str = "evil\u{1b}]0;x\u{7}\u{202e}\n\r\u{9b}2J";
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
 /// A capture in which key n of the page was asked for n + 1 times.
 fn capture(path: &Path) {
     let rows = || (0..PAGE.len()).flat_map(|key| std::iter::repeat_n(key, key + 1));
@@ -165,7 +166,7 @@ fn capture(path: &Path) {
 
 fn footer(rows: i64) -> Footer {
     let evil = serde_json::to_string(EVIL).unwrap();
-    let entry = |name: &str| {
+    footer_of(|name| {
         Some(match name {
             footer::FORMAT => r#"{"version": 1}"#.to_owned(),
             footer::CAPTURE => format!(
@@ -195,23 +196,7 @@ fn footer(rows: i64) -> Footer {
             footer::PRIVACY => r#"{"keys_hashed": null}"#.to_owned(),
             _ => return None,
         })
-    };
-    let entries: Vec<(&str, String)> = [
-        footer::FORMAT,
-        footer::CAPTURE,
-        footer::TARGET,
-        footer::SOURCE,
-        footer::LOSS,
-        footer::COST,
-        footer::PRIVACY,
-    ]
-    .into_iter()
-    .filter_map(|name| Some((name, entry(name)?)))
-    .collect();
-    let find = |name: &str| {
-        entries.iter().find(|(other, _)| *other == name).map(|(_, value)| value.as_str())
-    };
-    Footer::from_entries(find).unwrap()
+    })
 }
 
 fn mcanalyze(arguments: &[&OsStr]) -> Output {

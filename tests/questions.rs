@@ -2,6 +2,9 @@
 
 #![allow(unreachable_pub, reason = "a test")]
 
+#[path = "support/samples.rs"]
+mod samples;
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -9,28 +12,10 @@ use std::{
 
 use serde_json::Value;
 
-fn sample(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data").join(name)
-}
-
-fn python() -> PathBuf {
-    let python = std::env::var_os("MCREC_PYTHON").map_or_else(
-        || {
-            let program = Path::new(env!("CARGO_BIN_EXE_mcanalyze"));
-            program.ancestors().nth(2).unwrap().join("python/bin/python")
-        },
-        PathBuf::from,
-    );
-    assert!(python.exists(), "{} is not there: run `make python`", python.display());
-    python
-}
+use samples::{generate, python, sample, text};
 
 fn mcanalyze(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_mcanalyze")).args(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 /// The answer as programs get it.
@@ -44,21 +29,10 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A capture of so many rows, made by `capture/examples/generate.rs`.
-fn generate(folder: &Path, rows: &str, keys: &str) -> PathBuf {
-    let file = folder.join("generated.parquet");
-    let program = Path::new(env!("CARGO_BIN_EXE_mcanalyze")).with_file_name("examples");
-    let made = Command::new(program.join("generate")).arg(&file).args([rows, keys]).output();
-    let made = made.expect("cargo test --workspace builds the examples");
-    assert!(made.status.success(), "{}", text(&made.stderr));
-    file
-}
-
 /// All figures of these questions, or of all, are what the engines find.
 fn others_agree(file: &Path, questions: &[&str]) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/questions.py");
-    let compared = Command::new(python())
-        .args([&script, Path::new(env!("CARGO_BIN_EXE_mcanalyze")), file])
+    let compared = python("questions.py")
+        .args([Path::new(env!("CARGO_BIN_EXE_mcanalyze")), file])
         .args(questions)
         .output()
         .unwrap();

@@ -1,15 +1,18 @@
 //! The report, in a real browser.
 
+#![allow(unreachable_pub, reason = "a test")]
+
+#[path = "support/samples.rs"]
+mod samples;
+
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
 };
 
 use serde_json::Value;
 
-fn sample(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data").join(name)
-}
+use samples::sample;
 
 fn report(capture: &Path, page: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_mcanalyze"))

@@ -1,20 +1,16 @@
 //! Captures that are larger than the memory at hand.
 
+#![allow(unreachable_pub, reason = "a test")]
+
+#[path = "support/samples.rs"]
+mod samples;
+
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
 };
 
-/// A capture of so many rows, made by `capture/examples/generate.rs`.
-fn generate(folder: &Path, rows: &str, keys: &str) -> PathBuf {
-    let file = folder.join("large.parquet");
-    let program = Path::new(env!("CARGO_BIN_EXE_mcanalyze")).with_file_name("examples");
-    let program = program.join("generate");
-    assert!(program.exists(), "{} is built by cargo test --workspace", program.display());
-    let made = Command::new(program).arg(&file).args([rows, keys]).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    file
-}
+use samples::generate;
 
 /// Asks with no more than `bytes` of memory of its own.
 fn ask_within(bytes: &str, file: &Path, question: &[&str]) -> Output {

@@ -2,9 +2,12 @@
 
 #![allow(unreachable_pub, reason = "a test")]
 
+#[path = "support/samples.rs"]
+mod samples;
+
 use std::{
     io::{BufRead, BufReader, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
 };
@@ -20,9 +23,7 @@ use mcrec_schema::{
     footer::{self, Footer},
 };
 
-fn sample(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data").join(name)
-}
+use samples::{footer_of, sample};
 
 fn start(scenario: &str, file: &Path) -> Child {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/terminal.py");
@@ -136,7 +137,7 @@ fn gets(key: &str, first: i64, count: i64) -> RecordBatch {
 /// The footer of so many rows, of a recording that goes on or has ended.
 fn described(rows: i64, ended: Option<&str>) -> Footer {
     let ended = ended.map_or("null".to_owned(), |ended| format!("\"{ended}\""));
-    let entry = |name: &str| {
+    footer_of(|name| {
         Some(match name {
             footer::FORMAT => r#"{"version": 1}"#.to_owned(),
             footer::CAPTURE => format!(
@@ -161,20 +162,5 @@ fn described(rows: i64, ended: Option<&str>) -> Footer {
             footer::PRIVACY => r#"{"keys_hashed": null}"#.to_owned(),
             _ => return None,
         })
-    };
-    let names = [
-        footer::FORMAT,
-        footer::CAPTURE,
-        footer::TARGET,
-        footer::SOURCE,
-        footer::LOSS,
-        footer::COST,
-        footer::PRIVACY,
-    ];
-    let entries: Vec<(&str, String)> =
-        names.into_iter().filter_map(|name| Some((name, entry(name)?))).collect();
-    let find = |name: &str| {
-        entries.iter().find(|(other, _)| *other == name).map(|(_, value)| value.as_str())
-    };
-    Footer::from_entries(find).unwrap()
+    })
 }

@@ -2,72 +2,29 @@
 
 #![allow(unreachable_pub, reason = "a test")]
 
+#[path = "support/samples.rs"]
+mod samples;
+
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
 };
 
 use serde_json::Value;
 
+use samples::{compare, mcanalyze, ran, sample, text};
+
 const SECRET: &str = "8f14e45fceea167a5a36dedd4bea2543";
-
-fn sample(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data").join(name)
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// Runs `mcanalyze` with these words and paths.
-fn run(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mcanalyze"));
-    arguments.iter().for_each(|argument| {
-        command.arg(argument.as_ref());
-    });
-    command.output().unwrap()
-}
-
-/// Runs it and expects that status.
-#[track_caller]
-fn ran(status: i32, arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Output {
-    let output = run(arguments);
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(status), "{said}{}", text(&output.stdout));
-    assert!(!said.contains("panicked"), "{said}");
-    output
-}
 
 fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)))
 }
 
-/// Has another engine compare or break captures.
-#[track_caller]
-fn python(arguments: &[&dyn AsRef<std::ffi::OsStr>]) {
-    let python = std::env::var_os("MCREC_PYTHON").map_or_else(
-        || {
-            let program = Path::new(env!("CARGO_BIN_EXE_mcanalyze"));
-            program.ancestors().nth(2).unwrap().join("python/bin/python")
-        },
-        PathBuf::from,
-    );
-    assert!(python.exists(), "{} is not there: run `make python`", python.display());
-    let mut command = Command::new(python);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tools.py"));
-    command.env("PYTHONDONTWRITEBYTECODE", "1");
-    arguments.iter().for_each(|argument| {
-        command.arg(argument.as_ref());
-    });
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
-}
-
 /// What `check` finds broken in a capture.
 fn broken(file: &Path) -> Vec<String> {
-    let output = run(&[&"check", &file, &"--format", &"json"]);
+    let output = mcanalyze(&[&"check", &file, &"--format", &"json"]).output().unwrap();
     let answer = json(&output);
     let promises = answer["promises"].as_array().unwrap();
     let broken: Vec<String> = promises
@@ -88,7 +45,7 @@ fn assert_sound(file: &Path) {
 }
 
 fn footer(file: &Path) -> Value {
-    json(&run(&[&"info", &file, &"--format", &"json"]))["footer"].take()
+    json(&mcanalyze(&[&"info", &file, &"--format", &"json"]).output().unwrap())["footer"].take()
 }
 
 #[test]
@@ -97,7 +54,7 @@ fn slices_have_the_rows_that_were_asked_for() {
     let (zipf, out) = (sample("zipf.parquet"), folder.path().join("slice.parquet"));
     let start = footer(&zipf)["capture"]["start_us"].as_i64().unwrap();
     let at = |after: i64| start + after;
-    let top = json(&run(&[&zipf, &"--format", &"json", &"--top", &"1"]));
+    let top = json(&mcanalyze(&[&zipf, &"--format", &"json", &"--top", &"1"]).output().unwrap());
     let key = top["top"][0]["key"].as_str().unwrap();
     let rfc = |us: i64| {
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_micros(us.unsigned_abs());
@@ -126,7 +83,7 @@ fn slices_have_the_rows_that_were_asked_for() {
         command.args(["slice", "--force", "-o"]).args([&out, &zipf]).args(&filter);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{filter:?}: {}", text(&output.stderr));
-        python(&[&"slice", &zipf, &out, &condition]);
+        compare("tools.py", &[&"slice", &zipf, &out, &condition]);
         assert_sound(&out);
         let (whole, slice) = (footer(&zipf), footer(&out));
         for kept in ["target", "source", "cost", "privacy"] {
@@ -139,7 +96,7 @@ fn slices_have_the_rows_that_were_asked_for() {
     // A key is found by what was printed of it.
     let hostile = sample("hostile.parquet");
     ran(0, &[&"slice", &hostile, &"--force", &"-o", &out, &"--key", &"user\\u{202e}1:resu"]);
-    python(&[&"slice", &hostile, &out, &"key = 'user\u{202e}1:resu'"]);
+    compare("tools.py", &[&"slice", &hostile, &out, &"key = 'user\u{202e}1:resu'"]);
 }
 
 #[test]
@@ -151,7 +108,7 @@ fn slices_in_time_are_the_whole_once_merged() {
     ran(0, &[&"slice", &zipf, &"--from", &"+40ms", &"--to", &"+80ms", &"-o", &at("2")]);
     ran(0, &[&"slice", &zipf, &"--from", &"+80ms", &"-o", &at("3")]);
     ran(0, &[&"merge", &at("3"), &at("1"), &at("2"), &"-o", &at("all")]);
-    python(&[&"same", &zipf, &at("all")]);
+    compare("tools.py", &[&"same", &zipf, &at("all")]);
     assert_sound(&at("all"));
     let (whole, merged) = (footer(&zipf), footer(&at("all")));
     for part in ["target", "source", "cost", "privacy"] {
@@ -168,7 +125,7 @@ fn slices_in_time_are_the_whole_once_merged() {
     ran(0, &[&"slice", &zipf, &"--op", &"get", &"-o", &at("gets")]);
     ran(0, &[&"slice", &zipf, &"--op", &"set,delete", &"-o", &at("others")]);
     ran(0, &[&"merge", &at("gets"), &at("others"), &"-o", &at("both")]);
-    python(&[&"same", &zipf, &at("both")]);
+    compare("tools.py", &[&"same", &zipf, &at("both")]);
     let twice = ran(2, &[&"merge", &at("gets"), &zipf, &"-o", &at("twice")]);
     assert!(text(&twice.stderr).contains("count twice"), "{}", text(&twice.stderr));
     assert!(!at("twice").exists() && !at("twice.partial").exists());
@@ -179,10 +136,10 @@ fn merged_captures_keep_recordings_apart_and_add_up() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("merged.parquet");
     let mut parts = ["lossy.parquet", "zipf.parquet", "hostile.parquet"].map(sample);
-    python(&[&"break", &parts[2], &folder.path(), &"elsewhere"]);
+    compare("tools.py", &[&"break", &parts[2], &folder.path(), &"elsewhere"]);
     parts[2] = folder.path().join("elsewhere.parquet");
     ran(1, &[&"merge", &parts[0], &parts[1], &parts[2], &"-o", &out]);
-    python(&[&"merge", &out, &parts[0], &parts[1], &parts[2]]);
+    compare("tools.py", &[&"merge", &out, &parts[0], &parts[1], &parts[2]]);
     assert_sound(&out);
     let merged = footer(&out);
     let described = merged["derived"][0]["parts"].as_array().unwrap();
@@ -203,18 +160,18 @@ fn merged_captures_keep_recordings_apart_and_add_up() {
     // What is made of it still says of which host its rows are.
     let slice = folder.path().join("slice.parquet");
     ran(1, &[&"slice", &out, &"--conn", &"1,2,18", &"-o", &slice]);
-    python(&[&"slice", &out, &slice, &"conn_id IN (1, 2, 18)"]);
+    compare("tools.py", &[&"slice", &out, &slice, &"conn_id IN (1, 2, 18)"]);
     assert_sound(&slice);
 
     // Answers about it are those about all of its parts.
     let answer = |files: &[&dyn AsRef<std::ffi::OsStr>]| {
         let arguments = [files, &[&"--format", &"json", &"--top", &"100"]].concat();
-        let mut answer = json(&run(&arguments));
+        let mut answer = json(&mcanalyze(&arguments).output().unwrap());
         answer["capture"]["files"].take();
         answer
     };
     assert_eq!(answer(&[&out]), answer(&[&parts[2], &parts[1], &parts[0]]));
-    let shown = text(&run(&[&out]).stdout);
+    let shown = text(&mcanalyze(&[&out]).output().unwrap().stdout);
     assert_eq!(shown.lines().filter(|line| line.starts_with("memcached")).count(), 3, "{shown}");
 }
 
@@ -261,7 +218,7 @@ fn anonymised_captures_have_pseudonyms_and_nothing_else_is_changed() {
     for (number, name) in ["hostile.parquet", "zipf.parquet"].into_iter().enumerate() {
         let out = at(&number.to_string());
         ran(0, &[&"anonymise", &sample(name), &"--hash-keys", &at("key"), &"-o", &out]);
-        python(&[&"anonymise", &sample(name), &out, &SECRET]);
+        compare("tools.py", &[&"anonymise", &sample(name), &out, &SECRET]);
         assert_sound(&out);
         let (before, after) = (footer(&sample(name)), footer(&out));
         for part in ["capture", "target", "source", "loss", "cost"] {
@@ -330,7 +287,7 @@ fn check_finds_each_fault_and_none_where_there_is_none() {
         ("nulls", "column quiet may have nulls, and must not"),
     ];
     arguments.extend(refused.iter().map(|(fault, _)| fault as &dyn AsRef<std::ffi::OsStr>));
-    python(&arguments);
+    compare("tools.py", &arguments);
     for (fault, reason) in refused {
         let output = ran(2, &[&"check", &into.join(format!("{fault}.parquet"))]);
         assert!(text(&output.stderr).contains(reason), "{fault}");
@@ -338,7 +295,7 @@ fn check_finds_each_fault_and_none_where_there_is_none() {
     for (fault, rules) in faults {
         let file = folder.path().join(format!("{fault}.parquet"));
         assert_eq!(broken(&file), rules, "{fault}");
-        let shown = text(&run(&[&"check", &file]).stdout);
+        let shown = text(&mcanalyze(&[&"check", &file]).output().unwrap().stdout);
         assert_eq!(shown.matches("\nFAIL").count(), rules.len(), "{fault}: {shown}");
     }
     // A page that cannot be read, and what a killed recorder leaves.
@@ -351,7 +308,11 @@ fn check_finds_each_fault_and_none_where_there_is_none() {
     fs::write(folder.path().join("broken.parquet.journal"), "left").unwrap();
     assert_eq!(broken(&file), ["journal"]);
     for name in ["foreign.parquet", "newer.parquet", "missing.parquet"] {
-        assert_eq!(run(&[&"check", &sample(name)]).status.code(), Some(2), "{name}");
+        assert_eq!(
+            mcanalyze(&[&"check", &sample(name)]).output().unwrap().status.code(),
+            Some(2),
+            "{name}"
+        );
     }
 }
 

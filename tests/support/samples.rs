@@ -1,11 +1,14 @@
 //! What the tests of mcanalyze share: captures that are there, or are made, and the
 //! engines that they are compared with.
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
 };
+
+use mcrec_schema::footer::{self, Footer};
 
 /// A capture of `sample-data`.
 pub fn sample(name: &str) -> PathBuf {
@@ -37,6 +40,54 @@ pub fn python(script: &str) -> Command {
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests").join(script));
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command
+}
+
+/// Has the other engines compare, or break, captures: `script` says how.
+#[track_caller]
+pub fn compare(script: &str, words: &[&dyn AsRef<OsStr>]) {
+    let output = with(python(script), words).output().unwrap();
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+/// mcanalyze with these words and paths.
+pub fn mcanalyze(words: &[&dyn AsRef<OsStr>]) -> Command {
+    with(Command::new(env!("CARGO_BIN_EXE_mcanalyze")), words)
+}
+
+fn with(mut command: Command, words: &[&dyn AsRef<OsStr>]) -> Command {
+    words.iter().for_each(|word| {
+        command.arg(word.as_ref());
+    });
+    command
+}
+
+/// Runs it, and expects that status.
+#[track_caller]
+pub fn ran(status: i32, words: &[&dyn AsRef<OsStr>]) -> Output {
+    let output = mcanalyze(words).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{said}{}", text(&output.stdout));
+    assert!(!said.contains("panicked"), "{said}");
+    output
+}
+
+/// The footer that has these entries.
+pub fn footer_of(entry: impl Fn(&str) -> Option<String>) -> Footer {
+    let names = [
+        footer::FORMAT,
+        footer::CAPTURE,
+        footer::TARGET,
+        footer::SOURCE,
+        footer::LOSS,
+        footer::COST,
+        footer::PRIVACY,
+    ];
+    let entries: Vec<(&str, String)> =
+        names.into_iter().filter_map(|name| Some((name, entry(name)?))).collect();
+    let find = |name: &str| {
+        entries.iter().find(|(other, _)| *other == name).map(|(_, value)| value.as_str())
+    };
+    Footer::from_entries(find).unwrap()
 }
 
 /// What a program printed.

@@ -8,7 +8,10 @@ use crate::{
     by::By,
     capture::Capture,
     cli::Dimension,
-    keys::{KeyFigures, changes::{Changes, key_of}},
+    keys::{
+        KeyFigures,
+        changes::{Changes, key_of},
+    },
     percentile::{Distribution, percentiles},
     query::top::name_of,
     scan::scan,
