@@ -43,7 +43,11 @@ struct Base {
 
 impl Base {
     fn of(before: &Capture, after: &Capture, compared: usize) -> Self {
-        let lost = |capture: &Capture| heading(capture).lost();
+        // Where nobody knows how much was lost, anything may have been.
+        let lost = |capture: &Capture| {
+            let most = heading(capture).lost_at_most();
+            most.and_then(|most| i64::try_from(most).ok()).unwrap_or(i64::MAX)
+        };
         #[expect(clippy::cast_precision_loss, reason = "of a logarithm")]
         let deviations = (2.0 * (compared.max(1) as f64 / CHANCE).ln()).sqrt();
         Self {

@@ -1,9 +1,12 @@
 //! What must be known of a capture before any answer about it is believed.
 
 use mcrec_capture::State;
-use mcrec_schema::footer::{Footer, Incomplete, Losses};
+use mcrec_schema::footer::{Footer, Incomplete, Losses, Source};
 
 use crate::{capture::Capture, sampling::Sampling};
+
+/// The source that counts each operation by itself.
+const USDT: &str = "usdt";
 
 /// What stands above every answer. It takes no look at the rows.
 #[derive(Clone, Debug)]
@@ -41,9 +44,17 @@ impl Heading {
         self.losses.total() == 0 && self.incomplete.total() == 0 && self.unended == 0
     }
 
-    /// Operations that were lost, and may have been asked for.
-    pub(crate) fn lost(&self) -> i64 {
-        i64::try_from(self.losses.total()).unwrap_or(i64::MAX)
+    /// How many operations were lost at most. `None` where that is not known: through
+    /// system calls it is reads that are lost, each with one operation or more.
+    pub(crate) fn lost_at_most(&self) -> Option<u64> {
+        let is_bounded = |source: &Source, losses: &Losses| {
+            source.name == USDT || losses.total() == losses.write_failed
+        };
+        let all_are = self.footers.iter().all(|footer| match footer.parts() {
+            [] => is_bounded(&footer.source, &footer.loss.losses),
+            parts => parts.iter().all(|part| is_bounded(&part.source, &part.loss.losses)),
+        });
+        all_are.then(|| self.losses.total())
     }
 }
 
@@ -79,5 +90,26 @@ pub(crate) fn heading(capture: &Capture) -> Heading {
             .count(),
         sampling: capture.sampling.clone(),
         footers: footers.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Capture, heading};
+
+    #[test]
+    fn how_much_was_lost_at_most_is_known_where_operations_are_counted_one_by_one() {
+        let lossy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data/lossy.parquet");
+        let mut heading = heading(&Capture::open(&[lossy]).unwrap());
+        let lost = heading.losses.total();
+        assert!(lost > 0);
+        assert_eq!(heading.lost_at_most(), Some(lost));
+        "syscalls".clone_into(&mut heading.footers[0].source.name);
+        assert_eq!(heading.lost_at_most(), None);
+        let losses = &mut heading.footers[0].loss.losses;
+        losses.write_failed = std::mem::take(&mut losses.ring_full);
+        assert_eq!(heading.lost_at_most(), Some(lost));
     }
 }

@@ -130,7 +130,7 @@ pub(crate) fn series(capture: &Capture, step: i64, with_keys: bool) -> Result<Se
     let title = format!("every {every}, from the times of requests");
     let mut section = Section::bars("series", &title, table, "operations").or_else("no operations");
     if !lost.is_empty() {
-        section = section.note("lost: operations that may have been in the interval and were lost");
+        section = section.note("lost: as many, at least, were lost around the interval");
     }
     if keys.is_some_and(|keys| !keys.is_exact()) {
         section = section.note("keys over time are counted by a sample of them, to about 1 %");
