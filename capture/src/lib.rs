@@ -16,6 +16,7 @@
 //! where the head says what the footer will, as far as it was known when the file
 //! was begun: so that a file which lost its footer still tells what it is.
 
+mod decode;
 mod encoder;
 mod file;
 mod folder;

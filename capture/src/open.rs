@@ -16,13 +16,7 @@ use arrow_array::RecordBatch;
 use bytes::Bytes;
 use mcrec_schema::footer::Footer;
 use parquet::{
-    arrow::{
-        ProjectionMask,
-        arrow_reader::{
-            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-            ParquetRecordBatchReaderBuilder,
-        },
-    },
+    arrow::arrow_reader::ArrowReaderOptions,
     file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData},
 };
 use rustix::{
@@ -31,6 +25,7 @@ use rustix::{
 };
 
 use crate::{
+    decode::Decoder,
     head::MAGIC,
     journal::{self, Journal, journal_name},
     salvage,
@@ -169,9 +164,9 @@ impl Capture {
         let groups = self.row_groups().get(group).context("there is no such row group")?;
         let schema = self.metadata.file_metadata().schema_descr_ptr();
         let metadata = crate::metadata::of_groups(&schema, vec![groups.clone()]);
-        let reader = decode(self.source.clone(), Arc::new(metadata), columns, options)
+        let decoder = Decoder::new(self.source.clone(), Arc::new(metadata), columns, options)
             .with_context(|| format!("cannot read {}", self.path.display()))?;
-        Ok(Batches { path: self.path.clone(), reader })
+        Ok(Batches { path: self.path.clone(), decoder })
     }
 
     /// The capture as one slice of bytes, a whole Parquet file: for readers that
@@ -188,32 +183,16 @@ impl Capture {
 /// The rows of a row group, in batches.
 pub struct Batches {
     path: PathBuf,
-    reader: ParquetRecordBatchReader,
+    decoder: Decoder,
 }
 
 impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.reader.next()?;
+        let batch = self.decoder.next()?;
         Some(batch.with_context(|| format!("cannot read {}: it is damaged", self.path.display())))
     }
-}
-
-/// Reads rows of `source` by `metadata`.
-pub(crate) fn decode(
-    source: Source,
-    metadata: Arc<ParquetMetaData>,
-    columns: Option<&[&str]>,
-    options: ArrowReaderOptions,
-) -> Result<ParquetRecordBatchReader> {
-    let schema = metadata.file_metadata().schema_descr_ptr();
-    let metadata = ArrowReaderMetadata::try_new(metadata, options)?;
-    let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata);
-    if let Some(names) = columns {
-        builder = builder.with_projection(ProjectionMask::columns(&schema, names.iter().copied()));
-    }
-    Ok(builder.with_batch_size(8192).build()?)
 }
 
 fn open_file(path: &Path) -> Result<File> {

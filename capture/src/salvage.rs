@@ -25,9 +25,9 @@ use parquet::{
 };
 
 use crate::{
+    decode::Decoder,
     head,
     metadata::{self, RowGroups},
-    open::decode,
     page::{Kind, PageHeader},
     source::Source,
 };
@@ -156,7 +156,7 @@ fn times(
     let metadata = metadata::of_groups(schema, vec![group.clone()]);
     let source = Source::new(file.try_clone().ok()?, end, Bytes::new());
     let mut times: Option<(i64, i64)> = None;
-    for batch in decode(source, Arc::new(metadata), None, ArrowReaderOptions::new()).ok()? {
+    for batch in Decoder::new(source, Arc::new(metadata), None, ArrowReaderOptions::new()).ok()? {
         let batch = batch.ok()?;
         let ts = batch.column_by_name(columns::TS)?;
         let ts = ts.as_any().downcast_ref::<arrow_array::TimestampMicrosecondArray>()?;

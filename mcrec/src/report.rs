@@ -367,7 +367,8 @@ pub(crate) fn losses(footer: &Footer) -> String {
     let mut text = match loss.losses.total() {
         0 => "nothing".to_owned(),
         total => format!(
-            "{} of {} operations ({}): {}",
+            "{}{} of {} operations ({}): {}",
+            if loss.losses.are_operations(&footer.source.name) { "" } else { "at least " },
             HumanCount(total),
             HumanCount(loss.seen),
             percent(total, loss.seen),

@@ -27,6 +27,11 @@ use crate::{
 
 /// Rows that are built before they are handed to the Parquet writer.
 const BATCH_ROWS: usize = 8192;
+/// Where a file is soon as large as it may be, fewer are: as many as fit at so many
+/// bytes each, which is more than rows usually take,
+const ROW_BYTES: u64 = 32;
+/// but not fewer than this.
+const BATCH_ROWS_LEAST: usize = 256;
 /// How often orders are looked for where nothing comes from the ring.
 const ATTENTION: Duration = Duration::from_millis(100);
 
@@ -148,22 +153,43 @@ impl Writer {
     }
 
     fn limit_reached(&self, rows: &Rows) -> Option<&'static str> {
-        if rows.gathered.is_full() {
-            return Some("max-events");
+        if self.size_reached() {
+            return Some("max-size");
         }
-        self.limits.bytes.is_some_and(|most| self.sink.size() >= most).then_some("max-size")
+        rows.gathered.is_full().then_some("max-events")
+    }
+
+    fn size_reached(&self) -> bool {
+        self.limits.bytes.is_some_and(|most| self.sink.size() >= most)
     }
 
     fn take(&mut self, batch: &RawBatch, rows: &mut Rows) -> Result<()> {
         rows.gathered.learn();
+        let mut enough = self.batch_rows();
         for record in batch.records() {
             rows.decode(record);
-            if rows.gathered.batch.rows() >= BATCH_ROWS {
-                self.encode(rows)?;
+            if rows.gathered.batch.rows() < enough {
+                continue;
             }
+            self.encode(rows)?;
+            if self.size_reached() {
+                rows.gathered.end();
+            } else if self.sink.is_full() {
+                rows.seen_to(decode::time_of(record).unwrap_or(0));
+                self.commit(rows)?;
+            }
+            enough = self.batch_rows();
         }
         rows.seen_to(batch.last().and_then(decode::time_of).unwrap_or(0));
         Ok(())
+    }
+
+    /// Rows that are built before they are handed on, now.
+    fn batch_rows(&self) -> usize {
+        let wanted = self.limits.bytes.map(|most| most.saturating_sub(self.sink.size()));
+        let room = wanted.into_iter().chain(self.sink.room()).min().unwrap_or(u64::MAX);
+        let fitting = usize::try_from(room / ROW_BYTES).unwrap_or(BATCH_ROWS);
+        fitting.clamp(BATCH_ROWS_LEAST, BATCH_ROWS)
     }
 
     fn encode(&mut self, rows: &mut Rows) -> Result<()> {

@@ -243,6 +243,15 @@ reasons! {
     }
 }
 
+impl Losses {
+    /// Whether each stands for one operation, as seen by the source of this name: then
+    /// so many are missing. Otherwise so many are, at least: through `syscalls` it is
+    /// reads that are lost, with one operation or more in each.
+    pub fn are_operations(&self, source: &str) -> bool {
+        source == "usdt" || self.total() == self.write_failed
+    }
+}
+
 reasons! {
     /// What is in the capture but incomplete.
     Incomplete {
@@ -513,5 +522,12 @@ mod tests {
         let losses: Losses = serde_json::from_str(r#"{"ring_full": 3, "later": 1}"#).unwrap();
         assert_eq!(losses, Losses { ring_full: 3, ..Losses::default() });
         assert_eq!(losses.total(), 3);
+    }
+
+    #[test]
+    fn what_is_lost_through_syscalls_are_reads_unless_it_could_not_be_written() {
+        let ring_full = Losses { ring_full: 3, ..Losses::default() };
+        assert!(ring_full.are_operations("usdt") && !ring_full.are_operations("syscalls"));
+        assert!(Losses { write_failed: 3, ..Losses::default() }.are_operations("syscalls"));
     }
 }

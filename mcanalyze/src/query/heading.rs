@@ -5,9 +5,6 @@ use mcrec_schema::footer::{Footer, Incomplete, Losses, Source};
 
 use crate::{capture::Capture, sampling::Sampling};
 
-/// The source that counts each operation by itself.
-const USDT: &str = "usdt";
-
 /// What stands above every answer. It takes no look at the rows.
 #[derive(Clone, Debug)]
 pub(crate) struct Heading {
@@ -47,9 +44,7 @@ impl Heading {
     /// How many operations were lost at most. `None` where that is not known: through
     /// system calls it is reads that are lost, each with one operation or more.
     pub(crate) fn lost_at_most(&self) -> Option<u64> {
-        let is_bounded = |source: &Source, losses: &Losses| {
-            source.name == USDT || losses.total() == losses.write_failed
-        };
+        let is_bounded = |source: &Source, losses: &Losses| losses.are_operations(&source.name);
         let all_are = self.footers.iter().all(|footer| match footer.parts() {
             [] => is_bounded(&footer.source, &footer.loss.losses),
             parts => parts.iter().all(|part| is_bounded(&part.source, &part.loss.losses)),

@@ -89,7 +89,12 @@ impl Files {
     /// Whether it is time for the next file, when `pending` bytes wait for this one.
     pub(super) fn is_full(&self, pending: u64) -> bool {
         self.rotation.every.is_some_and(|every| self.begun.elapsed() >= every)
-            || self.rotation.size.is_some_and(|size| self.file.bytes() + pending >= size)
+            || self.room().is_some_and(|room| pending >= room)
+    }
+
+    /// Bytes that may be added to this file, where files have a size.
+    pub(super) fn room(&self) -> Option<u64> {
+        Some(self.rotation.size?.saturating_sub(self.file.bytes()))
     }
 
     /// Commits `groups`, and what the account says now. With `ended`, it is the

@@ -148,10 +148,19 @@ impl Sink {
         }
     }
 
-    fn is_full(&self) -> bool {
+    /// Whether a commit would begin the next file.
+    pub(crate) fn is_full(&self) -> bool {
         match &self.to {
             To::Files(files) => files.is_full(self.waiting()),
             To::Window(_) => false,
+        }
+    }
+
+    /// Bytes that the file at hand may still take, where files have a size.
+    pub(crate) fn room(&self) -> Option<u64> {
+        match &self.to {
+            To::Files(files) => Some(files.room()?.saturating_sub(self.waiting())),
+            To::Window(_) => None,
         }
     }
 
