@@ -13,15 +13,14 @@ network is what a recorder ought to say, but for the echo server's own work.
 
 import os
 import pathlib
-import re
 import select
-import signal
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
+
+from machine import Memcached, Recorder
 
 TARGET = pathlib.Path(sys.argv[1])
 PYTHON = sys.argv[2]
@@ -73,32 +72,16 @@ def main():
     network = round_trips(listener.getsockname()[1])
     os.waitpid(child, 0)
 
-    with tempfile.TemporaryDirectory() as folder:
-        port_file = pathlib.Path(folder, "port")
-        memcached = subprocess.Popen(
-            [TARGET / "memcached/memcached-1.6.18", "-u", "root", "-l", "127.0.0.1", "-p", "-1"],
-            env=os.environ | {"MEMCACHED_PORT_FILENAME": str(port_file)},
-        )
-        while not port_file.exists() or "\n" not in port_file.read_text():
-            time.sleep(0.01)
-        port = int(re.search(r"TCP INET: (\d+)", port_file.read_text())[1])
-        recorders = {}
-        for source in ("syscalls", "usdt"):
-            path = pathlib.Path(folder, source)
-            command = [TARGET / "release/mcrec", "-p", str(memcached.pid), "-o", path]
-            recorder = subprocess.Popen(command + ["--source", source], stderr=subprocess.PIPE, text=True)
-            while "recording" not in recorder.stderr.readline():
-                pass
-            recorders[path] = recorder
-        client = round_trips(port)
+    with Memcached(TARGET, threads=4) as memcached:
+        recorders = [
+            Recorder(memcached, "--source", source, name=source) for source in ("syscalls", "usdt")
+        ]
+        client = round_trips(memcached.port)
         recorded = {}
-        for path, recorder in recorders.items():
-            recorder.send_signal(signal.SIGINT)
-            recorder.communicate()
+        for recorder in recorders:
+            path = recorder.stop().path
             text = subprocess.run([PYTHON, "-c", READ, path], check=True, capture_output=True, text=True)
             recorded[path.name] = [int(number) for number in text.stdout.split()]
-        memcached.kill()
-        memcached.wait()
 
     print(f"{'µs':40}{'p50':>8}{'p90':>8}{'p99':>8}")
     line("client: round trip to memcached", client)

@@ -39,7 +39,7 @@ only '\bprocfs::' "$all" $r/target/ $r/host.rs
 only '\blandlock::' "$all" $r/privilege.rs
 
 # In mcrec a file uses only files to the left of it; main wires them all.
-order="cli host target plan sample probe privilege drain decode batch loss account sink writer report guard stop recording follow"
+order="cli host target plan sample probe privilege raw drain decode batch loss account sink writer report guard stop recording follow"
 left=
 for room in $order; do
 	files=$(find $r/$room.rs $r/$room -name '*.rs' 2>/dev/null)

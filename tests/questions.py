@@ -162,15 +162,15 @@ def series():
                        coalesce(sum(value_size) FILTER (op IN {STORES}), 0)::BIGINT,
                        coalesce(sum(value_size) FILTER (op NOT IN {STORES}), 0)::BIGINT,
                        quantile_disc(latency_ns, 0.5), quantile_disc(latency_ns, 0.99),
-                       count(DISTINCT conn_id), count(DISTINCT c.key),
+                       count(DISTINCT conn_id), count(DISTINCT coalesce({ADDRESS}, 'unknown')), count(DISTINCT c.key),
                        coalesce(max(new.keys), 0)
                     FROM capture c LEFT JOIN new ON new.slot = c.us // {step} GROUP BY c.us // {step}"""
             )
         }
-        none = (0, 0, 0, 0, 0, None, None, 0, 0, 0)
+        none = (0, 0, 0, 0, 0, None, None, 0, 0, 0, 0)
         theirs = [(time(at * step), *found.get(at, none)) for at in range(min(found), max(found) + 1)]
         names = ["time", "operations", "hits", "misses", "bytes_stored", "bytes_returned"]
-        names += ["latency_p50_ns", "latency_p99_ns", "connections", "distinct_keys", "new_keys"]
+        names += ["latency_p50_ns", "latency_p99_ns", "connections", "clients", "distinct_keys", "new_keys"]
         rows_same(f"series {every}", answer, names, theirs)
         for row in answer:
             same("series rate", row["rate"], row["operations"] * 1e6 / step)
@@ -234,6 +234,41 @@ def slow():
     theirs = [(time(row[0]), *row[1:]) for row in theirs]
     names = ["time", "latency_ns", "op", "key", "status", "value_size", "conn_id", "thread_id", "meanwhile"]
     rows_same("slow", mine, names, theirs)
+    # What stands around each, by going through all that its worker received.
+    answer = ask("slow", path, "--top", "5", "--around", "3")
+    by_worker = defaultdict(list)
+    for row in sql("SELECT thread_id, us, file_row_number, op, key FROM everything ORDER BY us, file_row_number"):
+        by_worker[row[0]].append(row[1:])
+    wanted = []
+    top = sql("""SELECT thread_id, us, file_row_number FROM capture WHERE latency_ns IS NOT NULL
+                 ORDER BY latency_ns DESC, file_row_number LIMIT 5""")
+    for number, (worker, *place) in enumerate(top, 1):
+        received = by_worker[worker]
+        at = next(at for at, row in enumerate(received) if list(row[:2]) == place)
+        for near in range(max(at - 3, 0), min(at + 4, len(received))):
+            us, _, op, key = received[near]
+            wanted.append((str(number), f"{near - at:+d}" if near != at else "0", time(us), op, key))
+    rows_same("neighbours", answer["neighbours"], ["of", "place", "time", "op", "key"], wanted)
+
+
+def bursts():
+    answer = ask("bursts", path)
+    start, end = (micros(answer["capture"][name]) for name in ("start", "end"))
+    lengths = {"1ms": 10**3, "10ms": 10**4, "100ms": 10**5, "1s": 10**6, "10s": 10**7, "1m": 6 * 10**7}
+    for row in answer["bursts"]:
+        length = lengths[row["window"]]
+        of_all = (end - start) // length + 1
+        # Windows that are cut at the end are windows too.
+        counts = Counter()
+        for (us,) in sql("SELECT us FROM capture"):
+            counts[min(max((us - start) // length, 0), of_all - 1)] += 1
+        most = max(counts.values())
+        first = min(at for at, count in counts.items() if count == most)
+        same("bursts", row["operations"], most)
+        same("bursts rate", row["rate"], most * 1e6 / length)
+        same("bursts time", row["time"], time(start + first * length))
+        same("bursts mean", row["times_mean"], most / (sum(counts.values()) / of_all))
+        same("bursts idle", row["idle"], 1 - len(counts) / of_all)
 
 
 def sizes():
@@ -415,7 +450,7 @@ def clients():
     rows_same("clients", ask("clients", path)["clients"], ["client", "connections", "calls", "hits"], theirs)
 
 
-for question in [groups, filters, series, latency, prefixes, slow, sizes, popularity, misses, memory,
+for question in [groups, filters, series, bursts, latency, prefixes, slow, sizes, popularity, misses, memory,
                  compare, statements, clients]:
     if asked and question.__name__ not in asked:
         continue

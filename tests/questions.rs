@@ -78,7 +78,7 @@ fn without_files(mut answer: Value) -> Value {
     answer
 }
 
-const QUESTIONS: [&[&str]; 14] = [
+const QUESTIONS: [&[&str]; 16] = [
     &[],
     &["--by", "conn", "--sort", "bytes"],
     &["--by", "prefix", "--op", "get"],
@@ -89,6 +89,8 @@ const QUESTIONS: [&[&str]; 14] = [
     &["series", "--keys", "--every", "20ms"],
     &["prefixes"],
     &["slow"],
+    &["slow", "--top", "3", "--around", "2"],
+    &["bursts"],
     &["misses"],
     &["sizes"],
     &["popularity"],

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, SchemaRef};
+use bytes::Bytes;
 use mcrec_schema::columns;
 use parquet::{
     arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions},
@@ -37,7 +38,7 @@ pub struct Encoder {
 /// An encoded row group that has no place in a file yet.
 #[derive(Clone, Debug)]
 pub struct RowGroup {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     /// With offsets in a file of it alone, where the magic comes first.
     metadata: RowGroupMetaData,
 }
@@ -85,7 +86,7 @@ impl Encoder {
         };
         writer.flush().context("cannot encode a row group")?;
         writer.sync().context("cannot encode a row group")?;
-        let bytes = std::mem::take(writer.inner_mut()).split_off(MAGIC.len());
+        let bytes = Bytes::from(std::mem::take(writer.inner_mut())).slice(MAGIC.len()..);
         let metadata =
             writer.flushed_row_groups().first().context("a row group was not encoded")?;
         Ok(Some(RowGroup { bytes, metadata: metadata.clone() }))

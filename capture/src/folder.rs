@@ -38,13 +38,15 @@ impl Folder {
     /// When there is no such folder, it may not be opened, or `path` names no file.
     pub fn of(path: &Path) -> io::Result<(Self, OsString)> {
         let name = path.file_name().ok_or(ErrorKind::InvalidFilename)?;
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
+        let folder = Self::path_for(path);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptor = openat(CWD, folder, flags, Mode::empty())?;
         Ok((Self { descriptor, path: folder.to_owned() }, name.to_owned()))
+    }
+
+    /// Where the folder of the file at `path` is.
+    pub fn path_for(path: &Path) -> &Path {
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 
     /// Where `name` is, for people.

@@ -81,9 +81,7 @@ impl Capture {
         let name = path.display();
         let file = open_file(path)?;
         let length = file.metadata().with_context(|| format!("cannot read {name}"))?.len();
-        let (data_end, footer, state) = tail(path, &file, length)?;
-        let metadata = parse(&footer, data_end)
-            .with_context(|| format!("cannot read {name}: its footer is damaged"))?;
+        let Tail { data_end, footer, metadata, state } = tail(path, &file, length)?;
         let entries = metadata.file_metadata().key_value_metadata();
         let entries = entries.map(Vec::as_slice).unwrap_or_default();
         let described = Footer::from_entries(|key| {
@@ -214,26 +212,44 @@ pub fn is_being_recorded(path: &Path) -> bool {
     })
 }
 
-/// Where the data of a capture ends, the footer that belongs there, and how that is
-/// known.
-pub(crate) fn tail(path: &Path, file: &File, length: u64) -> Result<(u64, Bytes, State)> {
-    if let Some((data_end, footer)) = footer_of(file, length) {
-        return Ok((data_end, footer, State::Whole));
+/// Where the data of a capture ends, and what belongs there.
+pub(crate) struct Tail {
+    /// Bytes from the beginning of the file.
+    pub(crate) data_end: u64,
+    pub(crate) footer: Bytes,
+    /// What the footer says.
+    metadata: ParquetMetaData,
+    /// How all of this is known.
+    pub(crate) state: State,
+}
+
+impl Tail {
+    fn new(data_end: u64, footer: Vec<u8>, state: State) -> Result<Self> {
+        let metadata = parse(&footer, data_end).context("its footer is damaged")?;
+        Ok(Self { data_end, footer: footer.into(), metadata, state })
+    }
+}
+
+/// The tail of the capture at `path`, from its footer, its journal or its pages.
+pub(crate) fn tail(path: &Path, file: &File, length: u64) -> Result<Tail> {
+    if let Some(tail) = footer_of(file, length) {
+        return Ok(tail);
     }
     if let Some(journal) = journal_of(path, file)
         && journal.data_end <= length
-        && parse(&journal.footer, journal.data_end).is_ok()
+        && let Ok(tail) = Tail::new(journal.data_end, journal.footer, State::CutOff)
     {
-        return Ok((journal.data_end, journal.footer.into(), State::CutOff));
+        return Ok(tail);
     }
+    let cannot_read = || format!("cannot read {}", path.display());
     let salvaged = salvage::salvage(file, length)
-        .with_context(|| format!("cannot read {}", path.display()))?
+        .with_context(cannot_read)?
         .ok_or_else(|| anyhow!("{} is not a Parquet file, or not a whole one", path.display()))?;
-    Ok((salvaged.data_end, salvaged.footer.into(), State::Salvaged))
+    Tail::new(salvaged.data_end, salvaged.footer, State::Salvaged).with_context(cannot_read)
 }
 
-/// The footer at the end of the file, if it is one, and where it begins.
-fn footer_of(file: &File, length: u64) -> Option<(u64, Bytes)> {
+/// The footer at the end of the file, if it is one.
+fn footer_of(file: &File, length: u64) -> Option<Tail> {
     let mut end = [0; 8];
     file.read_exact_at(&mut end, length.checked_sub(8)?).ok()?;
     let (size, magic) = end.split_first_chunk()?;
@@ -244,8 +260,7 @@ fn footer_of(file: &File, length: u64) -> Option<(u64, Bytes)> {
     let data_end = length.checked_sub(size)?;
     let mut footer = vec![0; usize::try_from(size).ok()?];
     file.read_exact_at(&mut footer, data_end).ok()?;
-    parse(&footer, data_end).ok()?;
-    Some((data_end, footer.into()))
+    Tail::new(data_end, footer, State::Whole).ok()
 }
 
 /// Parquet's metadata from the bytes of a footer, if all that it speaks of lies

@@ -11,7 +11,7 @@ use rustix::{
 use crate::{
     folder::Folder,
     journal::journal_name,
-    open::{self, Capture, State},
+    open::{self, Capture, State, Tail},
 };
 
 /// What was done to a capture.
@@ -45,7 +45,7 @@ pub fn repair(path: &Path) -> Result<Repair> {
         bail!("{name} is being recorded: there is nothing to repair");
     }
     let length = file.metadata().with_context(|| format!("cannot read {name}"))?.len();
-    let (data_end, footer, state) = open::tail(path, &file, length)?;
+    let Tail { data_end, footer, state, .. } = open::tail(path, &file, length)?;
     if state != State::Whole {
         // In place of what follows the data, whose space the file has.
         let end = data_end + footer.len() as u64;

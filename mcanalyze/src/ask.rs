@@ -16,7 +16,9 @@ use crate::{
     grouping,
     keys::{self, keys},
     query::{
+        bursts::bursts,
         clients::clients,
+        course::course,
         diff::diff,
         heading::{Heading, heading},
         latency::{latency, latency_by},
@@ -91,6 +93,7 @@ fn filter(capture: &Capture, asked: &FilterArgs) -> Result<Filter> {
         min_latency: asked.min_latency,
         from: asked.from.map(absolute),
         to: asked.to.map(absolute),
+        one_in: None,
         rows: rows.map(std::sync::Arc::new),
         words: asked.words(),
     })
@@ -111,7 +114,10 @@ pub(crate) fn overview(cli: &Cli) -> Result<Answer> {
         Dimension::Key => groups.distinct,
         _ => distinct_keys(&capture)?,
     };
-    let summary = summary(&capture, distinct)?;
+    let mut summary = summary(&capture, distinct)?;
+    if matches!(cli.format, Format::Text | Format::Markdown) {
+        summary.course = Some(course(&capture)?);
+    }
     let operations = summary.operations;
     let mut section = top(&capture, cli.by, operations, groups.top);
     if let (true, Some(key)) = (section.table.rows.is_empty(), &cli.filter.key_is) {
@@ -197,6 +203,7 @@ pub(crate) fn answer(question: &Question) -> Result<Answer> {
             let step = series::step(capture, args.every, SERIES_LINES);
             Ok(vec![series::series(capture, step, args.keys)?])
         }),
+        Question::Bursts(asked) => one(asked, &|capture| Ok(vec![bursts(capture)?])),
         Question::Popularity(asked) => one(asked, &|capture| Ok(popularity(capture)?.into())),
         Question::Memory(asked) => one(asked, &|capture| Ok(memory(capture)?.into())),
         Question::Misses(args) => {
@@ -207,7 +214,8 @@ pub(crate) fn answer(question: &Question) -> Result<Answer> {
         }),
         Question::Sizes(asked) => one(asked, &|capture| Ok(sizes(capture)?.into())),
         Question::Slow(args) => {
-            one(&args.asked, &|capture| Ok(vec![slow(capture, usize_of(args.top))?]))
+            let (top, around) = (usize_of(args.top.top), usize_of(args.around));
+            one(&args.top.asked, &|capture| slow(capture, top, around))
         }
         Question::Clients(args) => one(&args.asked, &|capture| {
             Ok(vec![clients(capture, operations(capture)?, usize_of(args.top))?])

@@ -1,6 +1,7 @@
 //! Opens captures: paths in, rows and footers out.
 
 use std::{
+    borrow::Cow,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -17,9 +18,10 @@ use crate::{
 };
 
 /// One capture, of one file or several.
+#[derive(Clone)]
 pub(crate) struct Capture {
     /// Its files, in the order in which they are read.
-    pub(crate) files: Vec<mcrec_capture::Capture>,
+    pub(crate) files: Arc<Vec<mcrec_capture::Capture>>,
     /// What each file says of itself, in the order in which they are read.
     pub(crate) footers: Vec<Footer>,
     /// Files that hold a recording that another file holds too: left out.
@@ -27,7 +29,7 @@ pub(crate) struct Capture {
     /// If it does not have all operations.
     pub(crate) sampling: Option<Sampling>,
     /// How many operations a row of each file stands for.
-    pub(crate) weights: Vec<Arc<Weights>>,
+    pub(crate) weights: Vec<Weights>,
     /// Which of its operations are asked for.
     pub(crate) filter: Filter,
     /// Whether to show how far reading it is.
@@ -64,10 +66,38 @@ impl Capture {
             footers.push(footer);
         }
         let sampling = Sampling::of(&footers);
-        let weights = footers.iter().map(|footer| Arc::new(Weights::of(footer))).collect();
+        let weights = footers.iter().map(Weights::of).collect();
         let filter = Filter::default();
-        let shows_progress = true;
+        let (files, shows_progress) = (Arc::new(files), true);
         Ok(Self { files, footers, repeated, sampling, weights, filter, shows_progress })
+    }
+
+    /// The same capture with the operations on the keys of a sample of one in `one_in`
+    /// alone, and those without a key, as if there were no others: nothing stands for more
+    /// than itself.
+    pub(crate) fn of_sample(&self, one_in: u32) -> Self {
+        let mut filter = self.filter.clone();
+        // It has no others: nothing to look for.
+        let has_others = self.sampling.as_ref().is_none_or(|sampling| sampling.densest < one_in);
+        filter.one_in = has_others.then_some(one_in);
+        Self {
+            files: Arc::clone(&self.files),
+            footers: self.footers.clone(),
+            repeated: Vec::new(),
+            sampling: None,
+            weights: Vec::new(),
+            filter,
+            shows_progress: self.shows_progress,
+        }
+    }
+
+    /// The operations on keys that were recorded all the time, as a capture of its own,
+    /// and one in how many of all keys they are of.
+    pub(crate) fn of_whole_keys(&self) -> (Cow<'_, Self>, u32) {
+        match self.sampling.as_ref().and_then(Sampling::of_whole_keys) {
+            None => (Cow::Borrowed(self), 1),
+            Some(one_in) => (Cow::Owned(self.of_sample(one_in)), one_in),
+        }
     }
 
     /// All rows, for questions to polars.

@@ -10,22 +10,22 @@ const HELD_MAX: usize = 2_000_000;
 
 /// Different things in each of several groups.
 #[derive(Clone, Debug)]
-pub(crate) struct Distinct<G> {
+pub(crate) struct Distinct<G, V> {
     /// One thing in `2^level` is in the sample.
     level: u32,
     most: usize,
     /// A thing with a group, and the least of what was said of it.
-    held: HashMap<(G, KeyHash), i64>,
+    held: HashMap<(G, KeyHash), V>,
 }
 
-impl<G: Copy + Eq + std::hash::Hash> Distinct<G> {
+impl<G: Copy + Eq + std::hash::Hash, V: Copy + Ord> Distinct<G, V> {
     /// Nothing yet.
     pub(crate) fn new() -> Self {
         Self { level: 0, most: HELD_MAX, held: HashMap::new() }
     }
 
     /// A thing is in a group; `value` says something of it, of which the least is kept.
-    pub(crate) fn add(&mut self, group: G, thing: KeyHash, value: i64) {
+    pub(crate) fn add(&mut self, group: G, thing: KeyHash, value: V) {
         if !thing.is_in_sample(self.level) {
             return;
         }
@@ -52,7 +52,7 @@ impl<G: Copy + Eq + std::hash::Hash> Distinct<G> {
     }
 
     /// What is held, with how many things each stands for.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (G, i64, i64)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (G, V, i64)> {
         let weight = 1_i64 << self.level.min(62);
         self.held.iter().map(move |((group, _), value)| (*group, *value, weight))
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use mcrec_schema::{codes::Op, columns};
+use mcrec_schema::{codes::Op, columns, key, sample};
 use regex::Regex;
 
 use crate::scan::{OfDictionary, Rows, Strings};
@@ -35,6 +35,8 @@ pub(crate) struct Filter {
     pub(crate) from: Option<i64>,
     /// and before.
     pub(crate) to: Option<i64>,
+    /// A key in the sample of one in so many, or none.
+    pub(crate) one_in: Option<u32>,
     /// For each row of the capture, in order, whether it is wanted: what an SQL
     /// expression says.
     pub(crate) rows: Option<Arc<Vec<bool>>>,
@@ -55,7 +57,7 @@ impl Filter {
 
     /// The columns that it takes to tell, beside the command.
     pub(crate) fn columns(&self) -> Vec<&'static str> {
-        let by_key = self.key.is_some() || self.key_is.is_some() || self.prefix.is_some();
+        let by_key = self.asks_for_keys() || self.one_in.is_some();
         let by_size = self.min_size.is_some() || self.max_size.is_some();
         let by_time = self.from.is_some() || self.to.is_some();
         [
@@ -70,6 +72,10 @@ impl Filter {
         .into_iter()
         .filter_map(|(asked, column)| asked.then_some(column))
         .collect()
+    }
+
+    fn asks_for_keys(&self) -> bool {
+        self.key.is_some() || self.key_is.is_some() || self.prefix.is_some()
     }
 
     fn wants_op(&self, op: &str) -> bool {
@@ -98,6 +104,7 @@ pub(crate) fn address(client: &str) -> &str {
 #[derive(Default)]
 pub(crate) struct Sieve {
     keys: OfDictionary<bool>,
+    sampled: OfDictionary<bool>,
     clients: OfDictionary<bool>,
 }
 
@@ -116,7 +123,10 @@ impl Sieve {
         }
         let mut wanted: Vec<bool> = ops.ids().map(|op| op.is_some_and(|op| by_op[op])).collect();
         let columns = filter.columns();
-        if columns.contains(&columns::KEY) {
+        if let Some(one_in) = filter.one_in {
+            self.of_sample(one_in, &rows.strings(columns::KEY)?, &mut wanted);
+        }
+        if filter.asks_for_keys() {
             strings(&mut wanted, &mut self.keys, &rows.strings(columns::KEY)?, |key| {
                 filter.wants_key(key)
             });
@@ -142,6 +152,18 @@ impl Sieve {
             wanted.iter_mut().zip(these).for_each(|(wanted, row)| *wanted &= row);
         }
         Ok(Some(wanted))
+    }
+
+    /// Leaves the rows out whose key is not in the sample of one in `one_in`.
+    fn of_sample(&mut self, one_in: u32, keys: &Strings<'_>, wanted: &mut [bool]) {
+        let contains =
+            |key: &str| key::unescape(key).is_none_or(|key| sample::contains(one_in, &key));
+        if !self.sampled.is_of(keys) {
+            self.sampled.begin(keys, keys.values.iter().map(|key| key.is_none_or(contains)));
+        }
+        for (wanted, key) in wanted.iter_mut().zip(keys.ids()) {
+            *wanted &= key.is_none_or(|key| self.sampled.made[key]);
+        }
     }
 }
 

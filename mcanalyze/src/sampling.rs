@@ -43,6 +43,12 @@ impl Sampling {
         self.densest != self.sparsest
     }
 
+    /// One in how many of the keys was recorded all the time; `None` where it cannot be
+    /// said which those are.
+    pub(crate) fn of_whole_keys(&self) -> Option<u32> {
+        (!self.changes() || !self.hashed).then_some(self.sparsest)
+    }
+
     /// Whether all operations on `key`, as the capture has it, are there; `None` if
     /// that cannot be said.
     pub(crate) fn has_all_of(&self, key: &str) -> Option<bool> {

@@ -4,10 +4,7 @@
 use std::{
     num::NonZeroUsize,
     panic::resume_unwind,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
 };
 
@@ -39,12 +36,14 @@ pub(crate) struct Rows {
     pub(crate) first: u64,
     /// Number of the file that they are in.
     pub(crate) file: usize,
-    /// How many operations each stands for.
-    pub(crate) weights: Arc<Weights>,
+    /// How many operations each stands for, where not each for itself.
+    weights: Option<Vec<i64>>,
     /// Which rows are operations that are asked for, where not all are.
     wanted: Option<Vec<bool>>,
     /// What they are grouped by.
     groups: Option<DictionaryArray<Int32Type>>,
+    /// That is their keys.
+    by_key: bool,
 }
 
 /// A column of integers, some of which may be null.
@@ -145,6 +144,7 @@ pub(crate) struct Reader<'a> {
     columns: Vec<&'a str>,
     sieve: Sieve,
     grouper: Option<Grouper<'a>>,
+    by_key: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -154,7 +154,11 @@ impl<'a> Reader<'a> {
         columns.push(columns::OP);
         columns.extend(capture.filter.columns());
         columns.extend(by.map(By::column));
-        Self { capture, columns, sieve: Sieve::default(), grouper: by.map(By::grouper) }
+        if capture.sampling.is_some() {
+            columns.extend([columns::TS, columns::KEY]);
+        }
+        let by_key = by.is_some_and(|by| matches!(by, By::Column(columns::KEY)));
+        Self { capture, columns, sieve: Sieve::default(), grouper: by.map(By::grouper), by_key }
     }
 
     /// Lets `visit` see the rows of a row group, some at a time, until it says that
@@ -195,9 +199,12 @@ impl<'a> Reader<'a> {
     pub(crate) fn next(&mut self, group: &mut Begun) -> Result<Option<Rows>> {
         let Some(batch) = group.batches.next() else { return Ok(None) };
         let Place { file, first, .. } = group.place;
-        let weights = Arc::clone(&self.capture.weights[file]);
-        let (wanted, groups) = (None, None);
-        let mut rows = Rows { batch: batch?, first, file, weights, wanted, groups };
+        let (weights, wanted, groups) = (None, None, None);
+        let by_key = self.by_key;
+        let mut rows = Rows { batch: batch?, first, file, weights, wanted, groups, by_key };
+        if self.capture.sampling.is_some() {
+            rows.weights = Some(rows.weigh(&self.capture.weights[file])?);
+        }
         rows.wanted = self.sieve.wanted(&self.capture.filter, &rows)?;
         if let Some(grouper) = &mut self.grouper {
             rows.groups = Some(grouper.groups(&rows)?);
@@ -222,6 +229,23 @@ impl Rows {
     /// Whether a row is an operation that is asked for.
     pub(crate) fn is_wanted(&self, row: usize) -> bool {
         self.wanted.as_ref().is_none_or(|wanted| wanted[row])
+    }
+
+    /// How many operations a row stands for.
+    pub(crate) fn weight(&self, row: usize) -> i64 {
+        self.weights.as_ref().map_or(1, |weights| weights[row])
+    }
+
+    /// How many of its group: where those are keys only itself, for what is recorded of a
+    /// key is all there was.
+    pub(crate) fn weight_in_group(&self, row: usize) -> i64 {
+        if self.by_key { 1 } else { self.weight(row) }
+    }
+
+    fn weigh(&self, weights: &Weights) -> Result<Vec<i64>> {
+        let (keys, times) = (self.strings(columns::KEY)?, self.times()?);
+        let rows = keys.ids().zip(times);
+        Ok(rows.map(|(key, time)| weights.of_row(*time, key.is_some())).collect())
     }
 
     /// What the rows are grouped by.

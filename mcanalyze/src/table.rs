@@ -45,6 +45,24 @@ impl Section {
         Self { empty, ..self }
     }
 
+    /// With these columns marked as estimates, if the capture is a `sample`.
+    pub(crate) fn scaled(mut self, sample: bool, names: &[&str]) -> Self {
+        for column in &mut self.table.columns {
+            column.about |= sample && names.contains(&column.name);
+        }
+        self
+    }
+
+    /// With what people must know of figures that were scaled from one key in `one_in`.
+    pub(crate) fn note_of_sample(self, one_in: u32) -> Self {
+        match one_in {
+            1 => self,
+            _ => self.note(format!(
+                "Numbers of keys, operations and bytes are estimates: scaled from one key in {one_in}."
+            )),
+        }
+    }
+
     /// With something that people must know of it.
     pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
@@ -71,6 +89,8 @@ pub(crate) struct Column {
     pub(crate) unit: Unit,
     /// How much people need it, where not everything can be shown.
     pub(crate) need: Need,
+    /// Scaled from a sample, and so an estimate.
+    pub(crate) about: bool,
 }
 
 /// Whether a column is shown to people.
@@ -144,7 +164,13 @@ pub(crate) enum Value {
 impl Column {
     /// A column that people always see.
     pub(crate) const fn new(name: &'static str, title: &'static str, unit: Unit) -> Self {
-        Self { name, title, unit, need: Need::Always }
+        Self { name, title, unit, need: Need::Always, about: false }
+    }
+
+    /// What stands above it, for people.
+    pub(crate) fn heading(&self) -> String {
+        let about = if self.about { "~" } else { "" };
+        format!("{about}{}", self.title)
     }
 
     /// The same, seen where there is room.

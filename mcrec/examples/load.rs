@@ -19,6 +19,11 @@ const KEYS: usize = 50_000;
 /// Between the 0.7 and 1.2 of published cache traces.
 const ZIPF_EXPONENT: f64 = 0.99;
 
+#[path = "support/zipf.rs"]
+mod zipf;
+
+use zipf::{Random, Zipf};
+
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 fn main() -> Result<()> {
@@ -40,53 +45,6 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Ranks from 0, the most frequent, with the probability of `1 / (rank + 1)^s`.
-struct Zipf {
-    cumulative: Vec<f64>,
-}
-
-impl Zipf {
-    fn new(ranks: usize, exponent: f64) -> Self {
-        let mut sum = 0.0;
-        let cumulative = (1..=ranks).map(|rank| {
-            #[expect(clippy::cast_precision_loss, reason = "a small number")]
-            let rank = rank as f64;
-            sum += rank.powf(-exponent);
-            sum
-        });
-        Self { cumulative: cumulative.collect() }
-    }
-
-    fn sample(&self, random: &mut Random) -> usize {
-        let total = self.cumulative.last().copied().unwrap_or(0.0);
-        let at = random.fraction() * total;
-        self.cumulative.partition_point(|sum| *sum < at).min(self.cumulative.len() - 1)
-    }
-}
-
-/// `SplitMix64` (Steele, Lea and Flood, 2014): small, fast, the same every time.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn fraction(&mut self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
-        let bits = (self.next() >> 11) as f64;
-        bits / (1_u64 << 53) as f64
-    }
-}
-
 struct Client<'a> {
     stream: BufReader<TcpStream>,
     random: Random,
@@ -97,7 +55,7 @@ impl<'a> Client<'a> {
     fn connect(address: &str, seed: u64, zipf: &'a Zipf) -> Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream: BufReader::new(stream), random: Random(seed), zipf })
+        Ok(Self { stream: BufReader::new(stream), random: Random::new(seed), zipf })
     }
 
     fn work_until(mut self, end: Instant) -> Result<u64> {
@@ -178,7 +136,7 @@ impl<'a> Client<'a> {
 fn key(rank: usize) -> String {
     match rank % 5 {
         0 | 1 => format!("user:{}:profile", 10_000 + rank),
-        2 => format!("session:{:016x}", Random(rank as u64).next()),
+        2 => format!("session:{:016x}", Random::new(rank as u64).bits()),
         3 => format!("product/{}/price", rank / 5),
         _ => format!("feed.v2.{}", 700_000 + rank),
     }
@@ -186,7 +144,7 @@ fn key(rank: usize) -> String {
 
 /// Mostly small, some large, and always the same for a key.
 fn value_size(rank: usize) -> usize {
-    let bits = Random(rank as u64).below(1 << 16);
+    let bits = Random::new(rank as u64).below(1 << 16);
     let size = match bits % 100 {
         0..=69 => 20 + bits % 400,
         70..=97 => 400 + bits % 4_000,

@@ -2,10 +2,7 @@
 
 use std::{
     cell::RefCell,
-    sync::{
-        atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::SyncSender,
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::Duration,
 };
@@ -13,60 +10,13 @@ use std::{
 use anyhow::{Context, Result, bail};
 use libbpf_rs::{AsRawLibbpf, MapCore, MapHandle, RingBuffer, RingBufferBuilder};
 
-use crate::host;
+use crate::{
+    host,
+    raw::{Filled, RawBatch},
+};
 
-/// A batch is full at so many records or bytes: it bounds the memory of the
-/// channel. A record has up to 16 KiB.
-const BATCH_RECORDS: usize = 4096;
-const BATCH_BYTES: usize = 1 << 20;
 /// Records taken before looking whether the batch is full.
 const ROUND_RECORDS: usize = 64;
-/// Batches that may wait in the channel. When it is full, drain waits, the ring
-/// fills, and the BPF programs count what no longer fits: the one place where
-/// load loses an operation.
-pub(crate) const CHANNEL_BATCHES: usize = 16;
-
-/// Records as they came from the ring.
-#[derive(Debug, Default)]
-pub(crate) struct RawBatch {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl RawBatch {
-    /// Adds a record.
-    pub(crate) fn push(&mut self, record: &[u8]) {
-        self.bytes.extend_from_slice(record);
-        self.ends.push(self.bytes.len());
-    }
-
-    /// The records, in order.
-    pub(crate) fn records(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
-    }
-
-    /// The last of them.
-    pub(crate) fn last(&self) -> Option<&[u8]> {
-        self.records().last()
-    }
-
-    fn is_full(&self) -> bool {
-        self.ends.len() >= BATCH_RECORDS || self.bytes.len() >= BATCH_BYTES
-    }
-
-    fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// An empty batch with room for as much as this one held.
-    fn successor(&self) -> Self {
-        Self {
-            bytes: Vec::with_capacity(self.bytes.len()),
-            ends: Vec::with_capacity(self.ends.len()),
-        }
-    }
-}
 
 /// What the drain is told, and what it tells, while it runs.
 #[derive(Debug, Default)]
@@ -86,13 +36,10 @@ pub(crate) struct Control {
 /// # Errors
 ///
 /// When the ring cannot be opened or read.
-pub(crate) fn run(
-    ring: &MapHandle,
-    batches: &SyncSender<RawBatch>,
-    control: &Control,
-) -> Result<()> {
+pub(crate) fn run(ring: &MapHandle, batches: &Filled, control: &Control) -> Result<()> {
     let pause = pause(ring.max_entries());
-    let batch = RefCell::new(RawBatch::default());
+    let Some(first) = batches.empty() else { return Ok(()) };
+    let batch = RefCell::new(first);
     let mut builder = RingBufferBuilder::new();
     // Called from C: it must not panic, and it does nothing but copy.
     builder
@@ -109,8 +56,9 @@ pub(crate) fn run(
         let began = host::monotonic_ns();
         let emptied = fill(&batch, &ring)?;
         if !batch.borrow().is_empty() {
-            let next = batch.borrow().successor();
-            if batches.send(batch.replace(next)).is_err() {
+            // Where all are full, this waits.
+            let Some(next) = batches.empty() else { return Ok(()) };
+            if !batches.send(batch.replace(next)) {
                 return Ok(());
             }
         }
@@ -154,19 +102,4 @@ fn pause(ring_bytes: u32) -> Duration {
     const BYTES_PER_SECOND: f64 = 100e6;
     let fills_in = Duration::from_secs_f64(f64::from(ring_bytes) / BYTES_PER_SECOND);
     (fills_in / 4).clamp(Duration::from_micros(200), Duration::from_millis(10))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::RawBatch;
-
-    #[test]
-    fn records_come_back_as_they_were() {
-        let mut batch = RawBatch::default();
-        let records: [&[u8]; 4] = [b"one", b"", b"three", b"4"];
-        for record in records {
-            batch.push(record);
-        }
-        assert_eq!(batch.records().collect::<Vec<_>>(), records);
-    }
 }

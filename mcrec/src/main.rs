@@ -5,7 +5,7 @@
 //! ```
 //!
 //! This file chooses what to do and says how it went. Each of the others uses only
-//! those to its left: cli, host, target, plan, sample, probe, privilege, drain, decode,
+//! those to its left: cli, host, target, plan, sample, probe, privilege, raw, drain, decode,
 //! batch, loss, account, sink, writer, report, guard, stop, recording, follow.
 
 mod account;
@@ -20,6 +20,7 @@ mod loss;
 mod plan;
 mod privilege;
 mod probe;
+mod raw;
 mod recording;
 mod report;
 mod sample;

@@ -33,6 +33,7 @@ use crate::{
     plan::{Kind, Plan},
     privilege,
     probe::Probes,
+    raw,
     report::{self, Progress, say},
     sink::{Keep, Kept, Place, Rotation, Sink},
     stop::{self, Event, Running},
@@ -166,7 +167,7 @@ fn launch<'a>(
     events_in: Sender<Event>,
     events: Receiver<Event>,
 ) -> Result<Running<'a>> {
-    let (batches_in, batches) = mpsc::sync_channel(drain::CHANNEL_BATCHES);
+    let (filled, batches) = raw::way();
     let control = Arc::clone(&writer.control);
     let writer = spawn("writer", &events_in, {
         let events_in = events_in.clone();
@@ -180,7 +181,7 @@ fn launch<'a>(
     let ring = probes.ring()?;
     let drain = spawn("drain", &events_in, {
         let control = Arc::clone(&control);
-        move || drain::run(&ring, &batches_in, &control)
+        move || drain::run(&ring, &filled, &control)
     })?;
     Ok(Running { probes, kernel, control, drain, ending, writer, events })
 }

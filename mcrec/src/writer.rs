@@ -4,7 +4,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{Receiver, RecvTimeoutError},
+        mpsc::RecvTimeoutError,
     },
     time::Duration,
 };
@@ -19,8 +19,9 @@ use crate::{
     account::{Account, wall_us},
     batch::Batch,
     decode::{self, Decoder, Operation},
-    drain::{Control, RawBatch},
+    drain::Control,
     loss::{State, Taken},
+    raw::{Batches, RawBatch},
     sample::{Rates, SharedRates},
     sink::{Dumped, Sink, Written},
 };
@@ -97,7 +98,7 @@ impl Writer {
     pub(crate) fn run(
         mut self,
         mut rows: Rows,
-        batches: &Receiver<RawBatch>,
+        batches: &Batches,
         notice: impl Fn(Notice),
     ) -> Outcome {
         match self.record(batches, &mut rows, &notice) {
@@ -115,7 +116,7 @@ impl Writer {
 
     fn record(
         &mut self,
-        batches: &Receiver<RawBatch>,
+        batches: &Batches,
         rows: &mut Rows,
         notice: &impl Fn(Notice),
     ) -> Result<()> {
@@ -123,8 +124,11 @@ impl Writer {
         loop {
             // Read before it shows that there is nothing that came before.
             let drained_to = self.control.drained_to.load(Ordering::Acquire);
-            match batches.recv_timeout(self.sink.due_in().min(ATTENTION)) {
-                Ok(batch) => self.take(&batch, rows)?,
+            match batches.next(self.sink.due_in().min(ATTENTION)) {
+                Ok(batch) => {
+                    self.take(&batch, rows)?;
+                    batches.done(batch);
+                }
                 Err(RecvTimeoutError::Timeout) => rows.seen_to(drained_to),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -233,16 +237,12 @@ impl Writer {
 
     /// The file could not be written. What was committed stays; what came after
     /// is counted, in the file too if there is room for that.
-    fn close_failed(
-        mut self,
-        mut rows: Rows,
-        batches: &Receiver<RawBatch>,
-        failure: Error,
-    ) -> Outcome {
+    fn close_failed(mut self, mut rows: Rows, batches: &Batches, failure: Error) -> Outcome {
         // Until the probes are off and the ring is empty: the count is of all.
-        for batch in batches {
+        for batch in batches.rest() {
             rows.gathered.learn();
             batch.records().for_each(|record| rows.decode(record));
+            batches.done(batch);
             rows.gathered.batch = Batch::new(0, None);
         }
         rows.gathered.learn();

@@ -19,6 +19,10 @@ pub(crate) enum Question {
         Intervals in which operations were lost have a `!`, and how many those were.")]
     Series(SeriesArgs),
 
+    /// Bursts: the busiest millisecond, second, minute, and how they compare with the mean
+    #[command(after_help = "Example: mcanalyze bursts cap.parquet --op get")]
+    Bursts(Asked),
+
     /// Namespaces that are found in the keys, as a tree
     #[command(after_help = "Example: mcanalyze prefixes cap.parquet --depth 2\n\
         Keys are cut at : / . and |, or at _ and - where they have none of those; digits, hashes \
@@ -26,8 +30,8 @@ pub(crate) enum Question {
     Prefixes(PrefixesArgs),
 
     /// The slowest operations, and what their worker thread did meanwhile
-    #[command(after_help = "Example: mcanalyze slow cap.parquet --op get --top 10")]
-    Slow(TopArgs),
+    #[command(after_help = "Example: mcanalyze slow cap.parquet --op get --top 10 --around 3")]
+    Slow(SlowArgs),
 
     /// Misses and what follows: time until a key is set, keys read and never set, keys set
     /// and never read, keys used once
@@ -120,6 +124,17 @@ pub(crate) struct SeriesArgs {
     /// Count the keys of each interval too, and those that are new in it
     #[arg(long)]
     pub(crate) keys: bool,
+}
+
+/// What slow operations stood among.
+#[derive(Debug, Args)]
+pub(crate) struct SlowArgs {
+    #[command(flatten)]
+    pub(crate) top: TopArgs,
+
+    /// Show so many operations before and after each too, of those that its worker received
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_000))]
+    pub(crate) around: u32,
 }
 
 /// How deep.

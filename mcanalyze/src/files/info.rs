@@ -11,7 +11,7 @@ use parquet::file::{
 };
 
 use super::{is_complete, rows::range};
-use crate::table::{Column, Need, Table, Unit, Value};
+use crate::table::{Column, Table, Unit, Value};
 
 /// A capture as a file.
 #[derive(Debug)]
@@ -37,30 +37,30 @@ impl Info {
 }
 
 const ROW_GROUPS: [Column; 6] = [
-    Column { name: "row_group", title: "row group", unit: Unit::Count, need: Need::Always },
-    Column { name: "rows", title: "rows", unit: Unit::Count, need: Need::Always },
-    Column { name: "bytes", title: "bytes", unit: Unit::Bytes, need: Need::Always },
-    Column { name: "bytes_a_row", title: "a row", unit: Unit::Bytes, need: Need::Room },
-    Column { name: "first", title: "first", unit: Unit::Time, need: Need::Always },
-    Column { name: "last", title: "last", unit: Unit::Time, need: Need::Always },
+    Column::new("row_group", "row group", Unit::Count),
+    Column::new("rows", "rows", Unit::Count),
+    Column::new("bytes", "bytes", Unit::Bytes),
+    Column::new("bytes_a_row", "a row", Unit::Bytes).if_room(),
+    Column::new("first", "first", Unit::Time),
+    Column::new("last", "last", Unit::Time),
 ];
 
 const COLUMNS: [Column; 9] = [
-    Column { name: "column", title: "column", unit: Unit::Word, need: Need::Always },
-    Column { name: "type", title: "type", unit: Unit::Word, need: Need::Always },
-    Column { name: "encoding", title: "encoding", unit: Unit::Word, need: Need::Room },
-    Column { name: "compression", title: "compression", unit: Unit::Word, need: Need::Program },
-    Column { name: "nulls", title: "nulls", unit: Unit::Count, need: Need::Room },
-    Column { name: "bytes_raw", title: "encoded", unit: Unit::Bytes, need: Need::Room },
-    Column { name: "bytes", title: "compressed", unit: Unit::Bytes, need: Need::Always },
-    Column { name: "bytes_a_row", title: "a row", unit: Unit::Bytes, need: Need::Always },
-    Column { name: "share", title: "share", unit: Unit::Ratio, need: Need::Always },
+    Column::new("column", "column", Unit::Word),
+    Column::new("type", "type", Unit::Word),
+    Column::new("encoding", "encoding", Unit::Word).if_room(),
+    Column::new("compression", "compression", Unit::Word).for_programs(),
+    Column::new("nulls", "nulls", Unit::Count).if_room(),
+    Column::new("bytes_raw", "encoded", Unit::Bytes).if_room(),
+    Column::new("bytes", "compressed", Unit::Bytes),
+    Column::new("bytes_a_row", "a row", Unit::Bytes),
+    Column::new("share", "share", Unit::Ratio),
 ];
 
 const LOSSES: [Column; 3] = [
-    Column { name: "from", title: "from", unit: Unit::Time, need: Need::Always },
-    Column { name: "to", title: "to", unit: Unit::Time, need: Need::Always },
-    Column { name: "lost", title: "lost", unit: Unit::Count, need: Need::Always },
+    Column::new("from", "from", Unit::Time),
+    Column::new("to", "to", Unit::Time),
+    Column::new("lost", "lost", Unit::Count),
 ];
 
 /// Looks at the capture at `path`.

@@ -125,14 +125,15 @@ fn add<'a>(
         if figures.calls == 0 {
             key.clone_into(&mut figures.key);
         }
-        figures.calls += 1;
+        let weight = rows.weight_in_group(row);
+        figures.calls += weight;
         let status = Some(status.array.keys().value(row));
-        figures.hits += i64::from(status == hit);
-        figures.misses += i64::from(status == miss);
-        figures.writes += i64::from(writes.of(row));
+        figures.hits += i64::from(status == hit) * weight;
+        figures.misses += i64::from(status == miss) * weight;
+        figures.writes += i64::from(writes.of(row)) * weight;
         figures.last = figures.last.max(Some(times[row]));
         if let Some(size) = sizes.get(row) {
-            figures.bytes = figures.bytes.saturating_add(size);
+            figures.bytes = figures.bytes.saturating_add(size.saturating_mul(weight));
             figures.value_size = Some(size);
             detail.sized = rows.first + row as u64 + 1;
         }

@@ -69,13 +69,10 @@ impl Default for Weight {
 }
 
 impl Figure for Weight {
-    const COLUMNS: &[&str] = &[columns::TS];
+    const COLUMNS: &[&str] = &[];
 
     fn add(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<Self>]) -> Result<()> {
-        let times = rows.times()?;
-        each(rows, keys, to, |row, weight| {
-            weight.0 = weight.0.min(rows.weights.of_row(times[row], true));
-        });
+        each(rows, keys, to, |row, weight| weight.0 = weight.0.min(rows.weight(row)));
         Ok(())
     }
 
@@ -96,7 +93,7 @@ impl Figure for Calls {
     const COLUMNS: &[&str] = &[];
 
     fn add(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<Self>]) -> Result<()> {
-        each(rows, keys, to, |_, calls| calls.0 += 1);
+        each(rows, keys, to, |row, calls| calls.0 += rows.weight_in_group(row));
         Ok(())
     }
 
@@ -120,7 +117,9 @@ impl Figure for Misses {
         let status = rows.strings(columns::STATUS)?;
         let miss = status.number(Status::Miss.as_str());
         let status = status.array.keys().values();
-        each(rows, keys, to, |row, misses| misses.0 += i64::from(Some(status[row]) == miss));
+        each(rows, keys, to, |row, misses| {
+            misses.0 += i64::from(Some(status[row]) == miss) * rows.weight_in_group(row);
+        });
         Ok(())
     }
 
@@ -142,7 +141,9 @@ impl Figure for Writes {
 
     fn add(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<Self>]) -> Result<()> {
         let is_write = writes(rows)?;
-        each(rows, keys, to, |row, writes| writes.0 += i64::from(is_write.of(row)));
+        each(rows, keys, to, |row, writes| {
+            writes.0 += i64::from(is_write.of(row)) * rows.weight_in_group(row);
+        });
         Ok(())
     }
 
@@ -171,7 +172,8 @@ impl Figure for Bytes {
     fn add(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<Self>]) -> Result<()> {
         let sizes = rows.ints(columns::VALUE_SIZE)?;
         each(rows, keys, to, |row, bytes| {
-            bytes.0 = bytes.0.saturating_add(sizes.get(row).unwrap_or(0));
+            let of_row = sizes.get(row).unwrap_or(0).saturating_mul(rows.weight_in_group(row));
+            bytes.0 = bytes.0.saturating_add(of_row);
         });
         Ok(())
     }

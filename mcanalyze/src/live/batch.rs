@@ -105,7 +105,7 @@ impl Batch {
                 }),
                 size: sizes.get(row),
                 latency: latencies.get(row),
-                weight: rows.weights.of_row(times[row], key.is_some()),
+                weight: rows.weight(row),
             });
         }
         Ok(Self {

@@ -14,6 +14,7 @@ use crate::{
     },
     percentile::{Distribution, percentiles},
     query::top::name_of,
+    sampling::Sampling,
     scan::scan,
     table::{Column, Section, Table, Unit, Value},
 };
@@ -90,6 +91,12 @@ pub(crate) fn diff(
     after: Side<'_>,
     top: usize,
 ) -> Result<Vec<Section>> {
+    let one_in = in_both(before.0, after.0);
+    let alike = one_in.map(|one_in| [before, after].map(|(c, _)| c.of_sample(one_in)));
+    let (before, after) = match &alike {
+        Some([of_before, of_after]) => ((of_before, before.1), (of_after, after.1)),
+        None => (before, after),
+    };
     let changes = Changes::between(before, after)?;
     let base = Base::of(before.0, after.0, changes.len());
     let is = |kind: Kind| {
@@ -116,9 +123,39 @@ pub(crate) fn diff(
              is said. Operations that come in bursts vary by more than is taken for chance here."
         ));
     }
+    if let Some(section) = sections.last_mut() {
+        section.notes.extend(of_samples(one_in, before.0, after.0));
+    }
     sections.push(latencies(before.0, after.0)?);
     sections.push(sizes(before.0, after.0)?);
     Ok(sections)
+}
+
+/// If one of the captures is a sample: one in how many keys are in both, with all that
+/// happened to them. `None` if neither is, or that cannot be said.
+fn in_both(before: &Capture, after: &Capture) -> Option<u32> {
+    let one_in =
+        |capture: &Capture| capture.sampling.as_ref().map_or(Some(1), Sampling::of_whole_keys);
+    let (one, other) = (one_in(before)?, one_in(after)?);
+    // What a pseudonym stands for may be in one sample and not in the other.
+    let hashed = |capture: &Capture| {
+        capture.footers.iter().any(|footer| footer.privacy.keys_hashed.is_some())
+    };
+    let comparable = one == other || !hashed(before) && !hashed(after);
+    Some(one.max(other)).filter(|sparsest| *sparsest > 1 && comparable)
+}
+
+/// What must be known where one of the captures is a sample.
+fn of_samples(one_in: Option<u32>, before: &Capture, after: &Capture) -> Option<String> {
+    if let Some(one_in) = one_in {
+        let same = "Both sides are what happened to the same keys, one in";
+        return Some(format!("{same} {one_in}: nothing is scaled."));
+    }
+    let is_sample = before.sampling.is_some() || after.sampling.is_some();
+    is_sample.then(|| {
+        "The captures are of different samples, and which keys are in both is not known, as they          are hashed: keys that are new or gone may be so for that."
+            .to_owned()
+    })
 }
 
 /// A kind of change.

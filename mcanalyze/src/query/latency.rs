@@ -53,7 +53,7 @@ pub(crate) fn latency(capture: &Capture) -> Result<[Section; 2]> {
     let (ops, mut latencies): (Vec<String>, Vec<Distribution>) = by_op.into_iter().unzip();
     let parts = PERCENTILES.map(|(.., part)| part);
     let found = percentiles(&mut latencies, parts, |windows| look_again(capture, &ops, windows))?;
-    Ok(sections(name_of(Dimension::Op), &ops, &latencies, found))
+    Ok(sections(capture, name_of(Dimension::Op), (&ops, &latencies), found))
 }
 
 /// The same by something else than the command: the `top` of those with most operations.
@@ -88,7 +88,7 @@ pub(crate) fn latency_by(
         })?;
         Ok(merged(threads))
     })?;
-    Ok(sections(name_of(dimension), &names, &latencies, found))
+    Ok(sections(capture, name_of(dimension), (&names, &latencies), found))
 }
 
 /// Lets `see` have each latency twice: with number 0, and with that of its group, if that
@@ -117,9 +117,9 @@ fn each_of<S: Send>(
 }
 
 fn sections(
+    capture: &Capture,
     name: Column,
-    names: &[String],
-    latencies: &[Distribution],
+    (names, latencies): (&[String], &[Distribution]),
     found: Vec<[Option<i64>; PERCENTILES.len()]>,
 ) -> [Section; 2] {
     let mut rows = Vec::new();
@@ -139,8 +139,12 @@ fn sections(
     }
     let percentiles = Table { columns: percentile_columns(name), rows };
     let histogram = Table { columns: histogram_columns(name), rows: histogram };
+    let mut first = Section::lines("latency.percentiles", "latency", percentiles);
+    if capture.sampling.is_some() {
+        first = first.note("of the operations that were recorded: nothing here is scaled");
+    }
     [
-        Section::lines("latency.percentiles", "latency", percentiles),
+        first,
         Section { style: Style::Histograms, ..Section::lines("latency.histogram", "", histogram) }
             .or_else("no latency is known"),
     ]

@@ -51,17 +51,20 @@ enum Size {
 pub(crate) fn memory(capture: &Capture) -> Result<[Section; 2]> {
     const COLUMNS: [&str; 5] =
         [columns::TS, columns::KEY, columns::KEY_LEN, columns::STATUS, columns::VALUE_SIZE];
+    let (whole, one_in) = capture.of_whole_keys();
     let hashing = Hashing::default();
     let mut hashes = Hashes::default();
-    let mut replay = Replay { reuse: Reuse::new(), sizes: Map::default(), kept: SIZES_MAX };
+    let mut replay =
+        Replay { reuse: Reuse::of_one_in(one_in), sizes: Map::default(), kept: SIZES_MAX };
     let (mut hits, mut misses) = (0, 0);
     let make = |rows: &Rows, events: &mut VecDeque<(i64, Event)>| {
         let seen = make(rows, &hashing, &mut hashes, events)?;
         (hits, misses) = (hits + seen.0, misses + seen.1);
         Ok(())
     };
-    in_order(capture, &COLUMNS, make, |_, event| replay.see(event))?;
-    Ok(sections(&replay.reuse, hits, misses))
+    in_order(&whole, &COLUMNS, make, |_, event| replay.see(event))?;
+    let [figures, curve] = sections(&replay.reuse, hits, misses);
+    Ok([figures.note_of_sample(one_in), curve.scaled(one_in > 1, &["bytes", "hit_ratio"])])
 }
 
 /// Events for the rows that are uses of a key. Returns how many hit and missed.

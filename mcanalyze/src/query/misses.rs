@@ -72,6 +72,8 @@ struct Fates {
 ///
 /// When the capture cannot be read.
 pub(crate) fn misses(capture: &Capture, top: usize) -> Result<[Section; 3]> {
+    let (whole, one_in) = capture.of_whole_keys();
+    let capture = &*whole;
     let hashing = Hashing::default();
     let mut gaps = Distribution::default();
     let fates = Fates::of(capture, &hashing, |gap| gaps.add(gap))?;
@@ -87,7 +89,7 @@ pub(crate) fn misses(capture: &Capture, top: usize) -> Result<[Section; 3]> {
     let never_set = |fate: &Fate| (fate.stores == 0).then_some(fate.reads);
     let never_read = |fate: &Fate| (fate.reads == 0).then_some(fate.stores);
     Ok([
-        fates.figures(filled, times),
+        fates.figures(filled, times, one_in),
         fates.keys_by(
             Section::lines("misses.never_set", "read, and never stored", table()),
             (capture, &hashing),
@@ -173,11 +175,9 @@ impl Fates {
         }
     }
 
-    fn scaled(&self, count: i64) -> Value {
-        Value::Int(count.saturating_mul(1 << self.level.min(40)))
-    }
-
-    fn figures(&self, filled: i64, times: [Option<i64>; PARTS.len()]) -> Section {
+    fn figures(&self, filled: i64, times: [Option<i64>; PARTS.len()], one_in: u32) -> Section {
+        let scale = i64::from(one_in).saturating_mul(1 << self.level.min(40));
+        let scaled = |count: i64| Value::Int(count.saturating_mul(scale));
         let sum = |of: fn(&Fate) -> i64| self.keys.values().map(of).sum::<i64>();
         let misses = sum(|fate| fate.misses);
         let keys = i64::try_from(self.keys.len()).unwrap_or(i64::MAX);
@@ -188,23 +188,24 @@ impl Fates {
         let [p50, p90, p99, max] = times;
         let time = |micros: Option<i64>| Value::from(micros.map(|us| us.saturating_mul(1_000)));
         let rows = vec![
-            ("misses", self.scaled(misses), "count"),
-            ("keys", self.scaled(keys), "count"),
-            ("gaps: from a miss until the key was stored", self.scaled(filled), "count"),
-            ("misses in those gaps", self.scaled(self.filled_misses), "count"),
+            ("misses", scaled(misses), "count"),
+            ("keys", scaled(keys), "count"),
+            ("gaps: from a miss until the key was stored", scaled(filled), "count"),
+            ("misses in those gaps", scaled(self.filled_misses), "count"),
             ("time to fill, median", time(p50), "ns"),
             ("time to fill, p90", time(p90), "ns"),
             ("time to fill, p99", time(p99), "ns"),
             ("time to fill, longest", time(max), "ns"),
-            ("gaps that were not filled", self.scaled(open), "count"),
-            ("keys that are read and never stored", self.scaled(never_set), "count"),
+            ("gaps that were not filled", scaled(open), "count"),
+            ("keys that are read and never stored", scaled(never_set), "count"),
             ("share of keys", ratio(never_set, keys).into(), "ratio"),
-            ("keys that are stored and never read", self.scaled(never_read), "count"),
+            ("keys that are stored and never read", scaled(never_read), "count"),
             ("share of keys", ratio(never_read, keys).into(), "ratio"),
-            ("keys that are used once", self.scaled(once), "count"),
+            ("keys that are used once", scaled(once), "count"),
             ("share of keys", ratio(once, keys).into(), "ratio"),
         ];
         let section = figures("misses.figures", "misses", rows);
+        let section = section.note_of_sample(one_in);
         match self.level {
             0 => section,
             level => {

@@ -1,12 +1,16 @@
 //! The questions, one a file: a capture and parameters in, an answer out.
 
+pub(crate) mod bursts;
 pub(crate) mod clients;
+pub(crate) mod course;
 pub(crate) mod diff;
 pub(crate) mod heading;
 pub(crate) mod heatmap;
 pub(crate) mod latency;
 pub(crate) mod memory;
 pub(crate) mod misses;
+mod neighbours;
+mod operation;
 pub(crate) mod popularity;
 pub(crate) mod prefixes;
 pub(crate) mod series;

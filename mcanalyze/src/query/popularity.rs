@@ -22,10 +22,14 @@ const RANKS_MAX: u64 = 1_000_000;
 ///
 /// When the capture cannot be read.
 pub(crate) fn popularity(capture: &Capture) -> Result<[Section; 2]> {
-    let frequencies = frequencies(capture)?;
+    let (whole, one_in) = capture.of_whole_keys();
+    let frequencies = frequencies(&whole)?;
     let ranked = Ranked::of(&frequencies);
     let ranks = ranked.some().into_iter().map(|(rank, calls)| {
-        vec![Value::Int(rank), Value::Int(calls), ratio(ranked.calls_to(rank), ranked.calls).into()]
+        // Of a sample the second is about the second in so many more.
+        let of_all = rank.saturating_mul(one_in.into());
+        let share = ratio(ranked.calls_to(rank), ranked.calls);
+        vec![Value::Int(of_all), Value::Int(calls), share.into()]
     });
     let columns = vec![
         Column::new("rank", "rank", Unit::Count),
@@ -34,17 +38,19 @@ pub(crate) fn popularity(capture: &Capture) -> Result<[Section; 2]> {
     ];
     let table = Table { columns, rows: ranks.collect() };
     let ranks = Section::bars("popularity.ranks", "calls of the key of a rank", table, "calls")
+        .scaled(one_in > 1, &["rank"])
         .or_else("no operations on keys");
-    Ok([figures(&ranked, &frequencies), ranks])
+    Ok([figures(&ranked, &frequencies, one_in).note_of_sample(one_in), ranks])
 }
 
-fn figures(ranked: &Ranked, frequencies: &BTreeMap<i64, u64>) -> Section {
+fn figures(ranked: &Ranked, frequencies: &BTreeMap<i64, u64>, one_in: u32) -> Section {
     let once = frequencies.get(&1).copied().unwrap_or(0);
     let once = i64::try_from(once).unwrap_or(i64::MAX);
+    let of_all = |keys: i64| Value::Int(keys.saturating_mul(one_in.into()));
     let fit = ranked.zipf();
     let rows = vec![
-        ("keys", Value::Int(ranked.keys), "count"),
-        ("keys that were called once", Value::Int(once), "count"),
+        ("keys", of_all(ranked.keys), "count"),
+        ("keys that were called once", of_all(once), "count"),
         ("share of keys", ratio(once, ranked.keys).into(), "ratio"),
         ("Zipf exponent", fit.map(|fit| fit.exponent).into(), "number"),
         ("R² of the line", fit.map(|fit| fit.r2).into(), "number"),

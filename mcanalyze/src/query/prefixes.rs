@@ -71,7 +71,9 @@ pub(crate) fn prefixes(capture: &Capture, top: usize, depth: usize) -> Result<Se
         ]
     });
     let table = Table { columns: COLUMNS.to_vec(), rows: rows.collect() };
-    let section = Section::bars("prefixes", "", table, "calls").or_else("no operations on keys");
+    let section = Section::bars("prefixes", "", table, "calls")
+        .scaled(capture.sampling.is_some(), &["calls", "hits", "misses", "bytes", "keys"])
+        .or_else("no operations on keys");
     Ok(if exact {
         section
     } else {
@@ -107,8 +109,8 @@ fn by_prefix(capture: &Capture, shape: &Shape) -> Result<(BTreeMap<String, Total
             *all.totals.entry(number).or_default() += totals;
         }
     }
-    for (number, _, weight) in all.distinct.iter() {
-        all.totals.entry(number).or_default().keys += weight;
+    for (number, of_sample, weight) in all.distinct.iter() {
+        all.totals.entry(number).or_default().keys += weight * of_sample;
     }
     let numbers = names.numbers.into_inner().unwrap_or_else(PoisonError::into_inner);
     let named = numbers
@@ -134,10 +136,10 @@ impl Names<'_> {
 
 /// What a thread has seen.
 struct Thread {
-    /// Of each key of the dictionary at hand.
-    of_keys: OfDictionary<Totals>,
+    /// Of each key of the dictionary at hand, and for how many keys it stands.
+    of_keys: OfDictionary<(Totals, i64)>,
     totals: HashMap<u32, Totals>,
-    distinct: Distinct<u32>,
+    distinct: Distinct<u32, i64>,
 }
 
 impl Default for Thread {
@@ -156,15 +158,19 @@ impl Thread {
         let statuses = status.array.keys().values();
         if !self.of_keys.is_of(&keys) {
             self.hand_over(names, hashing);
-            self.of_keys.begin(&keys, keys.values.iter().map(|_| Totals::default()));
+            let nothing = || (Totals::default(), i64::MAX);
+            self.of_keys.begin(&keys, keys.values.iter().map(|_| nothing()));
         }
         for (row, key) in keys.ids().enumerate() {
             let Some(key) = key.filter(|_| rows.is_wanted(row)) else { continue };
-            self.of_keys.made[key] += Totals {
-                calls: 1,
-                hits: i64::from(Some(statuses[row]) == hit),
-                misses: i64::from(Some(statuses[row]) == miss),
-                bytes: sizes.get(row).unwrap_or(0),
+            let weight = rows.weight(row);
+            let (totals, of_sample) = &mut self.of_keys.made[key];
+            *of_sample = weight.min(*of_sample);
+            *totals += Totals {
+                calls: weight,
+                hits: i64::from(Some(statuses[row]) == hit) * weight,
+                misses: i64::from(Some(statuses[row]) == miss) * weight,
+                bytes: sizes.get(row).unwrap_or(0).saturating_mul(weight),
                 keys: 0,
             };
         }
@@ -174,11 +180,11 @@ impl Thread {
     /// Adds what was seen of the keys of a dictionary to their prefixes.
     fn hand_over(&mut self, names: &Names<'_>, hashing: &Hashing) {
         let Some(keys) = self.of_keys.values() else { return };
-        for (key, totals) in keys.iter().zip(&self.of_keys.made) {
+        for (key, (totals, of_sample)) in keys.iter().zip(&self.of_keys.made) {
             if let Some(key) = key.filter(|_| totals.calls > 0) {
                 let number = names.number(key);
                 *self.totals.entry(number).or_default() += *totals;
-                self.distinct.add(number, hashing.hash(key), 0);
+                self.distinct.add(number, hashing.hash(key), *of_sample);
             }
         }
         self.of_keys.made.clear();

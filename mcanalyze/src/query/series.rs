@@ -13,8 +13,10 @@ use mcrec_schema::{
 
 use super::{heading::lossy, kbps, per_second, ratio};
 use crate::{
+    by::UNKNOWN,
     capture::Capture,
     distinct::Distinct,
+    filter::address,
     grouping::connections,
     keys::hash::{Hashing, KeyHash},
     percentile::{Distribution, Window, looks, merged, percentiles},
@@ -50,6 +52,19 @@ const STEPS: [i64; 22] = [
     86_400_000_000,
 ];
 
+/// What is scaled in a sample.
+const TOTALS: [&str; 9] = [
+    "operations",
+    "rate",
+    "hits",
+    "misses",
+    "bytes_stored",
+    "bytes_returned",
+    "bandwidth_kbps",
+    "distinct_keys",
+    "new_keys",
+];
+
 /// What happened in an interval.
 #[derive(Clone, Debug, Default)]
 struct Interval {
@@ -59,6 +74,7 @@ struct Interval {
     stored: i64,
     returned: i64,
     connections: HashSet<i64>,
+    clients: HashSet<KeyHash>,
     latencies: Distribution,
 }
 
@@ -70,6 +86,7 @@ impl Interval {
         self.stored = self.stored.saturating_add(other.stored);
         self.returned = self.returned.saturating_add(other.returned);
         self.connections.extend(other.connections);
+        self.clients.extend(other.clients);
         self.latencies.merge(other.latencies);
     }
 }
@@ -117,6 +134,7 @@ pub(crate) fn series(capture: &Capture, step: i64, with_keys: bool) -> Result<Se
             p50.into(),
             p99.into(),
             Value::Int(i64::try_from(interval.connections.len()).unwrap_or(i64::MAX)),
+            Value::Int(i64::try_from(interval.clients.len()).unwrap_or(i64::MAX)),
             Value::Int(lost.get(&number).copied().unwrap_or(0)),
         ];
         if let Some(keys) = &keys {
@@ -128,7 +146,9 @@ pub(crate) fn series(capture: &Capture, step: i64, with_keys: bool) -> Result<Se
     let table = Table { columns: columns(with_keys, lost.is_empty()), rows };
     let every = humantime::format_duration(Duration::from_micros(step.unsigned_abs()));
     let title = format!("every {every}, from the times of requests");
-    let mut section = Section::bars("series", &title, table, "operations").or_else("no operations");
+    let mut section = Section::bars("series", &title, table, "operations")
+        .scaled(capture.sampling.is_some(), &TOTALS)
+        .or_else("no operations");
     if !lost.is_empty() {
         section = section.note("lost: as many, at least, were lost around the interval");
     }
@@ -153,6 +173,7 @@ fn columns(with_keys: bool, nothing_lost: bool) -> Vec<Column> {
         Column::new("latency_p50_ns", "p50", Unit::Nanoseconds),
         Column::new("latency_p99_ns", "p99", Unit::Nanoseconds),
         Column::new("connections", "conns", Unit::Count).if_room(),
+        Column::new("clients", "clients", Unit::Count).if_room(),
         if nothing_lost { lost.for_programs() } else { lost },
     ];
     if with_keys {
@@ -164,18 +185,17 @@ fn columns(with_keys: bool, nothing_lost: bool) -> Vec<Column> {
 
 fn intervals(capture: &Capture, step: i64) -> Result<BTreeMap<i64, Interval>> {
     const COLUMNS: [&str; 6] = [
+        columns::CLIENT,
         columns::TS,
         columns::STATUS,
         columns::VALUE_SIZE,
         columns::LATENCY_NS,
         columns::CONN_ID,
-        columns::KEY,
     ];
-    // Whether it has a key matters in a sample only.
-    let wanted = if capture.sampling.is_some() { &COLUMNS[..] } else { &COLUMNS[..5] };
     let moved = connections(capture)?;
-    let threads = scan(capture, wanted, BTreeMap::new, |intervals, rows| {
-        add(intervals, rows, step, moved.moved_by(rows.file), capture.sampling.is_some())
+    let hashing = Hashing::default();
+    let threads = scan(capture, &COLUMNS, BTreeMap::new, |intervals, rows| {
+        add(intervals, rows, step, moved.moved_by(rows.file), &hashing)
     })?;
     let mut threads = threads.into_iter();
     let mut all = threads.next().unwrap_or_default();
@@ -190,15 +210,15 @@ fn add(
     rows: &Rows,
     step: i64,
     conn_ids_moved_by: i64,
-    sampled: bool,
+    hashing: &Hashing,
 ) -> Result<()> {
     let (times, latencies) = (rows.times()?, rows.latencies()?);
     let (sizes, conn_ids) = (rows.ints(columns::VALUE_SIZE)?, rows.ints(columns::CONN_ID)?);
     let (ops, status) = (rows.strings(columns::OP)?, rows.strings(columns::STATUS)?);
     let (hit, miss) = (status.number(Status::Hit.as_str()), status.number(Status::Miss.as_str()));
     let statuses = status.array.keys().values();
+    let clients = rows.strings(columns::CLIENT)?;
     let is_store = ops.each(|op| Op::is_in(&Op::STORES, op));
-    let keys = if sampled { Some(rows.strings(columns::KEY)?) } else { None };
     // Rows of one interval are mostly next to each other.
     let (mut at, mut interval) = (i64::MIN, Interval::default());
     let mut hand_over = |at: i64, interval: Interval| {
@@ -216,16 +236,19 @@ fn add(
             hand_over(at, std::mem::take(&mut interval))?;
             at = number;
         }
-        let has_key = keys.as_ref().is_some_and(|keys| keys.is_some(row));
-        let weight = if sampled { rows.weights.of_row(times[row], has_key) } else { 1 };
+        let weight = rows.weight(row);
         interval.operations += weight;
         interval.hits += if Some(statuses[row]) == hit { weight } else { 0 };
         interval.misses += if Some(statuses[row]) == miss { weight } else { 0 };
         let bytes = sizes.get(row).unwrap_or(0).saturating_mul(weight);
         let to = if is_store.of(row) { &mut interval.stored } else { &mut interval.returned };
         *to = to.saturating_add(bytes);
-        if let Some(conn_id) = conn_ids.get(row) {
-            interval.connections.insert(conn_id.saturating_add(conn_ids_moved_by));
+        if let Some(conn_id) = conn_ids.get(row)
+            && interval.connections.insert(conn_id.saturating_add(conn_ids_moved_by))
+        {
+            // A connection has one client.
+            let client = clients.get(row).map_or(UNKNOWN, address);
+            interval.clients.insert(hashing.hash(client));
         }
         if let Some(latency) = latencies.get(row) {
             interval.latencies.add(latency);
@@ -318,11 +341,11 @@ impl Keys {
             keys.all.merge(other.all);
         }
         let mut sums = [BTreeMap::new(), BTreeMap::new()];
-        for (number, _, weight) in keys.in_intervals.iter() {
-            *sums[0].entry(number).or_insert(0) += weight;
+        for (number, of_sample, weight) in keys.in_intervals.iter() {
+            *sums[0].entry(number).or_insert(0) += weight * of_sample;
         }
-        for ((), first, weight) in keys.all.iter() {
-            *sums[1].entry(first.div_euclid(step)).or_insert(0) += weight;
+        for ((), (first, of_sample), weight) in keys.all.iter() {
+            *sums[1].entry(first.div_euclid(step)).or_insert(0) += weight * of_sample;
         }
         let [distinct, new] = sums;
         let exact = keys.in_intervals.is_exact() && keys.all.is_exact();
@@ -343,9 +366,10 @@ impl Keys {
 struct KeysOfThread {
     /// Of each key of a dictionary, and the interval in which it was last seen.
     hashes: OfDictionary<(KeyHash, i64)>,
-    in_intervals: Distinct<i64>,
-    /// With the time at which each key was first seen.
-    all: Distinct<()>,
+    /// With how many keys each stands for, in a sample.
+    in_intervals: Distinct<i64, i64>,
+    /// With the time at which each key was first seen, and how many it stood for then.
+    all: Distinct<(), (i64, i64)>,
 }
 
 impl KeysOfThread {
@@ -361,8 +385,9 @@ impl KeysOfThread {
             let number = times[row].div_euclid(step);
             if *last != number {
                 *last = number;
-                self.in_intervals.add(number, *hash, 0);
-                self.all.add((), *hash, times[row]);
+                let weight = rows.weight(row);
+                self.in_intervals.add(number, *hash, weight);
+                self.all.add((), *hash, (times[row], weight));
             }
         }
         Ok(())

@@ -58,7 +58,11 @@ pub(crate) fn sizes(capture: &Capture) -> Result<[Section; 2]> {
         }
         lives.iter_mut().zip(lives_of_thread).for_each(|(sum, count)| *sum += count);
     }
-    Ok([by_size(&sizes), by_life(&lives)])
+    let sampled = capture.sampling.is_some();
+    Ok([
+        by_size(&sizes).scaled(sampled, &["values", "stored", "returned", "bytes"]),
+        by_life(&lives).scaled(sampled, &["stores"]),
+    ])
 }
 
 fn add(rows: &Rows, by_size: &mut Sizes, lives: &mut [i64]) -> Result<()> {
@@ -66,17 +70,16 @@ fn add(rows: &Rows, by_size: &mut Sizes, lives: &mut [i64]) -> Result<()> {
     let ops = rows.strings(columns::OP)?;
     let store = ops.each(|op| Op::is_in(&Op::STORES, op));
     for row in (0..rows.len()).filter(|row| rows.is_wanted(*row)) {
-        let stored = store.of(row);
+        let (stored, weight) = (store.of(row), rows.weight(row));
         if let Some(size) = sizes.get(row) {
             let from = if size > 0 { 1 << size.ilog2() } else { 0 };
             let of_size = by_size.entry(from).or_default();
-            of_size.stored += i64::from(stored);
-            of_size.returned += i64::from(!stored);
-            of_size.bytes = of_size.bytes.saturating_add(size);
+            *(if stored { &mut of_size.stored } else { &mut of_size.returned }) += weight;
+            of_size.bytes = of_size.bytes.saturating_add(size.saturating_mul(weight));
         }
         if stored {
             let life = ttls.get(row).map(|ttl| LIVES.iter().position(|(_, most)| ttl <= *most));
-            lives[life.flatten().unwrap_or(NOT_KNOWN)] += 1;
+            lives[life.flatten().unwrap_or(NOT_KNOWN)] += weight;
         }
     }
     Ok(())

@@ -3,85 +3,49 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use anyhow::Result;
-use mcrec_schema::columns;
+use mcrec_schema::{codes::Op, columns};
 
+use super::{
+    neighbours::neighbours,
+    operation::{Fields, Operation},
+};
 use crate::{
     capture::Capture,
     grouping::connections,
-    scan::{Rows, Strings, scan},
+    scan::{Rows, scan},
     table::{Column, Section, Table, Unit, Value},
 };
 
-/// An operation. Ordered by its latency, and of equal ones the earlier row is more.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Operation {
-    latency: i64,
-    row: Reverse<u64>,
-    time: i64,
-    op: String,
-    key: Option<String>,
-    status: String,
-    size: Option<i64>,
-    client: Option<String>,
-    conn_id: i64,
-    thread: i32,
-}
-
-/// The `top` slowest operations.
+/// The `top` slowest operations; and those around each, so many before and after it, where
+/// any are wanted.
 ///
 /// # Errors
 ///
 /// When the capture cannot be read.
-pub(crate) fn slow(capture: &Capture, top: usize) -> Result<Section> {
+pub(crate) fn slow(capture: &Capture, top: usize, around: usize) -> Result<Vec<Section>> {
     let slowest = slowest(capture, top)?;
     let meanwhile = meanwhile(capture, &slowest)?;
-    let rows = slowest.into_iter().zip(meanwhile).map(|(operation, busy)| {
-        vec![
-            Value::Int(operation.time),
-            Value::Int(operation.latency),
-            operation.op.into(),
-            operation.key.map_or(Value::Null, Value::Text),
-            operation.status.into(),
-            operation.size.into(),
-            operation.client.map_or(Value::Null, Value::Text),
-            operation.conn_id.to_string().into(),
-            operation.thread.to_string().into(),
-            Value::Int(busy),
-        ]
+    let rows = slowest.iter().zip(meanwhile).map(|(operation, busy)| {
+        let mut row = operation.values().to_vec();
+        row.push(Value::Int(busy));
+        row
     });
-    let table = Table { columns: COLUMNS.to_vec(), rows: rows.collect() };
-    Ok(Section::lines("slow", "", table).or_else("no latency is known").note(
+    let meanwhile = Column::new("meanwhile", "meanwhile", Unit::Count);
+    let columns = Operation::COLUMNS.into_iter().chain([meanwhile]).collect();
+    let table = Table { columns, rows: rows.collect() };
+    let slow = Section::lines("slow", "", table).or_else("no latency is known").note(
         "meanwhile: other requests that the same worker thread received in that time. Many: it \
          was busy; few: it waited, for a client or the system.",
-    ))
+    );
+    Ok(match around {
+        0 => vec![slow],
+        _ => vec![slow, neighbours(capture, &slowest, around)?],
+    })
 }
 
-const COLUMNS: [Column; 10] = [
-    Column::new("time", "time", Unit::Time),
-    Column::new("latency_ns", "latency", Unit::Nanoseconds),
-    Column::new("op", "command", Unit::Word),
-    Column::new("key", "key", Unit::Key),
-    Column::new("status", "status", Unit::Word),
-    Column::new("value_size", "size", Unit::Bytes),
-    Column::new("client", "client", Unit::Key).if_room(),
-    Column::new("conn_id", "conn", Unit::Word).if_room(),
-    Column::new("thread_id", "thread", Unit::Word).if_room(),
-    Column::new("meanwhile", "meanwhile", Unit::Count),
-];
-
 fn slowest(capture: &Capture, top: usize) -> Result<Vec<Operation>> {
-    const WANTED: [&str; 8] = [
-        columns::TS,
-        columns::KEY,
-        columns::STATUS,
-        columns::VALUE_SIZE,
-        columns::LATENCY_NS,
-        columns::CLIENT,
-        columns::CONN_ID,
-        columns::THREAD_ID,
-    ];
     let moved = connections(capture)?;
-    let threads = scan(capture, &WANTED, BinaryHeap::new, |slowest, rows| {
+    let threads = scan(capture, &Fields::COLUMNS, BinaryHeap::new, |slowest, rows| {
         add(rows, moved.moved_by(rows.file), top, slowest)
     })?;
     let all = threads.into_iter().flatten().map(|Reverse(operation)| operation);
@@ -97,33 +61,15 @@ fn add(
     top: usize,
     slowest: &mut BinaryHeap<Reverse<Operation>>,
 ) -> Result<()> {
-    let (latencies, times) = (rows.latencies()?, rows.times()?);
-    let (sizes, conn_ids) = (rows.ints(columns::VALUE_SIZE)?, rows.ints(columns::CONN_ID)?);
-    let threads = rows.short_ints(columns::THREAD_ID)?;
-    let [ops, keys, statuses, clients] =
-        [columns::OP, columns::KEY, columns::STATUS, columns::CLIENT]
-            .map(|name| rows.strings(name));
-    let (ops, keys, statuses, clients) = (ops?, keys?, statuses?, clients?);
-    let text = |strings: &Strings<'_>, row| strings.get(row).map(str::to_owned);
+    let fields = Fields::of(rows)?;
     for row in (0..rows.len()).filter(|row| rows.is_wanted(*row)) {
-        let Some(latency) = latencies.get(row) else { continue };
-        let number = Reverse(rows.first + row as u64);
+        let Some(latency) = fields.latencies.get(row) else { continue };
+        let (latency, number) = (Some(latency), Reverse(rows.first + row as u64));
         let least = slowest.peek().filter(|_| slowest.len() >= top);
         if least.is_some_and(|Reverse(least)| (latency, number) < (least.latency, least.row)) {
             continue;
         }
-        slowest.push(Reverse(Operation {
-            latency,
-            row: number,
-            time: times[row],
-            op: text(&ops, row).unwrap_or_default(),
-            key: text(&keys, row),
-            status: text(&statuses, row).unwrap_or_default(),
-            size: sizes.get(row),
-            client: text(&clients, row),
-            conn_id: conn_ids.get(row).unwrap_or(0).saturating_add(moved_by),
-            thread: threads[row],
-        }));
+        slowest.push(Reverse(fields.operation(row, moved_by)));
         if slowest.len() > top {
             slowest.pop();
         }
@@ -138,12 +84,14 @@ fn meanwhile(capture: &Capture, operations: &[Operation]) -> Result<Vec<i64>> {
     let begin = || vec![0_i64; operations.len()];
     let threads = scan(capture, &wanted, begin, |counts, rows| {
         let (times, threads) = (rows.times()?, rows.short_ints(columns::THREAD_ID)?);
+        let ops = rows.strings(columns::OP)?;
+        let is_connection = ops.each(|op| Op::is_in(&Op::CONNECTIONS, op));
         let (Some(first), Some(last)) = (times.iter().min(), times.iter().max()) else {
             return Ok(());
         };
         for (operation, count) in operations.iter().zip(counts) {
             let from = operation.time;
-            let to = from.saturating_add(operation.latency / 1_000);
+            let to = from.saturating_add(operation.latency.unwrap_or(0) / 1_000);
             if to < *first || from > *last {
                 continue;
             }
@@ -151,6 +99,7 @@ fn meanwhile(capture: &Capture, operations: &[Operation]) -> Result<Vec<i64>> {
                 (from..=to).contains(&times[row])
                     && threads[row] == operation.thread
                     && rows.first + row as u64 != operation.row.0
+                    && !is_connection.of(row)
             });
             *count += i64::try_from(others.count()).unwrap_or(i64::MAX);
         }

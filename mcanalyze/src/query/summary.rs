@@ -7,6 +7,7 @@ use mcrec_schema::{
 };
 
 use super::{
+    course::Course,
     heading::{Heading, heading},
     kbps, per_second, ratio,
 };
@@ -30,6 +31,9 @@ pub(crate) struct Summary {
     pub(crate) hits: i64,
     pub(crate) misses: i64,
     pub(crate) hit_ratio: Option<f64>,
+    /// Where operations were lost, the least and the most that it can have been; `None`
+    /// too where that is not known.
+    pub(crate) hit_ratio_within: Option<[f64; 2]>,
     pub(crate) distinct_keys: i64,
     /// Bytes of value that hits returned.
     pub(crate) bytes_returned: i64,
@@ -37,6 +41,8 @@ pub(crate) struct Summary {
     pub(crate) bytes_stored: i64,
     /// Kilobits of value a second, both ways.
     pub(crate) bandwidth_kbps: Option<f64>,
+    /// Operations over time, where people look.
+    pub(crate) course: Option<Course>,
 }
 
 /// Sums over rows; in a sample each for as many operations as it stands for.
@@ -75,12 +81,24 @@ pub(crate) fn summary(capture: &Capture, distinct_keys: i64) -> Result<Summary> 
         hits: totals.hits,
         misses: totals.misses,
         hit_ratio: ratio(totals.hits, totals.hits + totals.misses),
+        hit_ratio_within: hit_ratio_within(&totals, &heading),
         distinct_keys,
         bytes_returned: totals.bytes.saturating_sub(totals.stored),
         bytes_stored: totals.stored,
         bandwidth_kbps: kbps(totals.bytes, seconds),
+        course: None,
         heading,
     })
+}
+
+/// The hit ratio if all that was lost were misses, and if it were hits.
+fn hit_ratio_within(totals: &Totals, heading: &Heading) -> Option<[f64; 2]> {
+    let lost = i64::try_from(heading.lost_at_most()?).ok()?;
+    if lost == 0 || heading.sampling.is_some() {
+        return None;
+    }
+    let gets = totals.hits.saturating_add(totals.misses).saturating_add(lost);
+    Some([ratio(totals.hits, gets)?, ratio(totals.hits.saturating_add(lost), gets)?])
 }
 
 /// How many operations were asked for.
@@ -107,19 +125,8 @@ impl Totals {
 }
 
 fn totals(capture: &Capture) -> Result<Totals> {
-    let mut columns = vec![columns::STATUS, columns::VALUE_SIZE];
-    if capture.sampling.is_some() {
-        columns.extend([columns::KEY, columns::TS]);
-    }
-    let threads = scan(capture, &columns, Totals::default, |totals, rows| {
-        if capture.sampling.is_some() {
-            let (keys, times) = (rows.strings(columns::KEY)?, rows.times()?);
-            let has_key: Vec<bool> = keys.ids().map(|key| key.is_some()).collect();
-            add(totals, rows, |row| rows.weights.of_row(times[row], has_key[row]))
-        } else {
-            add(totals, rows, |_| 1)
-        }
-    })?;
+    const COLUMNS: [&str; 2] = [columns::STATUS, columns::VALUE_SIZE];
+    let threads = scan(capture, &COLUMNS, Totals::default, add)?;
     Ok(threads.into_iter().fold(Totals::default(), |sum, thread| Totals {
         rows: sum.rows + thread.rows,
         of_rows: sum.of_rows + thread.of_rows,
@@ -131,7 +138,7 @@ fn totals(capture: &Capture) -> Result<Totals> {
     }))
 }
 
-fn add(totals: &mut Totals, rows: &Rows, weight: impl Fn(usize) -> i64) -> Result<()> {
+fn add(totals: &mut Totals, rows: &Rows) -> Result<()> {
     let (ops, status) = (rows.strings(columns::OP)?, rows.strings(columns::STATUS)?);
     let sizes = rows.ints(columns::VALUE_SIZE)?;
     let (hit, miss) = (status.number(Status::Hit.as_str()), status.number(Status::Miss.as_str()));
@@ -143,7 +150,7 @@ fn add(totals: &mut Totals, rows: &Rows, weight: impl Fn(usize) -> i64) -> Resul
         if !rows.is_wanted(row) {
             continue;
         }
-        let weight = weight(row);
+        let weight = rows.weight(row);
         totals.rows += 1;
         totals.operations = totals.operations.saturating_add(weight);
         totals.hits += if Some(statuses[row]) == hit { weight } else { 0 };

@@ -25,6 +25,9 @@ const COLUMNS: [Column; 13] = [
     Column::new("last", "last", Unit::Time).if_room(),
 ];
 
+/// Sums over operations: in a sample, of more than one key they are scaled.
+const TOTALS: [&str; 7] = ["calls", "hits", "misses", "writes", "rate", "bandwidth_kbps", "bytes"];
+
 /// Only where the sample changed.
 const RECORDED: Column = Column::new("recorded", "recorded", Unit::Word);
 
@@ -86,7 +89,9 @@ pub(crate) fn top(
     let columns = [name_of(dimension)].into_iter().chain(COLUMNS);
     let columns = columns.chain(changing.map(|_| RECORDED)).collect();
     let table = Table { columns, rows: rows.collect() };
-    Section::lines("top", "", table).or_else(match dimension {
+    let scaled = capture.sampling.is_some() && dimension != Dimension::Key;
+    let section = Section::lines("top", "", table).scaled(scaled, &TOTALS);
+    section.or_else(match dimension {
         Dimension::Key | Dimension::Prefix => "no operations on keys",
         _ => "no operations",
     })

@@ -83,6 +83,7 @@ pub(crate) fn capture(heading: &Heading, summary: Option<&Summary>) -> Json {
         "complete": heading.is_complete(),
         "seen": heading.seen,
         "lost": heading.losses.total(),
+        "lost_at_most": heading.lost_at_most(),
         "losses": heading.losses,
         "lossy": heading.lossy.iter().map(|[from, to, lost]| {
             json!({ "from": rfc3339(*from), "to": rfc3339(*to), "lost": lost })
@@ -107,6 +108,8 @@ fn totals(summary: &Summary) -> Json {
         "hits": summary.hits,
         "misses": summary.misses,
         "hit_ratio": summary.hit_ratio,
+        "hit_ratio_at_least": summary.hit_ratio_within.map(|[least, _]| least),
+        "hit_ratio_at_most": summary.hit_ratio_within.map(|[_, most]| most),
         "distinct_keys": summary.distinct_keys,
         "bytes_returned": summary.bytes_returned,
         "bytes_stored": summary.bytes_stored,
@@ -133,6 +136,7 @@ fn sampling(sampling: &Sampling, all: bool) -> Json {
         "densest_one_in": sampling.densest,
         "sparsest_one_in": sampling.sparsest,
         "estimates": estimates,
+        "tables": "scaled to all keys, but for the figures of a key and for latencies",
         "percentiles": "of the sample",
     })
 }

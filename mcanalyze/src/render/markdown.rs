@@ -24,7 +24,7 @@ pub(crate) fn write(section: &Section, out: &mut impl Write) -> io::Result<()> {
         .enumerate()
         .filter(|(_, column)| column.need != Need::Program)
         .collect();
-    let titles: Vec<_> = columns.iter().map(|(_, column)| column.title).collect();
+    let titles: Vec<_> = columns.iter().map(|(_, column)| escaped(&column.heading())).collect();
     writeln!(out, "| {} |", titles.join(" | "))?;
     let rules = columns.iter().map(|(_, column)| match column.unit {
         Unit::Word | Unit::Key => "---",

@@ -7,7 +7,7 @@ use mcrec_schema::footer::{ANONYMISED_IN_TRACE, Capture, Footer, Source, Target}
 
 use super::{rfc3339, system_time};
 use crate::{
-    query::{heading::Heading, latency::ALL, summary::Summary},
+    query::{course::Course, heading::Heading, latency::ALL, summary::Summary},
     sampling::Sampling,
     table::{Column, Need, Section, Style, Table, Unit, Value},
 };
@@ -70,14 +70,47 @@ fn totals(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
     line(out, "operations", &format!("{of_all}{operations}{of}{rate}, {about}{keys} keys"))?;
     let (hits, misses) = (grouped(summary.hits), grouped(summary.misses));
     let ratio = summary.hit_ratio.map_or("-".to_owned(), percent);
-    let ratio = format!("{about}{ratio} ({about}{hits} hits, {about}{misses} misses)");
+    let within = summary.hit_ratio_within.map_or_else(String::new, |[least, most]| {
+        let (least, most) = (percent(least), percent(most));
+        format!(", {least} to {most} with what was lost")
+    });
+    let ratio = format!("{about}{ratio}{within} ({about}{hits} hits, {about}{misses} misses)");
     line(out, "hit ratio", &ratio)?;
     let kbps = summary.bandwidth_kbps.map(|kbps| format!(" ({about}{} kbps)", rate_text(kbps)));
     let returned = bytes(summary.bytes_returned);
     let stored = bytes(summary.bytes_stored);
     let values =
         format!("{about}{returned} returned, {about}{stored} stored{}", kbps.unwrap_or_default());
-    line(out, "values", &values)
+    line(out, "values", &values)?;
+    summary.course.as_ref().map_or(Ok(()), |course| over_time(course, about, out))
+}
+
+/// Operations over time as a line, with a `!` under parts in which some were lost.
+fn over_time(course: &Course, about: &str, out: &mut impl Write) -> io::Result<()> {
+    let most = course.rates.iter().copied().fold(0.0, f64::max);
+    if most <= 0.0 {
+        return Ok(());
+    }
+    let least = course.rates.iter().copied().fold(most, f64::min);
+    let (low, high) = (rate_text(least), rate_text(most));
+    let text = format!("{}  {about}{low}/s to {about}{high}/s", sparkline(&course.rates, most));
+    line(out, "over time", &text)?;
+    if course.lossy.contains(&true) {
+        let marks: String = course.lossy.iter().map(|lost| if *lost { '!' } else { ' ' }).collect();
+        line(out, "", marks.trim_end())?;
+    }
+    Ok(())
+}
+
+/// A character for each value, as high as it is against `most`; a space for none.
+fn sparkline(values: &[f64], most: f64) -> String {
+    const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let height = |value: f64| {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 8")]
+        let height = (value / most * 8.0).ceil() as usize;
+        height.checked_sub(1).map_or(' ', |height| HEIGHTS[height.min(7)])
+    };
+    values.iter().map(|value| height(*value)).collect()
 }
 
 /// What a sample says, and what it does not.
@@ -252,13 +285,14 @@ fn bars_of<'a>(values: impl Iterator<Item = &'a Value> + Clone) -> Vec<String> {
 fn needed(column: Column, cells: &[String]) -> usize {
     let longest = cells.iter().map(|cell| cell.chars().count()).max().unwrap_or(0);
     let longest = if column.unit == Unit::Key { longest.min(KEY_MIN.into()) } else { longest };
-    longest.max(column.title.chars().count()) + 2
+    longest.max(column.heading().chars().count()) + 2
 }
 
 fn grid(shown: &[(Column, Vec<String>)], rows: usize, width: Option<u16>) -> Grid {
     let mut grid = Grid::new();
     grid.load_style(comfy_table::presets::NOTHING);
-    grid.set_header(shown.iter().map(|(column, _)| aligned(Cell::new(column.title), column.unit)));
+    let header = shown.iter().map(|(column, _)| aligned(Cell::new(column.heading()), column.unit));
+    grid.set_header(header);
     for row in 0..rows {
         let cells =
             shown.iter().map(|(column, cells)| aligned(Cell::new(&cells[row]), column.unit));

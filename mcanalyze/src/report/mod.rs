@@ -76,7 +76,7 @@ pub(crate) fn report(capture: &Capture) -> Result<(String, Heading)> {
     next("clients");
     let clients = clients(capture, operations, CLIENTS)?;
     next("slowest operations");
-    let slow = slow(capture, SLOWEST)?;
+    let slow = slow(capture, SLOWEST, 0)?.swap_remove(0);
     bar.finish_and_clear();
     let rows = |section: &Section| json::rows(&section.table);
     let data = json!({
@@ -148,7 +148,8 @@ fn caveats(heading: &Heading, sections: &[&Section]) -> Vec<String> {
         name => format!("{name}: {text}"),
     });
     let sampled = heading.sampling.as_ref().map(|sampling| {
-        format!("SAMPLED: {}. Tables and plots are of the sample.", text::sampled(sampling))
+        let sampled = text::sampled(sampling);
+        format!("SAMPLED: {sampled}. Tables and plots are scaled as well, but not latencies.")
     });
     let notes = sections.iter().flat_map(|section| section.notes.iter().cloned());
     lines.chain(sampled).chain(notes).collect()

@@ -60,6 +60,8 @@ struct Estimate {
     /// All hashes are below this.
     of: u64,
     most: usize,
+    /// The capture has one key in so many.
+    one_in: f64,
     distances: Distances,
 }
 
@@ -82,10 +84,13 @@ pub(crate) struct Point {
 }
 
 impl Reuse {
-    pub(crate) fn new() -> Self {
-        let some = (0..ESTIMATES).map(|_| Estimate::of(u64::MAX >> 3, KEYS_MAX)).collect();
-        let all = Some(Estimate::of(u64::MAX, KEYS_MAX * ESTIMATES));
-        Self { all, some, reads: 0 }
+    /// For a capture that has one in `one_in` of the keys. One that has but a sample is
+    /// never exact.
+    pub(crate) fn of_one_in(one_in: u32) -> Self {
+        let one_in = one_in.into();
+        let some = |_| Estimate::of(u64::MAX >> 3, KEYS_MAX, one_in);
+        let all = (one_in <= 1.0).then(|| Estimate::of(u64::MAX, KEYS_MAX * ESTIMATES, one_in));
+        Self { all, some: (0..ESTIMATES).map(some).collect(), reads: 0 }
     }
 
     /// Whether what happens to a key matters: else it need not be told of it.
@@ -177,7 +182,7 @@ fn place(key: KeyHash) -> (usize, u64) {
 }
 
 impl Estimate {
-    fn of(of: u64, most: usize) -> Self {
+    fn of(of: u64, most: usize, one_in: f64) -> Self {
         let distances = Distances {
             by_bytes: vec![0.0; BUCKETS],
             cold: 0.0,
@@ -186,10 +191,10 @@ impl Estimate {
             keys: 0.0,
         };
         let (stack, held) = (Stack::default(), BinaryHeap::new());
-        Self { stack, held, below: of, of, most, distances }
+        Self { stack, held, below: of, of, most, one_in, distances }
     }
 
-    /// For how many keys one of the sample stands.
+    /// For how many keys of the capture one of the sample stands.
     #[expect(clippy::cast_precision_loss, reason = "a ratio")]
     fn scale(&self) -> f64 {
         let eighths = (u64::MAX / self.of.max(1)) as f64;
@@ -213,7 +218,7 @@ impl Estimate {
             match before {
                 Some(distance) => {
                     // What is used of the sample since, for all keys; and the key itself.
-                    let distance = distance as f64 * scale + bytes as f64;
+                    let distance = distance as f64 * scale * self.one_in + bytes as f64;
                     self.distances.by_bytes[bucket(distance)] += reads;
                 }
                 None => self.distances.cold += reads,
@@ -223,7 +228,7 @@ impl Estimate {
             self.held.push((position, key));
             self.thin_out();
         }
-        let scale = self.scale();
+        let scale = self.scale() * self.one_in;
         let (held, keys) = self.stack.size();
         let eighth = self.of as f64 / u64::MAX as f64;
         self.distances.bytes = self.distances.bytes.max(held as f64 * scale * eighth);
@@ -318,7 +323,7 @@ mod tests {
     }
 
     fn seen(trace: &[u64], size: impl Fn(u64) -> u64) -> Reuse {
-        let mut reuse = Reuse::new();
+        let mut reuse = Reuse::of_one_in(1);
         for key in trace {
             reuse.read();
             let hash = KeyHash::of_number(*key);

@@ -45,7 +45,7 @@ impl Place {
         }
         let shown = path.display();
         let refused = |error: io::Error| {
-            let folder = folder_of(path).display();
+            let folder = Folder::path_for(path).display();
             match error.kind() {
                 ErrorKind::NotFound => anyhow!("cannot write {shown}: there is no folder {folder}"),
                 ErrorKind::NotADirectory => anyhow!("cannot write {shown}: {folder} is no folder"),
@@ -142,8 +142,4 @@ fn check(folder: &Folder, path: &Path, name: &OsString, force: bool) -> Result<(
         ),
         _ => Ok(()),
     }
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

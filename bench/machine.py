@@ -1,0 +1,118 @@
+"""What the benchmarks share: a memcached, a load on it, and what both took."""
+
+import os
+import pathlib
+import re
+import resource
+import signal
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+
+
+class Memcached:
+    """A memcached of its own, of one of the builds of `make memcached`."""
+
+    def __init__(self, target, build="1.6.18", threads=1, arguments=()):
+        self.target, self.build = pathlib.Path(target), build
+        self.arguments = ["-t", str(threads), *arguments]
+
+    def __enter__(self):
+        self.folder = tempfile.TemporaryDirectory()
+        port_file = self.path("port")
+        self.program = self.target / f"memcached/memcached-{self.build}"
+        self.process = subprocess.Popen(
+            [self.program, "-u", "root", "-l", "127.0.0.1", "-p", "-1", *self.arguments],
+            env=os.environ | {"MEMCACHED_PORT_FILENAME": str(port_file)},
+        )
+        self.pid = self.process.pid
+        while not port_file.exists() or "\n" not in port_file.read_text():
+            time.sleep(0.01)
+        self.port = int(re.search(r"TCP INET: (\d+)", port_file.read_text())[1])
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.folder.cleanup()
+
+    def path(self, name):
+        return pathlib.Path(self.folder.name, name)
+
+    def stats(self):
+        with socket.create_connection(("127.0.0.1", self.port)) as connection:
+            connection.sendall(b"stats\r\n")
+            text = b""
+            while not text.endswith(b"END\r\n"):
+                text += connection.recv(65536)
+        return {name: int(value) for name, value in re.findall(r"STAT (\w+) (\d+)\r", text.decode())}
+
+    def operations(self):
+        stats = self.stats()
+        return sum(stats[name] for name in ["cmd_get", "cmd_set", "delete_hits", "delete_misses"])
+
+    def storm(self, **load):
+        """Starts `storm` (mcrec/examples/storm.rs) with a load."""
+        command = [self.target / "release/examples/storm", f"127.0.0.1:{self.port}"]
+        command += [f"{name}={number}" for name, number in load.items()]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def fill(self, **load):
+        assert self.storm(**load, fill=1).wait() == 0
+
+
+def cpu(pid):
+    """Seconds that the threads of a process have run, by the scheduler's own account."""
+    spent = 0
+    for thread in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        try:
+            spent += int((thread / "schedstat").read_text().split()[0])
+        except FileNotFoundError:
+            pass  # it has ended
+    return spent / 1e9
+
+
+class Recorder:
+    """mcrec at work on a memcached."""
+
+    def __init__(self, memcached, *arguments, name="capture.parquet"):
+        self.path = memcached.path(name)
+        command = [memcached.target / "release/mcrec", "-p", str(memcached.pid), "-o", self.path]
+        self.process = subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True)
+        self.said = ""
+        while "recording" not in self.said:
+            line = self.process.stderr.readline()
+            assert line, self.said
+            self.said += line
+        # From here on: what it takes to attach is not what it takes to record.
+        self.attaching = cpu(self.process.pid)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        self.said += self.process.stderr.read()
+        _, _, usage = os.wait4(self.process.pid, 0)
+        self.process.returncode = 0
+        self.own = usage.ru_utime + usage.ru_stime - self.attaching
+        self.memory = usage.ru_maxrss / 1024
+        return self
+
+    def line(self, name):
+        """What it said at its end under a name."""
+        found = re.search(rf"^{name} +(.*)$", self.said, re.M)
+        return found[1] if found else ""
+
+    def operations(self):
+        return int(re.match(r"[\d,]+", self.line("recorded"))[0].replace(",", ""))
+
+
+def median(numbers):
+    numbers = [number for number in numbers if number is not None]
+    return statistics.median(numbers) if numbers else None
+
+
+def many_files():
+    """Lets this process and those that it starts have as many open files as they may."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,0 +1,184 @@
+"""The other ways to look at a memcached, each as `begin` and `end`: what stands between
+them is the load. `end` says what the way itself took, seconds of CPU, and what it lost.
+A way whose program is not here is left out, by name.
+"""
+
+import os
+import pathlib
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+from machine import Recorder, cpu
+
+# What mcrec attaches to in a 1.6.18 with probes (`mcrec --check`).
+PROBES = ["process__command__start", "process__command__end", "command__get", "command__set",
+          "command__add", "command__replace", "command__append", "command__prepend",
+          "command__cas", "command__touch", "command__incr", "command__decr", "command__delete"]
+NO_LIMITS = """
+struct rlimit;
+int setrlimit(int what, const struct rlimit *to) { return 0; }
+int setrlimit64(int what, const struct rlimit *to) { return 0; }
+"""
+
+
+class Nothing:
+    name = "nothing"
+    program = None
+
+    def begin(self, memcached):
+        pass
+
+    def end(self):
+        return 0.0, ""
+
+
+class Mcrec:
+    program = None
+
+    def __init__(self, source):
+        self.source, self.name = source, f"mcrec, {source}"
+
+    def begin(self, memcached):
+        self.recorder = Recorder(memcached, "--source", self.source)
+
+    def end(self):
+        recorder = self.recorder.stop()
+        self.bytes_each = os.stat(recorder.path).st_size / max(recorder.operations(), 1)
+        return recorder.own, recorder.line("lost").removeprefix("nothing")
+
+
+class Tcpdump:
+    name = program = "tcpdump"
+    # As much of each packet as holds a request or the head of a reply.
+    SNAP = "256"
+
+    def begin(self, memcached):
+        self.path = memcached.path("capture.pcap")
+        command = ["tcpdump", "-i", "lo", "-s", self.SNAP, "-B", "65536", "-w", self.path, "-Z", "root",
+                   "tcp", "port", str(memcached.port)]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        while "listening on" not in self.process.stderr.readline():
+            pass
+        self.attaching = cpu(self.process.pid)
+
+    def end(self):
+        self.process.send_signal(signal.SIGINT)
+        said = self.process.stderr.read()
+        _, _, usage = os.wait4(self.process.pid, 0)
+        self.process.returncode = 0
+        self.bytes = os.stat(self.path).st_size
+        dropped = int(re.search(r"(\d+) packets? dropped by kernel", said)[1])
+        total = dropped + int(re.search(r"(\d+) packets? captured", said)[1])
+        lost = f"{dropped} of {total} packets" if dropped else ""
+        return usage.ru_utime + usage.ru_stime - self.attaching, lost
+
+
+class Watch:
+    """memcached's own log of its fetchers and mutations."""
+
+    name = "watch"
+    program = None
+
+    def begin(self, memcached):
+        self.memcached, self.lines, self.skipped = memcached, 0, 0
+        self.watcher = socket.create_connection(("127.0.0.1", memcached.port))
+        self.watcher.sendall(b"watch fetchers mutations\r\n")
+        assert self.watcher.recv(4) == b"OK\r\n"
+        self.reader = threading.Thread(target=self.drain)
+        self.before = time.process_time()
+        self.reader.start()
+
+    def drain(self):
+        while data := self.watcher.recv(1 << 20):
+            self.lines += data.count(b"\n")
+            self.skipped += sum(int(number) for number in re.findall(rb"skipped=(\d+)", data))
+
+    def end(self):
+        own = time.process_time() - self.before
+        self.watcher.shutdown(socket.SHUT_RDWR)
+        self.reader.join()
+        lost = self.skipped + self.memcached.stats()["log_worker_dropped"]
+        return own, f"{lost} of {self.lines + lost} entries" if lost else ""
+
+
+class Bpftrace:
+    program = "bpftrace"
+
+    def __init__(self, name, script):
+        self.name, self.script = name, script
+
+    def begin(self, memcached):
+        script = self.script(memcached.program) + ' interval:ms:200 { printf("attached\\n") }'
+        command = ["bpftrace", "-p", str(memcached.pid), "-e", script]
+        environment = os.environ | {"BPFTRACE_MAP_KEYS_MAX": "1000000"}
+        if not may_lock_memory():
+            environment["LD_PRELOAD"] = str(no_limits(memcached))
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, text=True)
+        said = ""
+        while "attached" not in said:
+            line = self.process.stdout.readline()
+            if not line:
+                raise RuntimeError(f"bpftrace: {said}")
+            said += line
+        # What it prints must not stop it.
+        threading.Thread(target=self.process.stdout.read, daemon=True).start()
+        self.attaching = cpu(self.process.pid)
+
+    def end(self):
+        own = cpu(self.process.pid) - self.attaching
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait()
+        return own, ""
+
+
+def may_lock_memory():
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        return True
+    except (ValueError, PermissionError):
+        return False
+
+
+def no_limits(memcached):
+    """bpftrace gives up where it may not lock all memory, which newer kernels do not ask for."""
+    library = memcached.path("nolimits.so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=NO_LIMITS,
+                   text=True, check=True)
+    return library
+
+
+def probes(body):
+    return lambda program: " ".join(f"usdt:{program}:memcached:{name} {{ {body} }}" for name in PROBES)
+
+
+def by_key(program):
+    get, store = (f"usdt:{program}:memcached:command__{name}" for name in ("get", "set"))
+    return (f"{get} {{ @calls[str(arg1, arg2)] = count(); @bytes[str(arg1, arg2)] = sum(arg3); }} "
+            f"{store} {{ @calls[str(arg1, arg2)] = count(); @bytes[str(arg1, arg2)] = sum(arg3); }}")
+
+
+WAYS = [
+    Nothing(),
+    Bpftrace("empty, sys_exit", lambda _: "rawtracepoint:sys_exit { }"),
+    Mcrec("syscalls"),
+    Bpftrace("empty, probes", probes("")),
+    Mcrec("usdt"),
+    Bpftrace("bpftrace by key", by_key),
+    Tcpdump(),
+    Watch(),
+]
+
+
+def here():
+    """The ways that can be gone on this machine."""
+    missing = {way.program for way in WAYS if way.program and not shutil.which(way.program)}
+    for program in sorted(missing):
+        print(f"{program} is not installed, and so left out")
+    return [way for way in WAYS if way.program not in missing]

@@ -1,0 +1,98 @@
+//! How bursty is the traffic? What a second does on average says little of what a server
+//! must bear for some milliseconds.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use mcrec_schema::columns;
+
+use super::{per_second, ratio};
+use crate::{
+    capture::Capture,
+    scan::scan,
+    table::{Column, Section, Table, Unit, Value},
+};
+
+/// Lengths of windows, µs, each a multiple of those before.
+const WINDOWS: [i64; 7] =
+    [1_000, 10_000, 100_000, 1_000_000, 10_000_000, 60_000_000, 3_600_000_000];
+/// Windows of the shortest length that are counted one by one: 1 ms for an hour.
+const COUNTS_MAX: i64 = 1 << 22;
+
+/// The busiest window of each length.
+///
+/// # Errors
+///
+/// When the capture cannot be read.
+pub(crate) fn bursts(capture: &Capture) -> Result<Section> {
+    let spans = capture.spans();
+    let start = spans.iter().map(|(start, _)| *start).min().unwrap_or(0);
+    let end = spans.iter().map(|(_, end)| *end).max().unwrap_or(0);
+    let length = end.saturating_sub(start).max(1);
+    // With two of a length, one of them can be the busier.
+    let is_of_use = |window: &i64| length / window < COUNTS_MAX && *window <= length / 2;
+    let windows: Vec<i64> = WINDOWS.into_iter().filter(is_of_use).collect();
+    let shortest = windows.first().copied().unwrap_or(length);
+    let counts = counts(capture, start, length, shortest)?;
+    let rows = windows.iter().map(|window| row(&counts, start, shortest, *window));
+    let table = Table { columns: COLUMNS.to_vec(), rows: rows.collect() };
+    let section = Section::lines("bursts", "the busiest window of each length", table)
+        .scaled(capture.sampling.is_some(), &["operations", "rate"])
+        .or_else("the recording is too short");
+    Ok(section.note(
+        "× mean: against the mean of all windows of that length; idle: those without an operation.",
+    ))
+}
+
+const COLUMNS: [Column; 6] = [
+    Column::new("window", "window", Unit::Word),
+    Column::new("time", "time", Unit::Time),
+    Column::new("operations", "operations", Unit::Count),
+    Column::new("rate", "req/s", Unit::Rate),
+    Column::new("times_mean", "× mean", Unit::Number),
+    Column::new("idle", "idle", Unit::Ratio),
+];
+
+/// How many operations there are in each window of the shortest length.
+fn counts(capture: &Capture, start: i64, length: i64, shortest: i64) -> Result<Vec<i64>> {
+    let last = usize::try_from(length / shortest)?;
+    let begin = || vec![0_i64; last + 1];
+    let threads = scan(capture, &[columns::TS], begin, |counts, rows| {
+        let times = rows.times()?;
+        for row in (0..rows.len()).filter(|row| rows.is_wanted(*row)) {
+            // What was under way when it began belongs to the beginning.
+            let at = (times[row].saturating_sub(start) / shortest).max(0);
+            counts[usize::try_from(at)?.min(last)] += rows.weight(row);
+        }
+        Ok(())
+    })?;
+    let sum = |mut sum: Vec<i64>, counts: Vec<i64>| {
+        sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        sum
+    };
+    Ok(threads.into_iter().fold(begin(), sum))
+}
+
+fn row(counts: &[i64], start: i64, shortest: i64, window: i64) -> Vec<Value> {
+    let in_one = usize::try_from(window / shortest).unwrap_or(1).max(1);
+    let sums: Vec<i64> = counts.chunks(in_one).map(|counts| counts.iter().sum()).collect();
+    // Of equal ones the first.
+    let busiest = sums.iter().enumerate().rev().max_by_key(|(_, count)| **count);
+    let (at, most) = busiest.map_or((0, 0), |(at, count)| (at, *count));
+    #[expect(clippy::cast_precision_loss, reason = "of counts, and of some hours")]
+    let (seconds, mean) =
+        (window as f64 / 1e6, sums.iter().sum::<i64>() as f64 / sums.len().max(1) as f64);
+    #[expect(clippy::cast_precision_loss, reason = "of counts")]
+    let times_mean = (mean > 0.0).then(|| most as f64 / mean);
+    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let idle = sums.iter().filter(|count| **count == 0).count();
+    let name = humantime::format_duration(Duration::from_micros(window.unsigned_abs()));
+    vec![
+        Value::Text(name.to_string()),
+        Value::Int(start.saturating_add(count(at).saturating_mul(window))),
+        Value::Int(most),
+        per_second(most, seconds).into(),
+        times_mean.into(),
+        ratio(count(idle), count(sums.len())).into(),
+    ]
+}
