@@ -151,7 +151,9 @@ def filters():
 
 def series():
     for every, step in [("10ms", 10_000), ("1s", 1_000_000)]:
-        answer = ask("series", path, "--every", every, "--keys")["series"]
+        answer = ask("series", path, "--every", every, "--keys")
+        start, end = (micros(answer["capture"][name]) for name in ("start", "end"))
+        answer = answer["series"]
         found = {
             row[0]: row[1:]
             for row in sql(
@@ -173,9 +175,13 @@ def series():
         names += ["latency_p50_ns", "latency_p99_ns", "connections", "clients", "distinct_keys", "new_keys"]
         rows_same(f"series {every}", answer, names, theirs)
         for row in answer:
-            same("series rate", row["rate"], row["operations"] * 1e6 / step)
+            # The first and last were recorded in part.
+            begin = micros(row["time"])
+            part = min(begin + step, end) - max(begin, start)
+            length = part if part > 0 else step
+            same("series rate", row["rate"], row["operations"] / (length / 1e6))
             same("series kbps", row["bandwidth_kbps"],
-                 (row["bytes_stored"] + row["bytes_returned"]) * 8 / 1000 * 1e6 / step)
+                 (row["bytes_stored"] + row["bytes_returned"]) / (length / 1e6) * 8 / 1000)
 
 
 def latency():

@@ -78,7 +78,7 @@ fn without_files(mut answer: Value) -> Value {
     answer
 }
 
-const QUESTIONS: [&[&str]; 16] = [
+const QUESTIONS: [&[&str]; 19] = [
     &[],
     &["--by", "conn", "--sort", "bytes"],
     &["--by", "prefix", "--op", "get"],
@@ -91,6 +91,13 @@ const QUESTIONS: [&[&str]; 16] = [
     &["slow"],
     &["slow", "--top", "3", "--around", "2"],
     &["bursts"],
+    // Connections of different recordings have different numbers.
+    &["--conn", "1,5"],
+    &["--by", "op", "--where", "conn_id > 2 AND ts > '2020-01-01'"],
+    &[
+        "sql",
+        "SELECT conn_id, count(*) AS n, max(request_id) AS last FROM capture GROUP BY conn_id ORDER BY conn_id",
+    ],
     &["misses"],
     &["sizes"],
     &["popularity"],
@@ -179,6 +186,14 @@ fn what_makes_no_sense_is_refused_with_the_way_out() {
         (&[file, "--status", "gone"], "there are hit miss"),
         (&["sql", file, "SELECT"], "cannot run the query"),
         (&["sql", file, "SELECT nothing FROM capture"], "nothing"),
+        (&["sql", file, "SELECT op FROM read_parquet('/etc/passwd')"], "the table is capture"),
+        (&["sql", file, "SELECT op FROM \"Read_CSV\" ('x')"], "the table is capture"),
+        (&["sql", file, "DROP TABLE capture"], "only read"),
+        (&["sql", file, "SELECT 1; SELECT 2"], "one query at a time"),
+        (&["sql", file, "SELECT count(*) FROM capture WHERE key = 5"], "does not go together"),
+        (&[file, "--from", "+2s", "--to", "+1s"], "nothing lies between"),
+        (&[file, "--client", "localhost"], "no address"),
+        (&[file, "--top", "-1"], "-1 is not in"),
         (&["series", file, "--every", "1us"], "at least 1ms"),
         (&["diff", file, "/nowhere.parquet"], "no such file"),
     ] {
@@ -211,4 +226,38 @@ fn every_command_has_an_example_and_a_page() {
         let script = text(&mcanalyze(&["completions", shell]).stdout);
         assert!(script.contains("min-latency") && script.contains("prefixes"), "{shell}");
     }
+}
+
+#[test]
+fn what_is_asked_for_in_vain_or_hidden_is_said() {
+    let zipf = sample("zipf.parquet");
+    let outside = json(&[path(&zipf), "--to", "2020-01-01T00:00:00Z"]);
+    let whole = json(&[path(&zipf)]);
+    assert_eq!(outside["capture"]["start"], whole["capture"]["start"], "when it was recorded");
+    assert_eq!(outside["capture"]["operations"], 0);
+    let shown = text(&mcanalyze(&[path(&zipf), "--to", "2020-01-01T00:00:00Z"]).stdout);
+    assert!(shown.contains("nothing was recorded then"), "{shown}");
+    let misses = text(&mcanalyze(&["misses", path(&zipf), "--op", "get"]).stdout);
+    assert!(misses.contains("taken for not there"), "{misses}");
+    // A loss outside of what is asked for is none of it.
+    let lossy = sample("lossy.parquet");
+    let later = mcanalyze(&[path(&lossy), "--from", "2030-01-01T00:00:00Z"]);
+    assert!(!text(&later.stdout).contains("LOST"), "{}", text(&later.stdout));
+    // The loss of an interval is told once.
+    let series = json(&["series", path(&lossy), "--every", "2ms"]);
+    let rows = series["series"].as_array().unwrap();
+    let lost: i64 = rows.iter().map(|row| row["lost"].as_i64().unwrap()).sum();
+    let marked = rows.iter().filter(|row| row["lossy"] == "!").count();
+    assert!(lost == 1_519 && marked > 1, "{lost} in {marked}");
+}
+
+#[test]
+fn kinds_of_change_are_one_table_for_spreadsheets() {
+    let (zipf, hostile) = (sample("zipf.parquet"), sample("hostile.parquet"));
+    let csv = mcanalyze(&["diff", path(&zipf), path(&hostile), "--format", "csv"]);
+    let shown = text(&csv.stdout);
+    let mut lines = shown.lines();
+    assert!(lines.next().unwrap().starts_with("kind,key,calls_before"), "{shown}");
+    let kinds: Vec<&str> = lines.filter_map(|line| line.split(',').next()).collect();
+    assert!(kinds.contains(&"new") && kinds.contains(&"gone"), "{shown}");
 }

@@ -241,6 +241,29 @@ def ends(program, file):
         terminal.assert_restored(0)
 
 
+def hangup(program, file):
+    """Without its terminal it ends too, though nobody tells it."""
+    terminal = Terminal(program, file)
+    # A hangup is told to the shell, and by it: not to what ignores that.
+    terminal.shell("trap '' HUP")
+    terminal.start()
+    shell = terminal.is_("pane_pid")
+    (child,) = open(f"/proc/{shell}/task/{shell}/children").read().split()
+    terminal.tmux("kill-server")
+    deadline = time.monotonic() + SECONDS
+    while os.path.exists(f"/proc/{child}") and state(child) != "Z":
+        assert time.monotonic() < deadline, f"{child} is still there, {state(child)}"
+        time.sleep(0.02)
+    terminal.folder.cleanup()
+
+
+def state(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return "Z"
+
+
 def grows(program, file):
     """What is committed is seen."""
 

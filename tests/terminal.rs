@@ -69,6 +69,11 @@ fn it_ends_and_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
+fn it_ends_with_its_terminal() {
+    play("hangup", "zipf.parquet");
+}
+
+#[test]
 fn what_is_no_terminal_is_refused() {
     let file = sample("zipf.parquet");
     let output =

@@ -88,6 +88,10 @@ impl Capture {
             entries.iter().find(|entry| entry.key == key).and_then(|entry| entry.value.as_deref())
         })
         .map_err(|error| anyhow!("cannot read {name}: {error}"))?;
+        let described = match state {
+            State::Salvaged => unended(described),
+            _ => described,
+        };
         verify(&file, &metadata, data_end)
             .with_context(|| format!("cannot read {name}: it is damaged"))?;
         let source = Source::new(file, data_end, footer);
@@ -176,6 +180,13 @@ impl Capture {
     pub fn view(&self) -> Result<View> {
         View::of(&self.source).with_context(|| format!("cannot map {}", self.path.display()))
     }
+}
+
+/// What a file that lost its end says of itself: what it said at its beginning, and not how
+/// it ended.
+fn unended(mut footer: Footer) -> Footer {
+    footer.capture.ended = None;
+    footer
 }
 
 /// The rows of a row group, in batches.

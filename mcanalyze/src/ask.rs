@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::{
     capture::Capture,
@@ -79,6 +79,11 @@ fn filter(capture: &Capture, asked: &FilterArgs) -> Result<Filter> {
         When::At(time) => time,
         When::After(time) => start.saturating_add(time),
     };
+    if let (Some(from), Some(to)) = (asked.from.map(absolute), asked.to.map(absolute))
+        && from >= to
+    {
+        bail!("nothing lies between --from and --to: the first is not before the second");
+    }
     let rows = asked.sql.as_deref().map(|sql| sql::which_rows(capture, sql)).transpose()?;
     Ok(Filter {
         ops: asked.op.clone(),

@@ -23,8 +23,8 @@ pub(crate) enum By {
     Column(&'static str),
     /// The same, with a name for rows that have none.
     Known(&'static str),
-    /// The numbers of a column, each moved by as much as its file is moved by.
-    Numbers(&'static str, Vec<i64>),
+    /// The numbers of a column.
+    Numbers(&'static str),
     /// 32-bit numbers.
     ShortNumbers(&'static str),
     /// The addresses of clients.
@@ -44,19 +44,11 @@ impl By {
         match self {
             Self::Column(name)
             | Self::Known(name)
-            | Self::Numbers(name, _)
+            | Self::Numbers(name)
             | Self::ShortNumbers(name) => name,
             Self::Client => columns::CLIENT,
             Self::Sizes => columns::VALUE_SIZE,
             Self::Prefix(_) => columns::KEY,
-        }
-    }
-
-    /// What the numbers of a file are moved by.
-    pub(crate) fn moved_by(&self, file: usize) -> i64 {
-        match self {
-            Self::Numbers(_, moved_by) => moved_by.get(file).copied().unwrap_or(0),
-            _ => 0,
         }
     }
 
@@ -100,11 +92,9 @@ impl Grouper<'_> {
                 };
                 numbered((0..rows.len()).map(|row| Some(class(row))), size_class)
             }
-            By::Numbers(name, _) => {
-                let moved_by = self.by.moved_by(rows.file);
+            By::Numbers(name) => {
                 let numbers = rows.ints(name)?;
-                let number = |row| numbers.get(row).map(|number| number.saturating_add(moved_by));
-                numbered((0..rows.len()).map(number), |number| number.to_string())
+                numbered((0..rows.len()).map(|row| numbers.get(row)), |number| number.to_string())
             }
             By::ShortNumbers(name) => {
                 let numbers = rows.short_ints(name)?.iter();

@@ -9,10 +9,14 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use mcrec_capture::State;
 use mcrec_schema::{columns, footer::Footer};
-use polars::prelude::{LazyFrame, PlRefPath, ScanArgsParquet, ScanSources, UnionArgs, col, concat};
+use polars::prelude::{
+    DataType, LazyFrame, PlRefPath, ScanArgsParquet, ScanSources, TimeUnit, UnionArgs, col, concat,
+    lit,
+};
 use polars_buffer::Buffer;
 
 use crate::{
+    files::merge::{Moved, numbering},
     filter::Filter,
     sampling::{Sampling, Weights},
 };
@@ -28,6 +32,9 @@ pub(crate) struct Capture {
     pub(crate) repeated: Vec<PathBuf>,
     /// If it does not have all operations.
     pub(crate) sampling: Option<Sampling>,
+    /// What the numbers of each file's connections and requests are moved by, so that those
+    /// of several recordings are not taken for each other's.
+    pub(crate) moved: Vec<Moved>,
     /// How many operations a row of each file stands for.
     pub(crate) weights: Vec<Weights>,
     /// Which of its operations are asked for.
@@ -68,8 +75,9 @@ impl Capture {
         let sampling = Sampling::of(&footers);
         let weights = footers.iter().map(Weights::of).collect();
         let filter = Filter::default();
+        let moved = numbering(&files.iter().collect::<Vec<_>>())?;
         let (files, shows_progress) = (Arc::new(files), true);
-        Ok(Self { files, footers, repeated, sampling, weights, filter, shows_progress })
+        Ok(Self { files, footers, repeated, sampling, moved, weights, filter, shows_progress })
     }
 
     /// The same capture with the operations on the keys of a sample of one in `one_in`
@@ -85,16 +93,24 @@ impl Capture {
             footers: self.footers.clone(),
             repeated: Vec::new(),
             sampling: None,
+            moved: self.moved.clone(),
             weights: Vec::new(),
             filter,
             shows_progress: self.shows_progress,
         }
     }
 
+    /// Whether figures stand for more than what was recorded: those of a sample do, but not
+    /// of one key, of which all was recorded, or nothing.
+    pub(crate) fn is_scaled(&self) -> bool {
+        self.sampling.is_some() && self.filter.key_is.is_none()
+    }
+
     /// The operations on keys that were recorded all the time, as a capture of its own,
     /// and one in how many of all keys they are of.
     pub(crate) fn of_whole_keys(&self) -> (Cow<'_, Self>, u32) {
-        match self.sampling.as_ref().and_then(Sampling::of_whole_keys) {
+        let sampling = self.sampling.as_ref().filter(|_| self.is_scaled());
+        match sampling.and_then(Sampling::of_whole_keys) {
             None => (Cow::Borrowed(self), 1),
             Some(one_in) => (Cow::Owned(self.of_sample(one_in)), one_in),
         }
@@ -107,11 +123,18 @@ impl Capture {
     /// When polars cannot open the files.
     pub(crate) fn rows(&self) -> Result<LazyFrame> {
         let is_merged = |file: &mcrec_capture::Capture| !file.footer().parts().is_empty();
-        if self.files.iter().all(|file| is_merged(file) == is_merged(&self.files[0])) {
+        let alike = self.files.iter().all(|file| is_merged(file) == is_merged(&self.files[0]));
+        if alike && !self.moved.iter().any(Moved::moves) {
             return rows_of(&self.files);
         }
-        // Files with a column more cannot be read with others in one go.
-        let frames = self.files.iter().map(|file| rows_of(std::slice::from_ref(file)));
+        // Files with a column more, or with other numbers, cannot be read in one go.
+        let frames = self.files.iter().zip(&self.moved).map(|(file, moved)| {
+            let moved_by = |name, by: i64| (col(name) + lit(by)).alias(name);
+            Ok(rows_of(std::slice::from_ref(file))?.with_columns([
+                moved_by(columns::CONN_ID, moved.conn_ids_moved_by),
+                moved_by(columns::REQUEST_ID, moved.request_ids_moved_by),
+            ]))
+        });
         concat(frames.collect::<Result<Vec<_>>>()?, UnionArgs::default())
             .context("cannot read the captures as one")
     }
@@ -127,10 +150,15 @@ impl Capture {
     /// For how long was recorded, in seconds: the time that is covered by any of
     /// the files, so that files of one server and files of several add up alike.
     pub(crate) fn seconds(&self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "exact up to 285 years")]
-        let micros = covered(self.spans()) as f64;
-        micros / 1e6
+        seconds(self.spans())
     }
+}
+
+/// The seconds that any of `spans` covers, which are in µs.
+pub(crate) fn seconds(spans: Vec<(i64, i64)>) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 285 years")]
+    let micros = covered(spans) as f64;
+    micros / 1e6
 }
 
 /// The columns of the format, and none that a file may have beside them.
@@ -156,7 +184,9 @@ fn rows_of(files: &[mcrec_capture::Capture]) -> Result<LazyFrame> {
     let rows = LazyFrame::scan_parquet_sources(sources, arguments)
         .with_context(|| files.first().map_or_else(String::new, cannot_open))?;
     let columns: Vec<_> = columns::schema().fields().iter().map(|f| col(f.name())).collect();
-    Ok(rows.select(columns))
+    // Times in SQL are written without a zone.
+    let ts = col(columns::TS).cast(DataType::Datetime(TimeUnit::Microseconds, None));
+    Ok(rows.select(columns).with_columns([ts]))
 }
 
 /// The length of the union of `spans`.

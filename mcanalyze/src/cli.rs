@@ -23,6 +23,7 @@ use filter::FilterArgs;
     name = "mcanalyze",
     version,
     args_conflicts_with_subcommands = true,
+    allow_negative_numbers = true,
     subcommand_negates_reqs = true,
     disable_help_subcommand = true,
     after_help = "The columns, for each key:\n  \

@@ -6,7 +6,10 @@ use anyhow::Result;
 use mcrec_schema::{codes::Op, columns, key, sample};
 use regex::Regex;
 
-use crate::scan::{OfDictionary, Rows, Strings};
+use crate::{
+    by::UNKNOWN,
+    scan::{OfDictionary, Rows, Strings},
+};
 
 /// What is asked of an operation; by default nothing.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +53,20 @@ impl Filter {
         !self.columns().is_empty() || !self.ops.is_empty() || self.rows.is_some()
     }
 
+    /// Whether of what happens to a key a part may be left out.
+    pub(crate) fn hides_operations_of_keys(&self) -> bool {
+        let by_number = [self.min_size, self.max_size, self.min_latency];
+        !self.ops.is_empty()
+            || !self.statuses.is_empty()
+            || by_number.iter().any(Option::is_some)
+            || self.rows.is_some()
+    }
+
+    /// Whether a part of the time is asked for.
+    pub(crate) fn is_window(&self) -> bool {
+        self.from.is_some() || self.to.is_some()
+    }
+
     /// What is asked for, in words; `None` if everything is.
     pub(crate) fn describe(&self) -> Option<String> {
         (!self.words.is_empty()).then(|| self.words.join(", "))
@@ -59,7 +76,6 @@ impl Filter {
     pub(crate) fn columns(&self) -> Vec<&'static str> {
         let by_key = self.asks_for_keys() || self.one_in.is_some();
         let by_size = self.min_size.is_some() || self.max_size.is_some();
-        let by_time = self.from.is_some() || self.to.is_some();
         [
             (by_key, columns::KEY),
             (!self.clients.is_empty(), columns::CLIENT),
@@ -67,7 +83,7 @@ impl Filter {
             (!self.statuses.is_empty(), columns::STATUS),
             (by_size, columns::VALUE_SIZE),
             (self.min_latency.is_some(), columns::LATENCY_NS),
-            (by_time, columns::TS),
+            (self.is_window(), columns::TS),
         ]
         .into_iter()
         .filter_map(|(asked, column)| asked.then_some(column))
@@ -132,9 +148,13 @@ impl Sieve {
             });
         }
         if columns.contains(&columns::CLIENT) {
-            strings(&mut wanted, &mut self.clients, &rows.strings(columns::CLIENT)?, |client| {
-                filter.wants_client(client)
-            });
+            let clients = rows.strings(columns::CLIENT)?;
+            let unknown = filter.wants_client(UNKNOWN);
+            let before = wanted.clone();
+            strings(&mut wanted, &mut self.clients, &clients, |client| filter.wants_client(client));
+            for (row, client) in clients.ids().enumerate().filter(|_| unknown) {
+                wanted[row] |= before[row] && client.is_none();
+            }
         }
         if columns.contains(&columns::STATUS) {
             let asked = |status: &str| filter.statuses.iter().any(|asked| asked == status);

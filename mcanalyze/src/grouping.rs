@@ -9,7 +9,6 @@ use crate::{
     by::By,
     capture::Capture,
     cli::Dimension,
-    files::merge::numbering,
     prefix::{Delimiters, Shape},
     scan::{OfDictionary, scan},
 };
@@ -29,20 +28,8 @@ pub(crate) fn by(capture: &Capture, dimension: Dimension) -> Result<By> {
         Dimension::Client => By::Client,
         Dimension::Size => By::Sizes,
         Dimension::Thread => By::ShortNumbers(columns::THREAD_ID),
-        Dimension::Conn => connections(capture)?,
+        Dimension::Conn => By::Numbers(columns::CONN_ID),
     })
-}
-
-/// Connections, with the numbers that they have in a merge of the files: so that one of
-/// each server are two.
-///
-/// # Errors
-///
-/// When the capture cannot be read.
-pub(crate) fn connections(capture: &Capture) -> Result<By> {
-    let files: Vec<_> = capture.files.iter().collect();
-    let moved_by = numbering(&files)?.into_iter().map(|moved| moved.conn_ids_moved_by);
-    Ok(By::Numbers(columns::CONN_ID, moved_by.collect()))
 }
 
 /// How to group two captures, so that what is in both has one name.

@@ -32,6 +32,7 @@ mod tools;
 use std::{
     io::{self, BufWriter, ErrorKind, IsTerminal, Write, stderr, stdout},
     panic::{self, AssertUnwindSafe},
+    path::Path,
     process::ExitCode,
     sync::OnceLock,
 };
@@ -72,7 +73,9 @@ fn main() -> ExitCode {
 fn report(args: &ReportArgs) -> ExitCode {
     match unless_damaged(|| ask::report(args)) {
         Ok(heading) => {
-            remark(&format!("wrote {}", args.output.display()));
+            if args.output != Path::new("-") {
+                remark(&format!("wrote {}", args.output.display()));
+            }
             conclude(Ok(()), heading.is_complete())
         }
         Err(error) => {

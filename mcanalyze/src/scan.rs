@@ -4,7 +4,10 @@
 use std::{
     num::NonZeroUsize,
     panic::resume_unwind,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     thread,
 };
 
@@ -20,6 +23,7 @@ use mcrec_schema::columns;
 use crate::{
     by::{By, Grouper},
     capture::Capture,
+    files::merge::Moved,
     filter::Sieve,
     progress,
     sampling::Weights,
@@ -34,8 +38,6 @@ pub(crate) struct Rows {
     batch: RecordBatch,
     /// Number of the first of them in the whole capture.
     pub(crate) first: u64,
-    /// Number of the file that they are in.
-    pub(crate) file: usize,
     /// How many operations each stands for, where not each for itself.
     weights: Option<Vec<i64>>,
     /// Which rows are operations that are asked for, where not all are.
@@ -154,7 +156,7 @@ impl<'a> Reader<'a> {
         columns.push(columns::OP);
         columns.extend(capture.filter.columns());
         columns.extend(by.map(By::column));
-        if capture.sampling.is_some() {
+        if capture.is_scaled() {
             columns.extend([columns::TS, columns::KEY]);
         }
         let by_key = by.is_some_and(|by| matches!(by, By::Column(columns::KEY)));
@@ -199,10 +201,11 @@ impl<'a> Reader<'a> {
     pub(crate) fn next(&mut self, group: &mut Begun) -> Result<Option<Rows>> {
         let Some(batch) = group.batches.next() else { return Ok(None) };
         let Place { file, first, .. } = group.place;
+        let batch = moved(batch?, &self.capture.moved[file])?;
         let (weights, wanted, groups) = (None, None, None);
         let by_key = self.by_key;
-        let mut rows = Rows { batch: batch?, first, file, weights, wanted, groups, by_key };
-        if self.capture.sampling.is_some() {
+        let mut rows = Rows { batch, first, weights, wanted, groups, by_key };
+        if self.capture.is_scaled() {
             rows.weights = Some(rows.weigh(&self.capture.weights[file])?);
         }
         rows.wanted = self.sieve.wanted(&self.capture.filter, &rows)?;
@@ -212,6 +215,32 @@ impl<'a> Reader<'a> {
         group.place.first += rows.batch.num_rows() as u64;
         Ok(Some(rows))
     }
+}
+
+/// The rows with the numbers that their connections and requests have beside those of other
+/// files.
+fn moved(batch: RecordBatch, moved: &Moved) -> Result<RecordBatch> {
+    if !moved.moves() {
+        return Ok(batch);
+    }
+    let schema = batch.schema();
+    let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
+        let by = match field.name().as_str() {
+            columns::CONN_ID => moved.conn_ids_moved_by,
+            columns::REQUEST_ID => moved.request_ids_moved_by,
+            _ => return Arc::clone(column),
+        };
+        match column.as_any().downcast_ref::<Int64Array>() {
+            Some(numbers) => {
+                let numbers = numbers.iter().map(|number| number.map(|n| n.saturating_add(by)));
+                Arc::new(numbers.collect::<Int64Array>()) as ArrayRef
+            }
+            // What it is, is found out where it is looked at.
+            None => Arc::clone(column),
+        }
+    });
+    let columns = columns.collect();
+    Ok(RecordBatch::try_new(schema, columns)?)
 }
 
 /// A row group that is being read.

@@ -23,6 +23,7 @@ use mcrec_schema::sample::ONE_IN_MAX;
     name = "mcrec",
     version,
     args_conflicts_with_subcommands = true,
+    allow_negative_numbers = true,
     group = ArgGroup::new("series").multiple(true),
     after_help = "Example: mcrec -p 2942 -o cap.parquet --duration 30s\n\n\
                   Exit status: 0 done; 1 done, but operations were lost or the capture is incomplete; \

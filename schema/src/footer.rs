@@ -244,6 +244,21 @@ reasons! {
 }
 
 impl Losses {
+    /// So many of these: with their reason, where there is but one.
+    #[must_use]
+    pub fn some(&self, lost: u64) -> Self {
+        if lost == self.total() {
+            return *self;
+        }
+        let mut reasons = self.by_reason().filter(|(_, count)| *count > 0);
+        let mut some = Self::default();
+        match (reasons.next(), reasons.next()) {
+            (Some((reason, _)), None) => some.set(reason, lost),
+            _ => some.reason_not_known = lost,
+        }
+        some
+    }
+
     /// Whether each stands for one operation, as seen by the source of this name: then
     /// so many are missing. Otherwise so many are, at least: through `syscalls` it is
     /// reads that are lost, with one operation or more in each.

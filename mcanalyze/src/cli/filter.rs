@@ -1,6 +1,9 @@
 //! The words that choose operations.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use clap::Args;
 use mcrec_schema::codes::Status;
@@ -10,7 +13,7 @@ use super::{
     as_captured,
     words::{op, size, when, word},
 };
-use crate::files::slice::When;
+use crate::{by::UNKNOWN, files::slice::When};
 
 /// Which operations to look at: those for which all that is asked for is so.
 #[derive(Clone, Debug, Default, Args)]
@@ -34,8 +37,8 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "PREFIX", value_parser = as_captured)]
     pub(crate) prefix: Option<String>,
 
-    /// These clients: 203.0.113.7, or 203.0.113.7:40708, or unix
-    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    /// These clients: 203.0.113.7, 203.0.113.7:40708, unix, or unknown
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', value_parser = client)]
     pub(crate) client: Vec<String>,
 
     /// These connections, by conn_id
@@ -67,7 +70,7 @@ pub(crate) struct FilterArgs {
     pub(crate) to: Option<When>,
 
     /// Operations for which this is true, an SQL expression over the columns of the
-    /// format: "value_size > 1000 AND protocol = 'meta'"
+    /// format: "value_size > 1000 AND ts >= '2026-11-24 21:00:00'" (times are UTC)
     #[arg(long = "where", value_name = "SQL")]
     pub(crate) sql: Option<String>,
 }
@@ -112,6 +115,14 @@ fn regex(text: &str) -> Result<Regex, String> {
         regex::Error::CompiledTooBig(_) => "the expression is too big".to_owned(),
         error => error.to_string(),
     })
+}
+
+fn client(text: &str) -> Result<String, String> {
+    let is_address = text.parse::<IpAddr>().is_ok() || text.parse::<SocketAddr>().is_ok();
+    if is_address || text == "unix" || text == UNKNOWN {
+        return Ok(text.to_owned());
+    }
+    Err("it is no address: 203.0.113.7, 203.0.113.7:40708, [2001:db8::7]:40708".to_owned())
 }
 
 fn status(text: &str) -> Result<String, String> {

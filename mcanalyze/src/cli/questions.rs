@@ -186,7 +186,7 @@ pub(crate) struct ReportArgs {
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
 
-    /// The page to write; must not exist
+    /// The page to write, which must not exist; - is stdout
     #[arg(short, long, value_name = "HTML")]
     pub(crate) output: PathBuf,
 

@@ -9,7 +9,7 @@ use mcrec_capture::Capture;
 use mcrec_schema::{
     columns,
     derived::{SLICE, Slice},
-    footer::{Footer, Loss, Losses},
+    footer::{Footer, Loss},
 };
 
 use super::{Destination, Made, is_complete, output::Output, rows, step};
@@ -143,21 +143,6 @@ fn windowed(whole: &Footer, from: Option<i64>, to: Option<i64>) -> Footer {
         // When, and on which keys, is not known.
         footer.sampling.sampled_out = None;
     }
-    footer.loss =
-        Loss { losses: by_reason(&whole.loss.losses, lost), series, ..whole.loss.clone() };
+    footer.loss = Loss { losses: whole.loss.losses.some(lost), series, ..whole.loss.clone() };
     footer
-}
-
-/// The reasons of `lost` operations, which are some of `all`.
-fn by_reason(all: &Losses, lost: u64) -> Losses {
-    if lost == all.total() {
-        return *all;
-    }
-    let mut reasons = all.by_reason().filter(|(_, count)| *count > 0);
-    let mut only = Losses::default();
-    match (reasons.next(), reasons.next()) {
-        (Some((reason, _)), None) => only.set(reason, lost),
-        _ => only.reason_not_known = lost,
-    }
-    only
 }

@@ -78,7 +78,7 @@ impl Latencies {
     /// About the least that at least this part, in hundredths, does not exceed.
     pub(super) fn percentile(&self, part: i64) -> Option<i64> {
         let count: i64 = self.0.iter().map(|(_, count)| count).sum();
-        let rank = (count.saturating_mul(part)).div_euclid(100).max(1);
+        let rank = count.saturating_mul(part).saturating_add(99).div_euclid(100).max(1);
         let mut before = 0;
         let mut cells = self.0.iter();
         let (cell, _) = cells.find(|(_, count)| {

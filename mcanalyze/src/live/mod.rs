@@ -19,10 +19,12 @@ mod view;
 
 use std::{
     io::{self, IsTerminal, Stdout, stdout},
+    process,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -37,6 +39,7 @@ use ratatui::{
         terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
     },
 };
+use rustix::event::{PollFd, PollFlags, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::cli::live::TopArgs;
@@ -70,12 +73,26 @@ pub(crate) fn top(args: &TopArgs) -> Result<Option<i32>> {
             .context("cannot wait for signals")?;
     }
     let mut screen = Screen::enter().context("cannot use the terminal")?;
+    end_with_the_terminal()?;
     let mut model = Model::new(args.speed.is_some());
     let ended = run(&mut screen.terminal, &feed, &mut model, &signal);
     drop(screen);
     ended.context("cannot use the terminal")?;
     let signal = i32::try_from(signal.load(Ordering::Relaxed))?;
     Ok((signal > 0).then_some(signal))
+}
+
+/// Ends all of it, as a hangup does, when the terminal is gone: whoever reads from it then
+/// is told again and again that there is something, and never comes back.
+fn end_with_the_terminal() -> io::Result<()> {
+    let watch = || {
+        let out = stdout();
+        // What is asked for is told even so: that nobody is at the other end.
+        let mut terminal = [PollFd::new(&out, PollFlags::empty())];
+        while poll(&mut terminal, None).is_err() {}
+        process::exit(128 + SIGHUP);
+    };
+    thread::Builder::new().name("hangup".to_owned()).spawn(watch).map(drop)
 }
 
 type Ratatui = Terminal<CrosstermBackend<Stdout>>;

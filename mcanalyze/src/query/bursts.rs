@@ -37,7 +37,7 @@ pub(crate) fn bursts(capture: &Capture) -> Result<Section> {
     let rows = windows.iter().map(|window| row(&counts, start, shortest, *window));
     let table = Table { columns: COLUMNS.to_vec(), rows: rows.collect() };
     let section = Section::lines("bursts", "the busiest window of each length", table)
-        .scaled(capture.sampling.is_some(), &["operations", "rate"])
+        .scaled(capture.is_scaled(), &["operations", "rate"])
         .or_else("the recording is too short");
     Ok(section.note(
         "× mean: against the mean of all windows of that length; idle: those without an operation.",

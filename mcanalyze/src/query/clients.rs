@@ -10,7 +10,6 @@ use crate::{
     by::By,
     capture::Capture,
     cli::{Dimension, SortBy},
-    grouping::connections,
     keys::{Question, keys},
     scan::scan_by,
     table::{Column, Section, Unit, Value},
@@ -40,11 +39,9 @@ pub(crate) fn clients(capture: &Capture, operations: i64, count: usize) -> Resul
 
 /// The connections of each client.
 fn connections_of(capture: &Capture, by: &By) -> Result<HashMap<String, HashSet<i64>>> {
-    let moved = connections(capture)?;
     let begin = HashMap::<String, HashSet<i64>>::new;
     let threads = scan_by(capture, Some(by), &[columns::CONN_ID], begin, |clients, rows| {
         let (groups, conn_ids) = (rows.groups()?, rows.ints(columns::CONN_ID)?);
-        let moved_by = moved.moved_by(rows.file);
         // By number first: names are looked up once for each connection of some rows.
         let mut seen = HashSet::new();
         for (row, client) in groups.ids().enumerate() {
@@ -53,7 +50,6 @@ fn connections_of(capture: &Capture, by: &By) -> Result<HashMap<String, HashSet<
                 && seen.insert((client, conn_id))
             {
                 let name = groups.values.value(client);
-                let conn_id = conn_id.saturating_add(moved_by);
                 match clients.get_mut(name) {
                     Some(of_client) => drop(of_client.insert(conn_id)),
                     None => drop(clients.insert(name.to_owned(), HashSet::from([conn_id]))),

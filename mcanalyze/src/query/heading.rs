@@ -3,7 +3,10 @@
 use mcrec_capture::State;
 use mcrec_schema::footer::{Footer, Incomplete, Losses, Source};
 
-use crate::{capture::Capture, sampling::Sampling};
+use crate::{
+    capture::{Capture, seconds},
+    sampling::Sampling,
+};
 
 /// What stands above every answer. It takes no look at the rows.
 #[derive(Clone, Debug)]
@@ -16,6 +19,9 @@ pub(crate) struct Heading {
     pub(crate) end: i64,
     /// How long was recorded, seconds.
     pub(crate) seconds: f64,
+    /// Nothing was recorded in the time that is asked for; start, end and length are those of
+    /// what was.
+    pub(crate) is_outside: bool,
     /// What was asked for, in words, if not everything.
     pub(crate) asked: Option<String>,
     /// Operations that were seen.
@@ -33,6 +39,8 @@ pub(crate) struct Heading {
     /// If the capture is a sample: then totals are scaled, and so estimates; the number
     /// of all operations is counted.
     pub(crate) sampling: Option<Sampling>,
+    /// Whether totals are scaled.
+    pub(crate) is_scaled: bool,
 }
 
 impl Heading {
@@ -53,27 +61,44 @@ impl Heading {
     }
 }
 
-/// Intervals in which operations were lost: µs since the epoch, and how many.
+/// Intervals in which operations were lost, of the time that is asked for: µs since the
+/// epoch, and how many.
 pub(super) fn lossy(capture: &Capture) -> Vec<[i64; 3]> {
+    let (first, last) = (capture.filter.from.unwrap_or(i64::MIN), capture.filter.to);
+    let asked = |from: i64, to: i64| to >= first && last.is_none_or(|last| from < last);
     let series = capture.footers.iter().flat_map(|footer| &footer.loss.series);
-    let mut lossy: Vec<[i64; 3]> = series.filter(|[.., lost]| *lost > 0).copied().collect();
+    let series = series.filter(|[from, to, lost]| *lost > 0 && asked(*from, *to));
+    let mut lossy: Vec<[i64; 3]> = series.copied().collect();
     lossy.sort_unstable();
     lossy
+}
+
+/// The losses of those intervals, out of `all`.
+fn losses_of(all: &Losses, lossy: &[[i64; 3]]) -> Losses {
+    all.some(lossy.iter().map(|[.., lost]| lost.max(&0).unsigned_abs()).sum())
 }
 
 /// The heading of answers about the capture.
 pub(crate) fn heading(capture: &Capture) -> Heading {
     let footers = &capture.footers;
     let sum = |count: fn(&Footer) -> u64| footers.iter().map(count).fold(0, u64::saturating_add);
-    let spans = capture.spans();
+    let mut spans = capture.spans();
+    let is_outside = spans.is_empty();
+    if is_outside {
+        // This was recorded.
+        spans = footers.iter().flat_map(Footer::spans).collect();
+    }
+    let losses = footers.iter().fold(Losses::default(), |sum, footer| sum + footer.loss.losses);
+    let lossy = lossy(capture);
     Heading {
         start: spans.iter().map(|(start, _)| *start).min().unwrap_or(0),
         end: spans.iter().map(|(_, end)| *end).max().unwrap_or(0),
-        seconds: capture.seconds(),
+        seconds: seconds(spans),
+        is_outside,
         asked: capture.filter.describe(),
         seen: sum(|footer| footer.loss.seen),
-        losses: footers.iter().fold(Losses::default(), |sum, footer| sum + footer.loss.losses),
-        lossy: lossy(capture),
+        losses: if capture.filter.is_window() { losses_of(&losses, &lossy) } else { losses },
+        lossy,
         incomplete: footers
             .iter()
             .fold(Incomplete::default(), |sum, footer| sum + footer.loss.incomplete),
@@ -84,6 +109,7 @@ pub(crate) fn heading(capture: &Capture) -> Heading {
             .filter(|file| file.state() != State::Whole || file.footer().capture.ended.is_none())
             .count(),
         sampling: capture.sampling.clone(),
+        is_scaled: capture.is_scaled(),
         footers: footers.clone(),
     }
 }

@@ -199,7 +199,7 @@ fn sections(reuse: &Reuse, hits: i64, misses: i64) -> [Section; 2] {
         ("with half of it", with(0.5).into(), "ratio"),
         ("with a quarter", with(0.25).into(), "ratio"),
         ("with a tenth", with(0.1).into(), "ratio"),
-        ("reads that are the first of their key", Value::Float(reuse.cold()), "ratio"),
+        ("reads of keys that were not there before", Value::Float(reuse.cold()), "ratio"),
     ];
     let mut section = figures("memory.figures", "memory", rows);
     if !reuse.is_exact() {

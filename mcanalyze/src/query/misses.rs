@@ -89,7 +89,7 @@ pub(crate) fn misses(capture: &Capture, top: usize) -> Result<[Section; 3]> {
     let never_set = |fate: &Fate| (fate.stores == 0).then_some(fate.reads);
     let never_read = |fate: &Fate| (fate.reads == 0).then_some(fate.stores);
     Ok([
-        fates.figures(filled, times, one_in),
+        fates.figures(filled, times, one_in, capture.filter.hides_operations_of_keys()),
         fates.keys_by(
             Section::lines("misses.never_set", "read, and never stored", table()),
             (capture, &hashing),
@@ -175,7 +175,13 @@ impl Fates {
         }
     }
 
-    fn figures(&self, filled: i64, times: [Option<i64>; PARTS.len()], one_in: u32) -> Section {
+    fn figures(
+        &self,
+        filled: i64,
+        times: [Option<i64>; PARTS.len()],
+        one_in: u32,
+        hides: bool,
+    ) -> Section {
         let scale = i64::from(one_in).saturating_mul(1 << self.level.min(40));
         let scaled = |count: i64| Value::Int(count.saturating_mul(scale));
         let sum = |of: fn(&Fate) -> i64| self.keys.values().map(of).sum::<i64>();
@@ -205,7 +211,13 @@ impl Fates {
             ("share of keys", ratio(once, keys).into(), "ratio"),
         ];
         let section = figures("misses.figures", "misses", rows);
-        let section = section.note_of_sample(one_in);
+        let mut section = section.note_of_sample(one_in);
+        if hides {
+            section = section.note(
+                "What was not asked for is taken for not there: with a part of the commands, \
+                 outcomes or sizes, keys seem unread or unstored that are not.",
+            );
+        }
         match self.level {
             0 => section,
             level => {

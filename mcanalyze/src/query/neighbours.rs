@@ -7,7 +7,6 @@ use anyhow::Result;
 use super::operation::{Fields, Operation};
 use crate::{
     capture::Capture,
-    grouping::connections,
     scan::{Rows, scan},
     table::{Column, Section, Table, Unit, Value},
 };
@@ -27,11 +26,9 @@ struct Around {
 ///
 /// When the capture cannot be read.
 pub(super) fn neighbours(capture: &Capture, of: &[Operation], count: usize) -> Result<Section> {
-    let moved = connections(capture)?;
     let begin = || vec![Around::default(); of.len()];
-    let threads = scan(capture, &Fields::COLUMNS, begin, |around, rows| {
-        add(rows, moved.moved_by(rows.file), of, count, around)
-    })?;
+    let threads =
+        scan(capture, &Fields::COLUMNS, begin, |around, rows| add(rows, of, count, around))?;
     let mut all = begin();
     for of_thread in threads {
         for (sum, other) in all.iter_mut().zip(of_thread) {
@@ -57,16 +54,10 @@ pub(super) fn neighbours(capture: &Capture, of: &[Operation], count: usize) -> R
     let columns = [of, place].into_iter().chain(Operation::COLUMNS).collect();
     let table = Table { columns, rows: rows.collect() };
     let title = "around each of them: what its worker received before and after";
-    Ok(Section::lines("neighbours", title, table).or_else("no latency is known"))
+    Ok(Section::lines("neighbours", title, table).or_else("no operations whose latency is known"))
 }
 
-fn add(
-    rows: &Rows,
-    moved_by: i64,
-    of: &[Operation],
-    count: usize,
-    around: &mut [Around],
-) -> Result<()> {
+fn add(rows: &Rows, of: &[Operation], count: usize, around: &mut [Around]) -> Result<()> {
     let fields = Fields::of(rows)?;
     let place = |row: usize| (fields.times[row], fields.number(row));
     let mut by_thread: HashMap<i32, Vec<usize>> =
@@ -86,10 +77,10 @@ fn add(
         let after = rows.partition_point(|row| place(*row) <= here);
         // Of these rows no more than `count` can be among the nearest of all.
         for &row in rows[..before].iter().rev().take(count) {
-            around.before.push(fields.operation(row, moved_by));
+            around.before.push(fields.operation(row));
         }
         for &row in rows[after..].iter().take(count) {
-            around.after.push(fields.operation(row, moved_by));
+            around.after.push(fields.operation(row));
         }
         around.keep(count);
     }

@@ -100,8 +100,8 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// The operation of a row, whose file's connections are moved by so much.
-    pub(super) fn operation(&self, row: usize, conn_ids_moved_by: i64) -> Operation {
+    /// The operation of a row.
+    pub(super) fn operation(&self, row: usize) -> Operation {
         let text = |strings: &Strings<'_>| strings.get(row).map(str::to_owned);
         Operation {
             latency: self.latencies.get(row),
@@ -112,7 +112,7 @@ impl<'a> Fields<'a> {
             status: text(&self.statuses).unwrap_or_default(),
             size: self.sizes.get(row),
             client: text(&self.clients),
-            conn_id: self.conn_ids.get(row).unwrap_or(0).saturating_add(conn_ids_moved_by),
+            conn_id: self.conn_ids.get(row).unwrap_or(0),
             thread: self.threads[row],
         }
     }

@@ -72,7 +72,7 @@ pub(crate) fn prefixes(capture: &Capture, top: usize, depth: usize) -> Result<Se
     });
     let table = Table { columns: COLUMNS.to_vec(), rows: rows.collect() };
     let section = Section::bars("prefixes", "", table, "calls")
-        .scaled(capture.sampling.is_some(), &["calls", "hits", "misses", "bytes", "keys"])
+        .scaled(capture.is_scaled(), &["calls", "hits", "misses", "bytes", "keys"])
         .or_else("no operations on keys");
     Ok(if exact {
         section

@@ -1,7 +1,7 @@
 //! What happened when?
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     time::Duration,
 };
 
@@ -14,10 +14,9 @@ use mcrec_schema::{
 use super::{heading::lossy, kbps, per_second, ratio};
 use crate::{
     by::UNKNOWN,
-    capture::Capture,
+    capture::{Capture, seconds},
     distinct::Distinct,
     filter::address,
-    grouping::connections,
     keys::hash::{Hashing, KeyHash},
     percentile::{Distribution, Window, looks, merged, percentiles},
     scan::{OfDictionary, Rows, scan},
@@ -102,7 +101,10 @@ pub(crate) fn step(capture: &Capture, every: Option<Duration>, wanted: i64) -> i
     let end = spans.iter().map(|(_, end)| *end).max().unwrap_or(0);
     let span = end.saturating_sub(start);
     let fits = |step: &i64| span / step < wanted;
-    STEPS.into_iter().find(fits).unwrap_or_else(|| span / wanted + 1)
+    /// µs.
+    const DAY: i64 = 86_400_000_000;
+    let days = span / (wanted * DAY) + 1;
+    STEPS.into_iter().find(fits).unwrap_or_else(|| days.saturating_mul(DAY))
 }
 
 /// Requests, hits, bytes, connections and latency in intervals of `step` µs, which begin
@@ -117,9 +119,9 @@ pub(crate) fn series(capture: &Capture, step: i64, with_keys: bool) -> Result<Se
     let quantiles = quantiles(capture, step, &mut intervals)?;
     let keys = if with_keys { Some(Keys::of(capture, step)?) } else { None };
     let lost = lost(capture, step, &intervals);
-    #[expect(clippy::cast_precision_loss, reason = "exact up to 285 years")]
-    let seconds = step as f64 / 1e6;
+    let spans = capture.spans();
     let rows = intervals.into_iter().zip(quantiles).map(|((number, interval), [p50, p99])| {
+        let seconds = recorded(&spans, number, step);
         let bytes = interval.stored.saturating_add(interval.returned);
         let mut row = vec![
             Value::Int(number.saturating_mul(step)),
@@ -135,7 +137,8 @@ pub(crate) fn series(capture: &Capture, step: i64, with_keys: bool) -> Result<Se
             p99.into(),
             Value::Int(i64::try_from(interval.connections.len()).unwrap_or(i64::MAX)),
             Value::Int(i64::try_from(interval.clients.len()).unwrap_or(i64::MAX)),
-            Value::Int(lost.get(&number).copied().unwrap_or(0)),
+            Value::Int(lost.counted.get(&number).copied().unwrap_or(0)),
+            Value::from(if lost.around.contains(&number) { "!" } else { "" }),
         ];
         if let Some(keys) = &keys {
             row.extend(keys.in_interval(number));
@@ -143,14 +146,18 @@ pub(crate) fn series(capture: &Capture, step: i64, with_keys: bool) -> Result<Se
         row
     });
     let rows = rows.collect();
-    let table = Table { columns: columns(with_keys, lost.is_empty()), rows };
+    let nothing_lost = lost.around.is_empty();
+    let table = Table { columns: columns(with_keys, nothing_lost), rows };
     let every = humantime::format_duration(Duration::from_micros(step.unsigned_abs()));
     let title = format!("every {every}, from the times of requests");
     let mut section = Section::bars("series", &title, table, "operations")
-        .scaled(capture.sampling.is_some(), &TOTALS)
+        .scaled(capture.is_scaled(), &TOTALS)
         .or_else("no operations");
-    if !lost.is_empty() {
-        section = section.note("lost: as many, at least, were lost around the interval");
+    if !nothing_lost {
+        section = section.note(
+            "!: some of lost were lost in the interval; they stand where it was noticed, at the \
+             end of the time in which they were.",
+        );
     }
     if keys.is_some_and(|keys| !keys.is_exact()) {
         section = section.note("keys over time are counted by a sample of them, to about 1 %");
@@ -160,6 +167,7 @@ pub(crate) fn series(capture: &Capture, step: i64, with_keys: bool) -> Result<Se
 
 fn columns(with_keys: bool, nothing_lost: bool) -> Vec<Column> {
     let lost = Column::new("lost", "lost", Unit::Count);
+    let lossy = Column::new("lossy", "", Unit::Word);
     let mut columns = vec![
         Column::new("time", "time", Unit::Time),
         Column::new("operations", "operations", Unit::Count),
@@ -175,6 +183,7 @@ fn columns(with_keys: bool, nothing_lost: bool) -> Vec<Column> {
         Column::new("connections", "conns", Unit::Count).if_room(),
         Column::new("clients", "clients", Unit::Count).if_room(),
         if nothing_lost { lost.for_programs() } else { lost },
+        if nothing_lost { lossy.for_programs() } else { lossy },
     ];
     if with_keys {
         columns.push(Column::new("distinct_keys", "keys", Unit::Count));
@@ -192,10 +201,9 @@ fn intervals(capture: &Capture, step: i64) -> Result<BTreeMap<i64, Interval>> {
         columns::LATENCY_NS,
         columns::CONN_ID,
     ];
-    let moved = connections(capture)?;
     let hashing = Hashing::default();
     let threads = scan(capture, &COLUMNS, BTreeMap::new, |intervals, rows| {
-        add(intervals, rows, step, moved.moved_by(rows.file), &hashing)
+        add(intervals, rows, step, &hashing)
     })?;
     let mut threads = threads.into_iter();
     let mut all = threads.next().unwrap_or_default();
@@ -209,7 +217,6 @@ fn add(
     intervals: &mut BTreeMap<i64, Interval>,
     rows: &Rows,
     step: i64,
-    conn_ids_moved_by: i64,
     hashing: &Hashing,
 ) -> Result<()> {
     let (times, latencies) = (rows.times()?, rows.latencies()?);
@@ -244,7 +251,7 @@ fn add(
         let to = if is_store.of(row) { &mut interval.stored } else { &mut interval.returned };
         *to = to.saturating_add(bytes);
         if let Some(conn_id) = conn_ids.get(row)
-            && interval.connections.insert(conn_id.saturating_add(conn_ids_moved_by))
+            && interval.connections.insert(conn_id)
         {
             // A connection has one client.
             let client = clients.get(row).map_or(UNKNOWN, address);
@@ -304,13 +311,38 @@ fn quantiles(
     })
 }
 
-/// How many operations were lost in commits that lie in each interval in part.
-fn lost(capture: &Capture, step: i64, intervals: &BTreeMap<i64, Interval>) -> BTreeMap<i64, i64> {
-    let mut lost = BTreeMap::new();
+/// How long was recorded of an interval, seconds. What came before the recording, and was
+/// under way when it began, has the whole interval.
+fn recorded(spans: &[(i64, i64)], number: i64, step: i64) -> f64 {
+    let begin = number.saturating_mul(step);
+    let end = begin.saturating_add(step);
+    let parts = spans.iter().map(|(from, to)| ((*from).max(begin), (*to).min(end)));
+    let parts: Vec<(i64, i64)> = parts.filter(|(from, to)| from < to).collect();
+    if parts.is_empty() { seconds(vec![(begin, end)]) } else { seconds(parts) }
+}
+
+/// Operations that were lost.
+#[derive(Debug, Default)]
+struct Lost {
+    /// How many, by the interval in which that was noticed.
+    counted: BTreeMap<i64, i64>,
+    /// Intervals that lie, in part, in a time in which some were.
+    around: BTreeSet<i64>,
+}
+
+fn lost(capture: &Capture, step: i64, intervals: &BTreeMap<i64, Interval>) -> Lost {
+    let mut lost = Lost::default();
     for [from, to, count] in lossy(capture) {
         let (first, last) = (from.div_euclid(step), to.div_euclid(step));
+        let mut last_of = None;
         for (number, _) in intervals.range(first..=last.max(first)) {
-            *lost.entry(*number).or_insert(0) += count;
+            lost.around.insert(*number);
+            last_of = Some(*number);
+        }
+        // After the last interval too.
+        let noticed = last_of.or_else(|| intervals.keys().next_back().copied());
+        if let Some(noticed) = noticed {
+            *lost.counted.entry(noticed).or_insert(0) += count;
         }
     }
     lost

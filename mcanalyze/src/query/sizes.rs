@@ -58,7 +58,7 @@ pub(crate) fn sizes(capture: &Capture) -> Result<[Section; 2]> {
         }
         lives.iter_mut().zip(lives_of_thread).for_each(|(sum, count)| *sum += count);
     }
-    let sampled = capture.sampling.is_some();
+    let sampled = capture.is_scaled();
     Ok([
         by_size(&sizes).scaled(sampled, &["values", "stored", "returned", "bytes"]),
         by_life(&lives).scaled(sampled, &["stores"]),

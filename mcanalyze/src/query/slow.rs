@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     capture::Capture,
-    grouping::connections,
     scan::{Rows, scan},
     table::{Column, Section, Table, Unit, Value},
 };
@@ -33,10 +32,11 @@ pub(crate) fn slow(capture: &Capture, top: usize, around: usize) -> Result<Vec<S
     let meanwhile = Column::new("meanwhile", "meanwhile", Unit::Count);
     let columns = Operation::COLUMNS.into_iter().chain([meanwhile]).collect();
     let table = Table { columns, rows: rows.collect() };
-    let slow = Section::lines("slow", "", table).or_else("no latency is known").note(
-        "meanwhile: other requests that the same worker thread received in that time. Many: it \
+    let slow =
+        Section::lines("slow", "", table).or_else("no operations whose latency is known").note(
+            "meanwhile: other requests that the same worker thread received in that time. Many: it \
          was busy; few: it waited, for a client or the system.",
-    );
+        );
     Ok(match around {
         0 => vec![slow],
         _ => vec![slow, neighbours(capture, &slowest, around)?],
@@ -44,10 +44,8 @@ pub(crate) fn slow(capture: &Capture, top: usize, around: usize) -> Result<Vec<S
 }
 
 fn slowest(capture: &Capture, top: usize) -> Result<Vec<Operation>> {
-    let moved = connections(capture)?;
-    let threads = scan(capture, &Fields::COLUMNS, BinaryHeap::new, |slowest, rows| {
-        add(rows, moved.moved_by(rows.file), top, slowest)
-    })?;
+    let threads =
+        scan(capture, &Fields::COLUMNS, BinaryHeap::new, |slowest, rows| add(rows, top, slowest))?;
     let all = threads.into_iter().flatten().map(|Reverse(operation)| operation);
     let mut all: Vec<Operation> = all.collect();
     all.sort_by(|one, other| other.cmp(one));
@@ -55,12 +53,7 @@ fn slowest(capture: &Capture, top: usize) -> Result<Vec<Operation>> {
     Ok(all)
 }
 
-fn add(
-    rows: &Rows,
-    moved_by: i64,
-    top: usize,
-    slowest: &mut BinaryHeap<Reverse<Operation>>,
-) -> Result<()> {
+fn add(rows: &Rows, top: usize, slowest: &mut BinaryHeap<Reverse<Operation>>) -> Result<()> {
     let fields = Fields::of(rows)?;
     for row in (0..rows.len()).filter(|row| rows.is_wanted(*row)) {
         let Some(latency) = fields.latencies.get(row) else { continue };
@@ -69,7 +62,7 @@ fn add(
         if least.is_some_and(|Reverse(least)| (latency, number) < (least.latency, least.row)) {
             continue;
         }
-        slowest.push(Reverse(fields.operation(row, moved_by)));
+        slowest.push(Reverse(fields.operation(row)));
         if slowest.len() > top {
             slowest.pop();
         }

@@ -1,9 +1,20 @@
 //! Whatever else one wants to know, in SQL.
 
+use std::{
+    fmt::Display,
+    panic::{self, AssertUnwindSafe},
+};
+
 use anyhow::{Context, Result, anyhow, bail};
 use polars::{
-    prelude::{AnyValue, DataFrame, DataType, Engine, TimeUnit},
+    prelude::{AnyValue, DataFrame, DataType, Engine, LazyFrame, TimeUnit},
     sql::{SQLContext, sql_expr},
+};
+use sqlparser::{
+    ast::Statement,
+    dialect::GenericDialect,
+    parser::Parser,
+    tokenizer::{Token, Tokenizer},
 };
 
 use crate::{
@@ -22,11 +33,15 @@ const ROWS_MAX: usize = 1_000_000;
 ///
 /// When it is none, or not true or false, or the capture cannot be read.
 pub(crate) fn which_rows(capture: &Capture, sql: &str) -> Result<Vec<bool>> {
-    let wrong = |error| anyhow!("--where {sql:?}: {error}");
-    let expression = sql_expr(sql).map_err(wrong)?;
-    let is_true = capture.rows()?.select([expression.alias("wanted")]);
-    let answer = is_true.collect_with_engine(Engine::Streaming).map_err(wrong)?;
-    let answer = answer.unwrap_single();
+    let wrong = |error: &dyn Display| anyhow!("--where {sql:?}: {}", brief(error));
+    of_the_capture(sql).map_err(|error| wrong(&error))?;
+    // An expression, and nothing that would end it.
+    let _ = sql_expr(sql).map_err(|error| wrong(&error))?;
+    let mut context = SQLContext::new();
+    context.register(TABLE, capture.rows()?);
+    let query = format!("SELECT (\n{sql}\n) AS wanted FROM {TABLE}");
+    let is_true = context.execute(&query).map_err(|error| wrong(&error))?;
+    let answer = collected(is_true).map_err(|error| wrong(&error))?;
     let column = answer.column("wanted").context("there is no answer to --where")?;
     let Ok(wanted) = column.bool() else {
         bail!("--where {sql:?} is {}, and not true or false", column.dtype());
@@ -44,19 +59,60 @@ pub(crate) fn which_rows(capture: &Capture, sql: &str) -> Result<Vec<bool>> {
 ///
 /// When it is none, or the capture cannot be read.
 pub(crate) fn sql(capture: &Capture, query: &str) -> Result<Section> {
+    let cannot = |error: &dyn Display| anyhow!("cannot run the query: {}", brief(error));
+    is_one_query(query).map_err(|error| cannot(&error))?;
+    of_the_capture(query).map_err(|error| cannot(&error))?;
     let mut context = SQLContext::new();
     context.register(TABLE, capture.rows()?);
-    let answer =
-        context.execute(query).map_err(|error| anyhow!("cannot run the query: {error}"))?;
-    let frame = answer
-        .limit(u32::try_from(ROWS_MAX + 1)?)
-        .collect_with_engine(Engine::Streaming)
-        .map_err(|error| anyhow!("cannot run the query: {error}"))?
-        .unwrap_single();
+    let answer = context.execute(query).map_err(|error| cannot(&error))?;
+    let frame = collected(answer.limit(u32::try_from(ROWS_MAX + 1)?)).map_err(|e| cannot(&e))?;
     let more = frame.height() > ROWS_MAX;
     let section =
         Section::lines("rows", "", table(&frame.head(Some(ROWS_MAX)))?).or_else("no rows");
     Ok(if more { section.note(format!("there are more than {ROWS_MAX} rows")) } else { section })
+}
+
+/// Refuses what would change something: a capture is only read.
+fn is_one_query(query: &str) -> Result<()> {
+    match Parser::parse_sql(&GenericDialect {}, query)?.as_slice() {
+        [Statement::Query(_)] => Ok(()),
+        [] => bail!("there is none; it begins with SELECT"),
+        [_] => bail!("a capture is only read: a query begins with SELECT or WITH"),
+        _ => bail!("one query at a time"),
+    }
+}
+
+/// Refuses the functions that read other files, of which it would not be said what is
+/// missing in them; and they reach into the network.
+fn of_the_capture(sql: &str) -> Result<()> {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize()?;
+    let tokens: Vec<Token> =
+        tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
+    for pair in tokens.windows(2) {
+        if let [Token::Word(word), Token::LParen] = pair
+            && word.value.to_ascii_lowercase().starts_with("read_")
+        {
+            bail!("the table is {TABLE}: to look into other captures, name them as files");
+        }
+    }
+    Ok(())
+}
+
+/// The answer of polars, which panics where types do not go together.
+fn collected(frame: LazyFrame) -> Result<DataFrame> {
+    let collect = || frame.collect_with_engine(Engine::Streaming);
+    match panic::catch_unwind(AssertUnwindSafe(collect)) {
+        Ok(answer) => Ok(answer?.unwrap_single()),
+        Err(_) => bail!(
+            "it compares or computes what does not go together, as a number and a text; or the \
+             capture is damaged, which mcanalyze check would tell"
+        ),
+    }
+}
+
+/// The first line: what follows is for those who write polars.
+fn brief(error: &dyn Display) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 fn table(frame: &DataFrame) -> Result<Table> {

@@ -24,7 +24,7 @@ pub(crate) struct Summary {
     pub(crate) heading: Heading,
     /// Operations that were asked for.
     pub(crate) operations: i64,
-    /// Operations in the capture.
+    /// Operations in all, as far as that is known.
     pub(crate) of_operations: i64,
     /// Operations a second.
     pub(crate) rate: Option<f64>,
@@ -68,7 +68,7 @@ pub(crate) fn summary(capture: &Capture, distinct_keys: i64) -> Result<Summary> 
     let heading = heading(capture);
     let totals = totals(capture)?;
     let operations = totals.operations_of(capture);
-    let distinct_keys = match &heading.sampling {
+    let distinct_keys = match heading.sampling.as_ref().filter(|_| heading.is_scaled) {
         None => distinct_keys,
         Some(sampling) if sampling.changes() => keys_by_weight(capture)?,
         Some(sampling) => distinct_keys.saturating_mul(sampling.densest.into()),
@@ -76,7 +76,7 @@ pub(crate) fn summary(capture: &Capture, distinct_keys: i64) -> Result<Summary> 
     let seconds = heading.seconds;
     Ok(Summary {
         operations,
-        of_operations: totals.of_rows,
+        of_operations: totals.all(capture),
         rate: per_second(operations, seconds),
         hits: totals.hits,
         misses: totals.misses,
@@ -111,7 +111,13 @@ pub(crate) fn operations(capture: &Capture) -> Result<i64> {
 }
 
 impl Totals {
-    /// All operations: counted, where that is known.
+    /// Operations that were recorded, and those that were left out of a sample.
+    fn all(&self, capture: &Capture) -> i64 {
+        let left_out = capture.sampling.as_ref().and_then(|sampling| sampling.sampled_out);
+        self.of_rows.saturating_add(left_out.unwrap_or(0).cast_signed())
+    }
+
+    /// All operations asked for: counted, where that is known.
     fn operations_of(&self, capture: &Capture) -> i64 {
         match &capture.sampling {
             Some(Sampling { sampled_out: Some(left_out), .. })

@@ -89,7 +89,7 @@ pub(crate) fn top(
     let columns = [name_of(dimension)].into_iter().chain(COLUMNS);
     let columns = columns.chain(changing.map(|_| RECORDED)).collect();
     let table = Table { columns, rows: rows.collect() };
-    let scaled = capture.sampling.is_some() && dimension != Dimension::Key;
+    let scaled = capture.is_scaled() && dimension != Dimension::Key;
     let section = Section::lines("top", "", table).scaled(scaled, &TOTALS);
     section.or_else(match dimension {
         Dimension::Key | Dimension::Prefix => "no operations on keys",

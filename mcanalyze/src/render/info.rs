@@ -89,7 +89,7 @@ pub(crate) fn text(info: &Info, width: Option<u16>, out: &mut impl Write) -> io:
         say("  left out", &format!("{} operations, on purpose", grouped(count)))?;
     }
     for (what, count) in loss.incomplete.by_reason().filter(|(_, count)| *count > 0) {
-        say("  INCOMPLETE", &format!("{} {}", grouped(count), what.replace('_', " ")))?;
+        say("  INCOMPLETE ", &format!("{} {}", grouped(count), what.replace('_', " ")))?;
     }
     let runs = grouped(cost.run_count());
     #[expect(clippy::cast_precision_loss, reason = "for display")]

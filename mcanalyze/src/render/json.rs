@@ -90,7 +90,7 @@ pub(crate) fn capture(heading: &Heading, summary: Option<&Summary>) -> Json {
         }).collect::<Vec<_>>(),
         "incomplete": heading.incomplete,
         "requests_without_operation": heading.requests_without_operation,
-        "sampling": heading.sampling.as_ref().map(|of| sampling(of, heading.asked.is_none())),
+        "sampling": heading.sampling.as_ref().map(|of| sampling(of, heading)),
         "percentiles": "nearest rank",
         "files": heading.footers.iter().map(file).collect::<Vec<_>>(),
     });
@@ -118,7 +118,7 @@ fn totals(summary: &Summary) -> Json {
 }
 
 /// What a reader must know of a sample; null for a capture of all operations.
-fn sampling(sampling: &Sampling, all: bool) -> Json {
+fn sampling(sampling: &Sampling, heading: &Heading) -> Json {
     let mut estimates = vec![
         "hits",
         "misses",
@@ -128,8 +128,11 @@ fn sampling(sampling: &Sampling, all: bool) -> Json {
         "bytes_stored",
         "bandwidth_kbps",
     ];
-    if sampling.sampled_out.is_none() || !all {
+    if sampling.sampled_out.is_none() || heading.asked.is_some() {
         estimates.extend(["operations", "rate"]);
+    }
+    if !heading.is_scaled {
+        estimates.clear();
     }
     json!({
         "sampled_out": sampling.sampled_out,

@@ -14,7 +14,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{ask::Answer, cli::Format, files::Made, table::Section};
+use crate::{
+    ask::Answer,
+    cli::Format,
+    files::Made,
+    table::{Column, Section, Table, Unit},
+};
 use text::{bytes, grouped};
 
 /// Prints an answer, and returns what there is to say beside it.
@@ -53,7 +58,11 @@ pub(crate) fn print(
         Format::Json => json::write(answer, out)?,
         Format::Csv => {
             if let Some(section) = csv_section(answer) {
-                csv::write(&section.table, out)?;
+                let alike = alike(answer, section);
+                match alike.len() {
+                    1 => csv::write(&section.table, out)?,
+                    _ => csv::write(&together(&alike), out)?,
+                }
             }
             return Ok(csv_remarks(answer));
         }
@@ -75,6 +84,25 @@ fn csv_section(answer: &Answer) -> Option<&Section> {
     answer.sections.iter().find(latency).or_else(|| answer.sections.first())
 }
 
+/// The parts of an answer with the columns of one of them.
+fn alike<'a>(answer: &'a Answer, section: &Section) -> Vec<&'a Section> {
+    let columns = &section.table.columns;
+    answer.sections.iter().filter(|other| other.table.columns == *columns).collect()
+}
+
+/// Tables of the same columns as one, in which a first column says which each row is of.
+fn together(sections: &[&Section]) -> Table {
+    let kind = Column::new("kind", "kind", Unit::Word);
+    let columns = sections.first().map_or(&[][..], |section| &section.table.columns);
+    let columns = [kind].into_iter().chain(columns.iter().copied()).collect();
+    let rows = sections.iter().flat_map(|section| {
+        let kind = section.name.split_once('.').map_or(section.name, |(_, part)| part);
+        let rows = section.table.rows.iter();
+        rows.map(move |row| [kind.into()].into_iter().chain(row.iter().cloned()).collect())
+    });
+    Table { columns, rows: rows.collect() }
+}
+
 fn csv_remarks(answer: &Answer) -> Vec<String> {
     let mut remarks = Vec::new();
     if answer.headings.iter().any(|heading| heading.sampling.is_some()) {
@@ -83,7 +111,8 @@ fn csv_remarks(answer: &Answer) -> Vec<String> {
     if !answer.is_complete() {
         remarks.push("the capture is incomplete; --format text says what is missing");
     }
-    if answer.sections.len() > 1 {
+    let shown = csv_section(answer).map_or(0, |section| alike(answer, section).len());
+    if answer.sections.len() > shown {
         remarks.push("csv is one table; --format json has all of the answer");
     }
     remarks.into_iter().map(str::to_owned).collect()

@@ -42,7 +42,8 @@ pub(crate) fn heading(
     let length = duration(heading.seconds);
     line(out, "recorded", &format!("{until} UTC ({length}{files})"))?;
     if let Some(asked) = &heading.asked {
-        line(out, "asked for", asked)?;
+        let outside = if heading.is_outside { ": nothing was recorded then" } else { "" };
+        line(out, "asked for", &format!("{asked}{outside}"))?;
     }
     if let Some(sampling) = &heading.sampling {
         line(out, "SAMPLED", &sampled(sampling))?;
@@ -57,7 +58,7 @@ pub(crate) fn heading(
 fn totals(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
     let heading = &summary.heading;
     // What was scaled is an estimate.
-    let about = if heading.sampling.is_some() { "~" } else { "" };
+    let about = if heading.is_scaled { "~" } else { "" };
     let counted = heading.asked.is_none()
         && heading.sampling.as_ref().is_some_and(|sampling| sampling.sampled_out.is_some());
     let of_all = if counted { "" } else { about };
@@ -239,7 +240,12 @@ pub(crate) fn table(
         .enumerate()
         .filter(|(_, column)| column.need != Need::Program)
         .map(|(at, column)| {
-            (*column, table.rows.iter().map(|row| cell(column.unit, &row[at])).collect())
+            let days = column.unit == Unit::Time && are_of_several_days(table, at);
+            let cell = |row: &Vec<Value>| match &row[at] {
+                Value::Int(micros) if days => day_and_time(*micros),
+                value => cell(column.unit, value),
+            };
+            (*column, table.rows.iter().map(cell).collect())
         })
         .collect();
     if let Some(at) = bar.and_then(|bar| table.columns.iter().position(|c| c.name == bar)) {
@@ -256,10 +262,25 @@ pub(crate) fn table(
         };
         shown.remove(least);
     }
+    // Where even that is too wide, what stands first is worth most.
+    while !fits(&shown) && shown.len() > 2 {
+        shown.pop();
+    }
     for text in grid(&shown, table.rows.len(), width).lines() {
         writeln!(out, "{}", text.trim_end())?;
     }
     Ok(())
+}
+
+/// Whether times in a column are of more than one day.
+fn are_of_several_days(table: &Table, at: usize) -> bool {
+    /// µs.
+    const DAY: i64 = 86_400_000_000;
+    let mut days = table.rows.iter().filter_map(|row| match row[at] {
+        Value::Int(micros) => Some(micros.div_euclid(DAY)),
+        _ => None,
+    });
+    days.next().is_some_and(|first| days.any(|day| day != first))
 }
 
 /// A bar for each value: the longest for the largest.
@@ -516,6 +537,13 @@ pub(crate) fn second(micros: i64) -> String {
 /// `01:30:00.123`; the summary says of which day.
 pub(crate) fn time_of_day(micros: i64) -> String {
     rfc3339(micros).get(11..23).unwrap_or_default().to_owned()
+}
+
+/// `2026-11-24 01:30:00.123`.
+fn day_and_time(micros: i64) -> String {
+    let text = rfc3339(micros);
+    let (day, time) = (text.get(..10).unwrap_or_default(), text.get(11..23).unwrap_or_default());
+    format!("{day} {time}")
 }
 
 #[cfg(test)]

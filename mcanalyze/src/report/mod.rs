@@ -2,7 +2,10 @@
 
 mod page;
 
-use std::io::Write;
+use std::{
+    io::{ErrorKind, Write, stdout},
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -115,12 +118,19 @@ pub(crate) fn report(capture: &Capture) -> Result<(String, Heading)> {
     Ok((page::fill(&title(&summary), &data), summary.heading))
 }
 
-/// Writes a report.
+/// Writes a report; to stdout, where that is `-`.
 ///
 /// # Errors
 ///
 /// When there is something already that is not to be replaced, or it cannot be written.
 pub(crate) fn write(html: &str, destination: &Destination) -> Result<()> {
+    if destination.path == Path::new("-") {
+        return match stdout().lock().write_all(html.as_bytes()) {
+            // The reader has seen enough.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(()),
+        };
+    }
     let cannot_write = || format!("cannot write {}", destination.path.display());
     let (partial, mut file) =
         Partial::begin(destination, |folder, name| folder.create(name).with_context(cannot_write))?;

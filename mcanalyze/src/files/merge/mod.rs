@@ -57,8 +57,8 @@ fn check(captures: &[Capture]) -> Result<()> {
     let (first, other) = (captures.iter().find(hashed), captures.iter().find(|c| !hashed(c)));
     if let (Some(hashed), Some(plain)) = (first, other) {
         bail!(
-            "the keys of {} are hashed and those of {} are not: hash them too, with mcanalyze \
-             anonymise and the same key file",
+            "the keys of {} are not as clients wrote them and those of {} are: hash them too, \
+             with mcanalyze anonymise and the same key file",
             hashed.path().display(),
             plain.path().display()
         );
@@ -90,8 +90,15 @@ fn check(captures: &[Capture]) -> Result<()> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moved {
     pub(crate) conn_ids_moved_by: i64,
-    request_ids_moved_by: i64,
+    pub(crate) request_ids_moved_by: i64,
     connections: i64,
+}
+
+impl Moved {
+    /// Whether it moves any.
+    pub(crate) fn moves(&self) -> bool {
+        self.conn_ids_moved_by != 0 || self.request_ids_moved_by != 0
+    }
 }
 
 /// The numbers that connections and requests get: files of one recording keep theirs, and

@@ -23,7 +23,11 @@ pub(super) fn title(model: &Model, width: usize) -> Line<'static> {
         format!("{about}{} operations", grouped(totals.operations)),
         format!("{about}{rate}/s"),
         format!("hit ratio {about}{hits}"),
-        format!("{over}{} keys", grouped(model.data.keys.len())),
+        format!(
+            "{over}{} keys{}",
+            grouped(model.data.keys.len()),
+            if model.about.is_sampled { " recorded" } else { "" }
+        ),
         seconds_text(seconds),
     ];
     let mut text = cut(&model.about.name, (width / 3).max(12));
