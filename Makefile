@@ -30,10 +30,11 @@ lint: ## format, clippy, the BPF programs and the fences of the design
 	sh tests/fences.sh
 
 .PHONY: bench
-bench: memcached python ## what recording costs the server, beside `watch` and tcpdump
-	sh tests/packages.sh tests tcpdump
-	cargo build --release --bin mcrec --example load
+bench: memcached python ## what recording costs the server, beside the other ways to look at it
+	sh tests/packages.sh tests tcpdump bpftrace
+	cargo build --release --bin mcrec --example load --example storm
 	python3 bench/cost.py "$(TARGET)"
+	python3 bench/growth.py "$(TARGET)"
 	python3 bench/latency.py "$(TARGET)" "$(PYTHON)"
 	python3 bench/stopped.py "$(TARGET)"
 
