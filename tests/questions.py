@@ -87,9 +87,9 @@ def groups():
         "key": "key",
         "op": "op",
         "protocol": "coalesce(protocol, 'unknown')",
-        "conn": "conn_id::VARCHAR",
+        "conn": "conn_id",
         "client": f"coalesce({ADDRESS}, 'unknown')",
-        "thread": "thread_id::VARCHAR",
+        "thread": "thread_id",
         "status": "status",
     }
     names = {"conn": "conn_id", "thread": "thread_id"}
@@ -104,7 +104,7 @@ def groups():
                        last(value_size ORDER BY file_row_number) FILTER (value_size IS NOT NULL),
                        quantile_disc(latency_ns, 0.5), quantile_disc(latency_ns, 0.99)
                     FROM capture WHERE {expression} IS NOT NULL
-                    GROUP BY name ORDER BY {order} DESC, encode(name) LIMIT 15"""
+                    GROUP BY name ORDER BY {order} DESC, encode(name::VARCHAR) LIMIT 15"""
             )
             columns = ["calls", "hits", "misses", "writes", "bytes", "value_size"]
             columns = [names.get(by, by), *columns, "latency_p50_ns", "latency_p99_ns"]
@@ -230,7 +230,7 @@ def prefixes():
 def slow():
     mine = ask("slow", path, "--top", "25")["slow"]
     theirs = sql(
-        """SELECT us, latency_ns, op, key, status, value_size, conn_id::VARCHAR, thread_id::VARCHAR,
+        """SELECT us, latency_ns, op, key, status, value_size, conn_id, thread_id,
                   (SELECT count(*) FROM capture o WHERE o.thread_id = c.thread_id
                      AND o.us BETWEEN c.us AND c.us + c.latency_ns // 1000
                      AND o.file_row_number <> c.file_row_number)

@@ -131,9 +131,7 @@ fn sum(rows: &Value, column: &str) -> f64 {
 
 #[test]
 fn groups_of_a_sample_are_scaled_as_sql_would() {
-    for (by, column) in
-        [("op", "op"), ("status", "status"), ("thread", "CAST(thread_id AS VARCHAR)")]
-    {
+    for (by, column) in [("op", "op"), ("status", "status"), ("thread", "thread_id")] {
         let answered = json(&sample("sampled.parquet"), &["--by", by, "--top", "100"]);
         // One key in four is there, and everything without a key.
         let query = format!(
@@ -145,11 +143,7 @@ fn groups_of_a_sample_are_scaled_as_sql_would() {
         let figures = |rows: &Value, name: &str| -> HashMap<String, (i64, i64)> {
             let rows = rows.as_array().unwrap().iter();
             let of = |row: &Value, column: &str| row[column].as_i64().unwrap();
-            rows.map(|row| {
-                let name = row[name].as_str().unwrap_or_default().to_owned();
-                (name, (of(row, "calls"), of(row, "bytes")))
-            })
-            .collect()
+            rows.map(|row| (row[name].to_string(), (of(row, "calls"), of(row, "bytes")))).collect()
         };
         let name = if by == "thread" { "thread_id" } else { by };
         let (top, rows) = (figures(&answered["top"], name), figures(&found["rows"], "name"));

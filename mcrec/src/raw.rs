@@ -24,7 +24,7 @@ pub(crate) struct RawBatch {
 impl RawBatch {
     /// An empty one. Its memory is touched here, so that what a recording takes does not
     /// grow while it runs.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (mut bytes, mut ends) = (vec![1; BATCH_BYTES], vec![1; BATCH_RECORDS]);
         bytes.clear();
         ends.clear();

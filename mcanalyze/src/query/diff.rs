@@ -13,7 +13,7 @@ use crate::{
         changes::{Changes, key_of},
     },
     percentile::{Distribution, percentiles},
-    query::top::name_of,
+    query::top::{name_of, named},
     sampling::Sampling,
     scan::scan,
     table::{Column, Section, Table, Unit, Value},
@@ -207,7 +207,7 @@ fn section<'a>(
         };
         let hit_ratio = |of: &KeyFigures| Value::from(ratio(of.hits, of.hits + of.misses));
         vec![
-            key_of(sides).into(),
+            named(dimension, key_of(sides)),
             Value::Int(before.calls),
             Value::Int(after.calls),
             rates[0].into(),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::{Result, bail};
 use mcrec_schema::{codes::Op, columns};
 
-use super::top::name_of;
+use super::top::{name_of, named};
 use crate::{
     by::By,
     capture::Capture,
@@ -53,7 +53,7 @@ pub(crate) fn latency(capture: &Capture) -> Result<[Section; 2]> {
     let (ops, mut latencies): (Vec<String>, Vec<Distribution>) = by_op.into_iter().unzip();
     let parts = PERCENTILES.map(|(.., part)| part);
     let found = percentiles(&mut latencies, parts, |windows| look_again(capture, &ops, windows))?;
-    Ok(sections(capture, name_of(Dimension::Op), (&ops, &latencies), found))
+    Ok(sections(capture, Dimension::Op, (&ops, &latencies), found))
 }
 
 /// The same by something else than the command: the `top` of those with most operations.
@@ -88,7 +88,7 @@ pub(crate) fn latency_by(
         })?;
         Ok(merged(threads))
     })?;
-    Ok(sections(capture, name_of(dimension), (&names, &latencies), found))
+    Ok(sections(capture, dimension, (&names, &latencies), found))
 }
 
 /// Lets `see` have each latency twice: with number 0, and with that of its group, if that
@@ -118,7 +118,7 @@ fn each_of<S: Send>(
 
 fn sections(
     capture: &Capture,
-    name: Column,
+    dimension: Dimension,
     (names, latencies): (&[String], &[Distribution]),
     found: Vec<[Option<i64>; PERCENTILES.len()]>,
 ) -> [Section; 2] {
@@ -126,19 +126,19 @@ fn sections(
     let mut histogram = Vec::new();
     for ((name, latencies), found) in names.iter().zip(latencies).zip(found) {
         let count = i64::try_from(latencies.count()).unwrap_or(i64::MAX);
-        let first = [Value::Text(name.clone()), Value::Int(count)];
+        let first = [named(dimension, name), Value::Int(count)];
         rows.push(first.into_iter().chain(found.map(Value::from)).collect());
         for (bucket, count) in buckets(latencies.by_power_of_two()) {
             histogram.push(vec![
-                Value::Text(name.clone()),
+                named(dimension, name),
                 Value::Int(if bucket == 0 { 0 } else { 1 << bucket }),
                 Value::Int(1 << (bucket + 1)),
                 Value::Int(i64::try_from(count).unwrap_or(i64::MAX)),
             ]);
         }
     }
-    let percentiles = Table { columns: percentile_columns(name), rows };
-    let histogram = Table { columns: histogram_columns(name), rows: histogram };
+    let percentiles = Table { columns: percentile_columns(name_of(dimension)), rows };
+    let histogram = Table { columns: histogram_columns(name_of(dimension)), rows: histogram };
     let mut first = Section::lines("latency.percentiles", "latency", percentiles);
     if capture.sampling.is_some() {
         first = first.note("of the operations that were recorded: nothing here is scaled");

@@ -52,8 +52,8 @@ impl Operation {
             self.status.clone().into(),
             self.size.into(),
             text(&self.client),
-            self.conn_id.to_string().into(),
-            self.thread.to_string().into(),
+            Value::Int(self.conn_id),
+            Value::Int(self.thread.into()),
         ]
     }
 }

@@ -55,6 +55,14 @@ pub(super) fn name_of(dimension: Dimension) -> Column {
     }
 }
 
+/// A name in that column: of what has a number, that.
+pub(super) fn named(dimension: Dimension, name: &str) -> Value {
+    match (dimension, name.parse()) {
+        (Dimension::Conn | Dimension::Thread, Ok(number)) => Value::Int(number),
+        _ => name.into(),
+    }
+}
+
 /// The top keys, or whatever they are grouped by, of `operations` in all.
 pub(crate) fn top(
     capture: &Capture,
@@ -68,7 +76,7 @@ pub(crate) fn top(
     let rows = keys.into_iter().map(|key| {
         let recorded = changing.map(|sampling| recorded(sampling, &key.key));
         let mut row = vec![
-            Value::Text(key.key),
+            named(dimension, &key.key),
             Value::Int(key.calls),
             ratio(key.calls, operations).into(),
             Value::Int(key.hits),

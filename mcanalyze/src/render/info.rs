@@ -9,8 +9,9 @@ use mcrec_schema::{
 use serde_json::json;
 
 use super::{
+    heading::line,
     json, rfc3339,
-    text::{bytes, duration, grouped, inert, line, second, table},
+    text::{bytes, duration, grouped, inert, second, table},
 };
 use crate::{
     files::info::Info,

@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod csv;
 pub(crate) mod exchange;
+pub(crate) mod heading;
 pub(crate) mod info;
 pub(crate) mod json;
 pub(crate) mod markdown;
@@ -72,7 +73,7 @@ pub(crate) fn print(
 
 fn headings(answer: &Answer, out: &mut impl Write) -> io::Result<()> {
     for heading in &answer.headings {
-        text::heading(heading, answer.summary.as_ref(), out)?;
+        heading::heading(heading, answer.summary.as_ref(), out)?;
     }
     Ok(())
 }

@@ -31,7 +31,7 @@ use crate::{
         summary::{Summary, summary},
         top::top,
     },
-    render::{json, rfc3339, text},
+    render::{heading as above, json, rfc3339, text},
     table::{Section, Value},
 };
 
@@ -153,12 +153,12 @@ fn title(summary: &Summary) -> String {
 
 /// What must be known before any number is believed.
 fn caveats(heading: &Heading, sections: &[&Section]) -> Vec<String> {
-    let lines = text::caveat_lines(heading).into_iter().map(|(name, text)| match name {
+    let lines = above::caveat_lines(heading).into_iter().map(|(name, text)| match name {
         "" => text,
         name => format!("{name}: {text}"),
     });
     let sampled = heading.sampling.as_ref().map(|sampling| {
-        let sampled = text::sampled(sampling);
+        let sampled = above::sampled(sampling);
         format!("SAMPLED: {sampled}. Tables and plots are scaled as well, but not latencies.")
     });
     let notes = sections.iter().flat_map(|section| section.notes.iter().cloned());

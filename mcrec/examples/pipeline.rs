@@ -1,0 +1,203 @@
+//! What decode, batch and the Parquet encoder do by themselves: on one core, without a
+//! kernel in the way.
+//!
+//! ```text
+//! cargo run --release --example pipeline -- PID [SECONDS]
+//! ```
+//!
+//! attaches to the memcached of that number, which should be under load, keeps what comes
+//! from the ring in memory for so long, and then puts all of it through each stage with
+//! those before it, three times each. Prints operations a second of CPU time of the one
+//! thread that does it, the best of the three, and so what each stage adds.
+
+#![allow(dead_code, reason = "of the recorder only the pipeline is used")]
+
+#[path = "../src/account.rs"]
+mod account;
+#[path = "../src/batch.rs"]
+mod batch;
+#[path = "../src/cli.rs"]
+mod cli;
+#[path = "../src/decode/mod.rs"]
+mod decode;
+#[path = "../src/drain.rs"]
+mod drain;
+#[path = "../src/guard.rs"]
+mod guard;
+#[path = "../src/host.rs"]
+mod host;
+#[path = "../src/loss.rs"]
+mod loss;
+#[path = "../src/plan.rs"]
+mod plan;
+#[path = "../src/privilege.rs"]
+mod privilege;
+#[path = "../src/probe/mod.rs"]
+mod probe;
+#[path = "../src/raw.rs"]
+mod raw;
+#[path = "../src/recording.rs"]
+mod recording;
+#[path = "../src/report.rs"]
+mod report;
+#[path = "../src/sample.rs"]
+mod sample;
+#[path = "../src/sink/mod.rs"]
+mod sink;
+#[path = "../src/stop.rs"]
+mod stop;
+#[path = "../src/target/mod.rs"]
+mod target;
+#[path = "../src/writer.rs"]
+mod writer;
+
+use std::{
+    cell::RefCell,
+    io::{Write, stdout},
+    mem::MaybeUninit,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use arrow_array::RecordBatch;
+use mcrec_capture::{Encoder, ROW_GROUP_ROWS};
+use mcrec_schema::columns;
+use rustix::time::{ClockId, clock_gettime};
+
+use batch::Batch;
+use cli::SourceChoice;
+use decode::{Decoder, Operation, SyscallsDecoder, UsdtDecoder};
+use drain::Control;
+use plan::{Kind, Plan};
+use probe::Probes;
+use raw::RawBatch;
+use target::Target;
+
+const RING_BYTES: u32 = 256 << 20;
+const BATCH_ROWS: usize = 8192;
+const ROUNDS: usize = 3;
+
+fn main() -> Result<()> {
+    let mut words = std::env::args().skip(1);
+    let Some(pid) = words.next() else {
+        return Ok(writeln!(stdout(), "usage: pipeline PID [SECONDS]")?);
+    };
+    let seconds: u64 = words.next().map_or(Ok(5), |text| text.parse())?;
+    let target = Target::of(pid.parse()?)?;
+    let plan = Plan::new(SourceChoice::Auto, &target)?;
+    let batches = gather(&target, &plan, Duration::from_secs(seconds))?;
+    let stages: [(&str, Stage); 3] = [
+        ("decode", |plan, batches| decoded(plan, batches, |_| (), || Ok(()))),
+        ("decode, batch", |plan, batches| batched(plan, batches, |_| Ok(()))),
+        ("decode, batch, encode", encoded),
+    ];
+    writeln!(stdout(), "{:24}{:>12}{:>12}{:>10}", "", "operations", "a second", "ns each")?;
+    for (name, stage) in stages {
+        let mut best = f64::MAX;
+        let mut operations = 0;
+        for _ in 0..ROUNDS {
+            let before = thread_cpu();
+            operations = stage(&plan, &batches)?;
+            best = best.min(thread_cpu() - before);
+        }
+        ensure!(operations > 0, "nothing came from the ring: is there a load?");
+        #[expect(clippy::cast_precision_loss, reason = "of a count")]
+        let each = best / operations as f64;
+        writeln!(stdout(), "{name:24}{operations:>12}{:>12.0}{:>10.0}", 1.0 / each, each * 1e9)?;
+    }
+    Ok(())
+}
+
+/// Puts all records through some of the pipeline, and returns how many rows there were.
+type Stage = fn(&Plan, &[RawBatch]) -> Result<u64>;
+
+/// What comes from the ring in so much time.
+fn gather(target: &Target, plan: &Plan, time: Duration) -> Result<Vec<RawBatch>> {
+    let mut storage = MaybeUninit::uninit();
+    let mut probes = Probes::attach(&mut storage, plan, target, RING_BYTES)?;
+    let ring = probes.ring()?;
+    let control = Arc::new(Control::default());
+    let (filled, batches) = raw::way();
+    let drain = thread::spawn({
+        let control = Arc::clone(&control);
+        move || drain::run(&ring, &filled, &control)
+    });
+    probes.start();
+    let end = Instant::now() + time;
+    let mut kept = Vec::new();
+    while Instant::now() < end {
+        let Ok(batch) = batches.next(Duration::from_millis(100)) else { continue };
+        let mut copy = RawBatch::new();
+        batch.records().for_each(|record| copy.push(record));
+        kept.push(copy);
+        batches.done(batch);
+    }
+    probes.pause();
+    control.end_now.store(true, std::sync::atomic::Ordering::Release);
+    drop(batches);
+    drain.join().ok().context("the drain panicked")??;
+    probes.detach();
+    Ok(kept)
+}
+
+/// Decodes all records; `row` sees each operation, and `after` comes after each record.
+fn decoded(
+    plan: &Plan,
+    batches: &[RawBatch],
+    mut row: impl FnMut(&Operation<'_>),
+    mut after: impl FnMut() -> Result<()>,
+) -> Result<u64> {
+    let mut decoder = match plan.kind {
+        Kind::Usdt => Decoder::Usdt(UsdtDecoder::default()),
+        Kind::Syscalls => Decoder::Syscalls(SyscallsDecoder::new(plan.dialect)),
+    };
+    let mut rows = 0;
+    for record in batches.iter().flat_map(RawBatch::records) {
+        // What a recording would count as a loss is none here.
+        let _ = decoder.decode(record, &mut |operation| {
+            rows += 1;
+            row(operation);
+        });
+        after()?;
+    }
+    Ok(rows)
+}
+
+/// Makes batches of them, which `full` gets.
+fn batched(
+    plan: &Plan,
+    batches: &[RawBatch],
+    mut full: impl FnMut(RecordBatch) -> Result<()>,
+) -> Result<u64> {
+    let batch = RefCell::new(Batch::new(0, None));
+    let push = |operation: &Operation<'_>| batch.borrow_mut().push(operation);
+    let rows = decoded(plan, batches, push, || {
+        let mut batch = batch.borrow_mut();
+        if batch.rows() >= BATCH_ROWS { full(batch.take()?) } else { Ok(()) }
+    })?;
+    full(batch.borrow_mut().take()?)?;
+    Ok(rows)
+}
+
+fn encoded(plan: &Plan, batches: &[RawBatch]) -> Result<u64> {
+    let mut encoder = Encoder::new(columns::schema().into());
+    let rows = batched(plan, batches, |rows| {
+        encoder.write(&rows)?;
+        if encoder.rows() >= ROW_GROUP_ROWS {
+            encoder.finish()?;
+        }
+        Ok(())
+    })?;
+    encoder.finish()?;
+    Ok(rows)
+}
+
+/// Seconds that this thread has run.
+fn thread_cpu() -> f64 {
+    let spent = clock_gettime(ClockId::ThreadCPUTime);
+    #[expect(clippy::cast_precision_loss, reason = "of some seconds")]
+    let (seconds, nanoseconds) = (spent.tv_sec as f64, spent.tv_nsec as f64);
+    seconds + nanoseconds / 1e9
+}
