@@ -5,7 +5,7 @@
 
 TARGET as for cost.py. Needs root. For each size it prints what an operation took the
 server without and with mcrec, what mcrec took itself, and its memory; the last column is
-what recording added, server and mcrec together, against the smallest size. The length of
+what recording added, server and mcrec together, against the first size. The length of
 a capture is tried with one of MINUTES: its first minute against its last.
 """
 
@@ -21,7 +21,7 @@ SECONDS = int(sys.argv[3]) if len(sys.argv) > 3 else 5
 MINUTES = int(sys.argv[4]) if len(sys.argv) > 4 else 5
 # As few bytes to a value as let ten million be stored.
 LOAD = {"value": 20, "keys": 1000, "connections": 16, "threads": 2}
-CONNECTIONS = [1, 16, 1000, 10_000]
+CONNECTIONS = [16, 1, 1000, 10_000]
 KEYS = [1000, 100_000, 10_000_000]
 ARGUMENTS = ["-m", "4096", "-c", "12000"]
 

@@ -27,6 +27,10 @@ int setrlimit64(int what, const struct rlimit *to) { return 0; }
 """
 
 
+class Unavailable(Exception):
+    """A way that cannot be gone here, and why."""
+
+
 class Nothing:
     name = "nothing"
     program = None
@@ -125,7 +129,7 @@ class Bpftrace:
         while "attached" not in said:
             line = self.process.stdout.readline()
             if not line:
-                raise RuntimeError(f"bpftrace: {said}")
+                raise Unavailable(said.strip() or "it ended at once")
             said += line
         # What it prints must not stop it.
         threading.Thread(target=self.process.stdout.read, daemon=True).start()
