@@ -84,14 +84,14 @@ impl Capture {
         let Tail { data_end, footer, metadata, state } = tail(path, &file, length)?;
         let entries = metadata.file_metadata().key_value_metadata();
         let entries = entries.map(Vec::as_slice).unwrap_or_default();
-        let described = Footer::from_entries(|key| {
+        let mut described = Footer::from_entries(|key| {
             entries.iter().find(|entry| entry.key == key).and_then(|entry| entry.value.as_deref())
         })
         .map_err(|error| anyhow!("cannot read {name}: {error}"))?;
-        let described = match state {
-            State::Salvaged => unended(described),
-            _ => described,
-        };
+        if state == State::Salvaged {
+            // How it ended, the end would say.
+            described.capture.ended = None;
+        }
         verify(&file, &metadata, data_end)
             .with_context(|| format!("cannot read {name}: it is damaged"))?;
         let source = Source::new(file, data_end, footer);
@@ -180,13 +180,6 @@ impl Capture {
     pub fn view(&self) -> Result<View> {
         View::of(&self.source).with_context(|| format!("cannot map {}", self.path.display()))
     }
-}
-
-/// What a file that lost its end says of itself: what it said at its beginning, and not how
-/// it ended.
-fn unended(mut footer: Footer) -> Footer {
-    footer.capture.ended = None;
-    footer
 }
 
 /// The rows of a row group, in batches.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::{
     capture::Capture,
@@ -11,7 +11,7 @@ use crate::{
         filter::FilterArgs,
         questions::{Asked, DiffArgs, Question, ReportArgs},
     },
-    files::{Destination, slice::When},
+    files::{Destination, slice::window},
     filter::Filter,
     grouping,
     keys::{self, keys},
@@ -75,15 +75,7 @@ pub(crate) fn open(paths: &[PathBuf], asked: &FilterArgs) -> Result<Capture> {
 
 fn filter(capture: &Capture, asked: &FilterArgs) -> Result<Filter> {
     let start = capture.footers.iter().map(|footer| footer.capture.start_us).min().unwrap_or(0);
-    let absolute = |when: When| match when {
-        When::At(time) => time,
-        When::After(time) => start.saturating_add(time),
-    };
-    if let (Some(from), Some(to)) = (asked.from.map(absolute), asked.to.map(absolute))
-        && from >= to
-    {
-        bail!("nothing lies between --from and --to: the first is not before the second");
-    }
+    let [from, to] = window(start, asked.from, asked.to)?;
     let rows = asked.sql.as_deref().map(|sql| sql::which_rows(capture, sql)).transpose()?;
     Ok(Filter {
         ops: asked.op.clone(),
@@ -96,8 +88,8 @@ fn filter(capture: &Capture, asked: &FilterArgs) -> Result<Filter> {
         min_size: asked.min_size,
         max_size: asked.max_size,
         min_latency: asked.min_latency,
-        from: asked.from.map(absolute),
-        to: asked.to.map(absolute),
+        from,
+        to,
         one_in: None,
         rows: rows.map(std::sync::Arc::new),
         words: asked.words(),

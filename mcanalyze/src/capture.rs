@@ -75,7 +75,11 @@ impl Capture {
         let sampling = Sampling::of(&footers);
         let weights = footers.iter().map(Weights::of).collect();
         let filter = Filter::default();
-        let moved = numbering(&files.iter().collect::<Vec<_>>())?;
+        let of_one = footers.iter().all(|footer| footer.capture.id == footers[0].capture.id);
+        let moved = match of_one {
+            true => vec![Moved::default(); files.len()],
+            false => numbering(&files.iter().collect::<Vec<_>>())?,
+        };
         let (files, shows_progress) = (Arc::new(files), true);
         Ok(Self { files, footers, repeated, sampling, moved, weights, filter, shows_progress })
     }
@@ -147,11 +151,24 @@ impl Capture {
         spans.filter(|(start, end)| start <= end).collect()
     }
 
+    /// From when to when was recorded, of what is asked for: µs since the epoch; `None` if
+    /// nothing was.
+    pub(crate) fn extent(&self) -> Option<(i64, i64)> {
+        extent(&self.spans())
+    }
+
     /// For how long was recorded, in seconds: the time that is covered by any of
     /// the files, so that files of one server and files of several add up alike.
     pub(crate) fn seconds(&self) -> f64 {
         seconds(self.spans())
     }
+}
+
+/// From when to when `spans` go, with what is between them.
+pub(crate) fn extent(spans: &[(i64, i64)]) -> Option<(i64, i64)> {
+    let start = spans.iter().map(|(start, _)| *start).min()?;
+    let end = spans.iter().map(|(_, end)| *end).max()?;
+    Some((start, end))
 }
 
 /// The seconds that any of `spans` covers, which are in µs.

@@ -140,30 +140,27 @@ impl Sieve {
         let mut wanted: Vec<bool> = ops.ids().map(|op| op.is_some_and(|op| by_op[op])).collect();
         let columns = filter.columns();
         if let Some(one_in) = filter.one_in {
-            self.of_sample(one_in, &rows.strings(columns::KEY)?, &mut wanted);
+            let in_sample =
+                |key: &str| key::unescape(key).is_none_or(|key| sample::contains(one_in, &key));
+            strings(&mut wanted, &mut self.sampled, &rows.strings(columns::KEY)?, |key| {
+                key.is_none_or(in_sample)
+            });
         }
         if filter.asks_for_keys() {
             strings(&mut wanted, &mut self.keys, &rows.strings(columns::KEY)?, |key| {
-                filter.wants_key(key)
+                key.is_some_and(|key| filter.wants_key(key))
             });
         }
         if columns.contains(&columns::CLIENT) {
-            let clients = rows.strings(columns::CLIENT)?;
-            let unknown = filter.wants_client(UNKNOWN);
-            let before = wanted.clone();
-            strings(&mut wanted, &mut self.clients, &clients, |client| filter.wants_client(client));
-            for (row, client) in clients.ids().enumerate().filter(|_| unknown) {
-                wanted[row] |= before[row] && client.is_none();
-            }
+            strings(&mut wanted, &mut self.clients, &rows.strings(columns::CLIENT)?, |client| {
+                filter.wants_client(client.unwrap_or(UNKNOWN))
+            });
         }
         if columns.contains(&columns::STATUS) {
-            let asked = |status: &str| filter.statuses.iter().any(|asked| asked == status);
-            strings(
-                &mut wanted,
-                &mut OfDictionary::default(),
-                &rows.strings(columns::STATUS)?,
-                asked,
-            );
+            let mut found = OfDictionary::default();
+            strings(&mut wanted, &mut found, &rows.strings(columns::STATUS)?, |status| {
+                filter.statuses.iter().any(|asked| Some(asked.as_str()) == status)
+            });
         }
         numbers(&mut wanted, filter, rows)?;
         if let Some(rows_wanted) = &filter.rows {
@@ -173,31 +170,21 @@ impl Sieve {
         }
         Ok(Some(wanted))
     }
-
-    /// Leaves the rows out whose key is not in the sample of one in `one_in`.
-    fn of_sample(&mut self, one_in: u32, keys: &Strings<'_>, wanted: &mut [bool]) {
-        let contains =
-            |key: &str| key::unescape(key).is_none_or(|key| sample::contains(one_in, &key));
-        if !self.sampled.is_of(keys) {
-            self.sampled.begin(keys, keys.values.iter().map(|key| key.is_none_or(contains)));
-        }
-        for (wanted, key) in wanted.iter_mut().zip(keys.ids()) {
-            *wanted &= key.is_none_or(|key| self.sampled.made[key]);
-        }
-    }
 }
 
+/// Leaves out the rows whose string, or that there is none, is not what is asked for.
 fn strings(
     wanted: &mut [bool],
     found: &mut OfDictionary<bool>,
     column: &Strings<'_>,
-    asked: impl Fn(&str) -> bool,
+    asked: impl Fn(Option<&str>) -> bool,
 ) {
     if !found.is_of(column) {
-        found.begin(column, column.values.iter().map(|value| value.is_some_and(&asked)));
+        found.begin(column, column.values.iter().map(&asked));
     }
+    let without = asked(None);
     for (wanted, value) in wanted.iter_mut().zip(column.ids()) {
-        *wanted &= value.is_some_and(|value| found.made[value]);
+        *wanted &= value.map_or(without, |value| found.made[value]);
     }
 }
 

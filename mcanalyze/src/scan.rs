@@ -116,6 +116,15 @@ pub(crate) fn scan_by<S: Send>(
     states
 }
 
+/// What all threads counted, of as many things each.
+pub(crate) fn added(threads: Vec<Vec<i64>>) -> Vec<i64> {
+    let sum = |mut sum: Vec<i64>, counts: Vec<i64>| {
+        sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        sum
+    };
+    threads.into_iter().reduce(sum).unwrap_or_default()
+}
+
 /// A row group of a capture.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {

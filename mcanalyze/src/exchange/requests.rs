@@ -46,7 +46,7 @@ pub(super) fn each<T>(
     mut visit: impl FnMut(&Request, &T) -> Result<()>,
 ) -> Result<Passed> {
     use columns::{CONN_ID, KEY, KEY_LEN, TS, TTL, VALUE_SIZE};
-    let start = capture.spans().iter().map(|(start, _)| *start).min().unwrap_or(0);
+    let (start, _) = capture.extent().unwrap_or_default();
     let mut reader = Reader::new(capture, None, &[TS, KEY, KEY_LEN, VALUE_SIZE, TTL, CONN_ID]);
     let mut made = OfDictionary::default();
     let (mut passed, mut latest) = (Passed::default(), 0);

@@ -23,6 +23,32 @@ pub(crate) enum When {
     After(i64),
 }
 
+impl When {
+    /// µs since the epoch, UTC, of a recording that began at `start`.
+    fn absolute(self, start: i64) -> i64 {
+        match self {
+            Self::At(time) => time,
+            Self::After(time) => start.saturating_add(time),
+        }
+    }
+}
+
+/// A window of a recording that began at `start`: not before, and before, µs since the
+/// epoch, UTC.
+///
+/// # Errors
+///
+/// When nothing can lie in it.
+pub(crate) fn window(start: i64, from: Option<When>, to: Option<When>) -> Result<[Option<i64>; 2]> {
+    let window = [from, to].map(|when| when.map(|when| when.absolute(start)));
+    if let [Some(from), Some(to)] = window
+        && from >= to
+    {
+        bail!("nothing lies between --from and --to: the first is not before the second");
+    }
+    Ok(window)
+}
+
 /// Which rows to take: those for which all of it is so.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filter {
@@ -45,24 +71,16 @@ pub(crate) struct Filter {
 /// When the capture cannot be read or the slice not be written.
 pub(crate) fn slice(capture: &Capture, filter: &Filter, destination: &Destination) -> Result<Made> {
     let start = capture.footer().capture.start_us;
-    let absolute = |when: When| match when {
-        When::At(time) => time,
-        When::After(time) => start.saturating_add(time),
-    };
+    let [from_us, to_us] = window(start, filter.from, filter.to)?;
     let mut taken = Slice {
-        from_us: filter.from.map(absolute),
-        to_us: filter.to.map(absolute),
+        from_us,
+        to_us,
         key: filter.key.clone(),
         prefix: filter.prefix.clone(),
         ops: filter.ops.clone(),
         conn_ids: filter.conn_ids.clone(),
         left_out: 0,
     };
-    if let (Some(from), Some(to)) = (taken.from_us, taken.to_us)
-        && from >= to
-    {
-        bail!("nothing lies between --from and --to: the first is not before the second");
-    }
     let mut footer = windowed(capture.footer(), taken.from_us, taken.to_us);
     let mut output = Output::create(destination, &footer)?;
     let conn_ids: HashSet<i64> = taken.conn_ids.iter().copied().collect();

@@ -70,7 +70,7 @@ impl About {
             end: heading.end,
             seconds: heading.seconds,
             rows: capture.files.iter().map(mcrec_capture::Capture::rows).sum(),
-            is_sampled: heading.sampling.is_some(),
+            is_sampled: heading.is_scaled,
             warnings,
             lossy: heading.lossy,
         }

@@ -267,5 +267,5 @@ fn stamp(paths: &[PathBuf]) -> Stamp {
 }
 
 fn start_of(capture: &Capture) -> i64 {
-    capture.spans().iter().map(|(start, _)| *start).min().unwrap_or(0)
+    capture.extent().map_or(0, |(start, _)| start)
 }

@@ -4,12 +4,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use mcrec_schema::columns;
 
-use super::{per_second, ratio};
+use super::{per_second, ratio, windows::counts};
 use crate::{
     capture::Capture,
-    scan::scan,
     table::{Column, Section, Table, Unit, Value},
 };
 
@@ -25,15 +23,13 @@ const COUNTS_MAX: i64 = 1 << 22;
 ///
 /// When the capture cannot be read.
 pub(crate) fn bursts(capture: &Capture) -> Result<Section> {
-    let spans = capture.spans();
-    let start = spans.iter().map(|(start, _)| *start).min().unwrap_or(0);
-    let end = spans.iter().map(|(_, end)| *end).max().unwrap_or(0);
+    let (start, end) = capture.extent().unwrap_or_default();
     let length = end.saturating_sub(start).max(1);
     // With two of a length, one of them can be the busier.
     let is_of_use = |window: &i64| length / window < COUNTS_MAX && *window <= length / 2;
     let windows: Vec<i64> = WINDOWS.into_iter().filter(is_of_use).collect();
     let shortest = windows.first().copied().unwrap_or(length);
-    let counts = counts(capture, start, length, shortest)?;
+    let counts = counts(capture, start, shortest, usize::try_from(length / shortest)? + 1)?;
     let rows = windows.iter().map(|window| row(&counts, start, shortest, *window));
     let table = Table { columns: COLUMNS.to_vec(), rows: rows.collect() };
     let section = Section::lines("bursts", "the busiest window of each length", table)
@@ -52,26 +48,6 @@ const COLUMNS: [Column; 6] = [
     Column::new("times_mean", "× mean", Unit::Number),
     Column::new("idle", "idle", Unit::Ratio),
 ];
-
-/// How many operations there are in each window of the shortest length.
-fn counts(capture: &Capture, start: i64, length: i64, shortest: i64) -> Result<Vec<i64>> {
-    let last = usize::try_from(length / shortest)?;
-    let begin = || vec![0_i64; last + 1];
-    let threads = scan(capture, &[columns::TS], begin, |counts, rows| {
-        let times = rows.times()?;
-        for row in (0..rows.len()).filter(|row| rows.is_wanted(*row)) {
-            // What was under way when it began belongs to the beginning.
-            let at = (times[row].saturating_sub(start) / shortest).max(0);
-            counts[usize::try_from(at)?.min(last)] += rows.weight(row);
-        }
-        Ok(())
-    })?;
-    let sum = |mut sum: Vec<i64>, counts: Vec<i64>| {
-        sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
-        sum
-    };
-    Ok(threads.into_iter().fold(begin(), sum))
-}
 
 fn row(counts: &[i64], start: i64, shortest: i64, window: i64) -> Vec<Value> {
     let in_one = usize::try_from(window / shortest).unwrap_or(1).max(1);

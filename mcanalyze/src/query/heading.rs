@@ -4,7 +4,7 @@ use mcrec_capture::State;
 use mcrec_schema::footer::{Footer, Incomplete, Losses, Source};
 
 use crate::{
-    capture::{Capture, seconds},
+    capture::{Capture, extent, seconds},
     sampling::Sampling,
 };
 
@@ -88,11 +88,12 @@ pub(crate) fn heading(capture: &Capture) -> Heading {
         // This was recorded.
         spans = footers.iter().flat_map(Footer::spans).collect();
     }
+    let (start, end) = extent(&spans).unwrap_or_default();
     let losses = footers.iter().fold(Losses::default(), |sum, footer| sum + footer.loss.losses);
     let lossy = lossy(capture);
     Heading {
-        start: spans.iter().map(|(start, _)| *start).min().unwrap_or(0),
-        end: spans.iter().map(|(_, end)| *end).max().unwrap_or(0),
+        start,
+        end,
         seconds: seconds(spans),
         is_outside,
         asked: capture.filter.describe(),

@@ -19,6 +19,7 @@ pub(crate) mod slow;
 pub(crate) mod sql;
 pub(crate) mod summary;
 pub(crate) mod top;
+mod windows;
 
 use crate::table::{Column, Section, Style, Table, Unit, Value};
 

@@ -96,9 +96,7 @@ pub(crate) fn step(capture: &Capture, every: Option<Duration>, wanted: i64) -> i
     if let Some(every) = every {
         return i64::try_from(every.as_micros()).unwrap_or(i64::MAX).max(1);
     }
-    let spans = capture.spans();
-    let start = spans.iter().map(|(start, _)| *start).min().unwrap_or(0);
-    let end = spans.iter().map(|(_, end)| *end).max().unwrap_or(0);
+    let (start, end) = capture.extent().unwrap_or_default();
     let span = end.saturating_sub(start);
     let fits = |step: &i64| span / step < wanted;
     /// µs.

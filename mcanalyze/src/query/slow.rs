@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     capture::Capture,
-    scan::{Rows, scan},
+    scan::{Rows, added, scan},
     table::{Column, Section, Table, Unit, Value},
 };
 
@@ -98,9 +98,5 @@ fn meanwhile(capture: &Capture, operations: &[Operation]) -> Result<Vec<i64>> {
         }
         Ok(())
     })?;
-    let sum = |mut sum: Vec<i64>, counts: Vec<i64>| {
-        sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
-        sum
-    };
-    Ok(threads.into_iter().fold(begin(), sum))
+    Ok(added(threads))
 }

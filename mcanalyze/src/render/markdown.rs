@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::text::{cell, inert};
-use crate::table::{Need, Section, Unit};
+use super::text::{for_people, inert};
+use crate::table::{Section, Unit};
 
 /// Writes a part of an answer.
 ///
@@ -17,22 +17,16 @@ pub(crate) fn write(section: &Section, out: &mut impl Write) -> io::Result<()> {
     if section.table.rows.is_empty() {
         return writeln!(out, "{}\n", escaped(section.empty));
     }
-    let columns: Vec<_> = section
-        .table
-        .columns
-        .iter()
-        .enumerate()
-        .filter(|(_, column)| column.need != Need::Program)
-        .collect();
-    let titles: Vec<_> = columns.iter().map(|(_, column)| escaped(&column.heading())).collect();
+    let columns = for_people(&section.table);
+    let titles: Vec<_> = columns.iter().map(|(column, _)| escaped(&column.heading())).collect();
     writeln!(out, "| {} |", titles.join(" | "))?;
-    let rules = columns.iter().map(|(_, column)| match column.unit {
+    let rules = columns.iter().map(|(column, _)| match column.unit {
         Unit::Word | Unit::Key => "---",
         _ => "--:",
     });
     writeln!(out, "| {} |", rules.collect::<Vec<_>>().join(" | "))?;
-    for row in &section.table.rows {
-        let cells = columns.iter().map(|(at, column)| escaped(&cell(column.unit, &row[*at])));
+    for row in 0..section.table.rows.len() {
+        let cells = columns.iter().map(|(_, cells)| escaped(&cells[row]));
         writeln!(out, "| {} |", cells.collect::<Vec<_>>().join(" | "))?;
     }
     writeln!(out)?;

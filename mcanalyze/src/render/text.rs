@@ -30,20 +30,7 @@ pub(crate) fn table(
     width: Option<u16>,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let mut shown: Vec<(Column, Vec<String>)> = table
-        .columns
-        .iter()
-        .enumerate()
-        .filter(|(_, column)| column.need != Need::Program)
-        .map(|(at, column)| {
-            let days = column.unit == Unit::Time && are_of_several_days(table, at);
-            let cell = |row: &Vec<Value>| match &row[at] {
-                Value::Int(micros) if days => day_and_time(*micros),
-                value => cell(column.unit, value),
-            };
-            (*column, table.rows.iter().map(cell).collect())
-        })
-        .collect();
+    let mut shown = for_people(table);
     if let Some(at) = bar.and_then(|bar| table.columns.iter().position(|c| c.name == bar)) {
         let column = Column::new("bar", "", Unit::Word).if_room();
         shown.push((column, bars_of(table.rows.iter().map(|row| &row[at]))));
@@ -66,6 +53,22 @@ pub(crate) fn table(
         writeln!(out, "{}", text.trim_end())?;
     }
     Ok(())
+}
+
+/// The columns that people see, with their cells.
+pub(super) fn for_people(table: &Table) -> Vec<(Column, Vec<String>)> {
+    let columns = table.columns.iter().enumerate();
+    columns
+        .filter(|(_, column)| column.need != Need::Program)
+        .map(|(at, column)| {
+            let days = column.unit == Unit::Time && are_of_several_days(table, at);
+            let cell = |row: &Vec<Value>| match &row[at] {
+                Value::Int(micros) if days => day_and_time(*micros),
+                value => cell(column.unit, value),
+            };
+            (*column, table.rows.iter().map(cell).collect())
+        })
+        .collect()
 }
 
 /// Whether times in a column are of more than one day.

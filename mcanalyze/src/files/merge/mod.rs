@@ -87,7 +87,7 @@ fn check(captures: &[Capture]) -> Result<()> {
 
 /// What the numbers of connections and requests of a file are moved by, where it stands
 /// beside others, and the largest of its connections before.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Moved {
     pub(crate) conn_ids_moved_by: i64,
     pub(crate) request_ids_moved_by: i64,
