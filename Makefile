@@ -29,17 +29,23 @@ lint: ## format, clippy, the BPF programs and the fences of the design
 	cargo clippy --workspace --all-targets -- -D warnings
 	sh tests/fences.sh
 
+# One and a half hours, of which the runs of highest.py are twenty minutes.
 .PHONY: bench
-bench: memcached python ## what recording costs the server, beside the other ways to look at it
+bench: bench-cost bench-analysis ## all benchmarks: nothing else should be running
+
+.PHONY: bench-cost
+bench-cost: memcached python ## what recording costs, beside the other ways to look at a memcached
 	sh tests/packages.sh tests tcpdump bpftrace
-	cargo build --release --bin mcrec --example load --example storm
+	cargo build --release --bin mcrec --example load --example storm --example empty --example pipeline
 	python3 bench/cost.py "$(TARGET)"
+	python3 bench/pipeline.py "$(TARGET)"
 	python3 bench/growth.py "$(TARGET)"
 	python3 bench/latency.py "$(TARGET)" "$(PYTHON)"
 	python3 bench/stopped.py "$(TARGET)"
+	python3 bench/highest.py "$(TARGET)"
 
 .PHONY: bench-analysis
-bench-analysis: python ## how fast mcanalyze answers, beside DuckDB
+bench-analysis: python ## how fast mcanalyze answers, beside DuckDB and polars
 	cargo build --release --bin mcanalyze --example generate
 	python3 bench/analysis.py "$(TARGET)" "$(PYTHON)"
 

@@ -3,21 +3,22 @@
 
     bench/cost.py TARGET [ROUNDS] [SECONDS] [LOAD...]
 
-TARGET is cargo's target folder, after `make memcached` and
-`cargo build --release --bin mcrec --example storm`. Needs root. README.md says how to read
-what it prints.
+TARGET is cargo's target folder, after `make memcached` and `cargo build --release --bin
+mcrec --example storm --example empty`. Needs root. README.md says how to read what it
+prints.
 """
 
 import pathlib
 import sys
 import time
 
-from machine import Memcached, cpu, many_files, median
-from peers import Unavailable, here
+from machine import Memcached, Storm, many_files, median
+from peers import Nothing, Unavailable, here
 
 TARGET = pathlib.Path(sys.argv[1])
-ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-SECONDS = int(sys.argv[3]) if len(sys.argv) > 3 else 3
+ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+SECONDS = float(sys.argv[3]) if len(sys.argv) > 3 else 1.5
+SETTLE = 0.3
 SMALL = {"keys": 100_000, "value": 100}
 # Threads of the server, and the load.
 LOADS = {
@@ -30,39 +31,71 @@ LOADS = {
 }
 
 
-def measure(way, threads, load):
-    with Memcached(TARGET, threads=threads, arguments=["-m", "1024", "-c", "2000"]) as memcached:
+def measure(way, memcached, storm):
+    storm.look()
+    way.begin(memcached)
+    time.sleep(SETTLE)
+    seen = storm.watch(SECONDS, way.spent)
+    size, memory, lost = way.end()
+    operations = seen["operations"] + storm.look()[0]
+    return seen | {"bytes": size and size / operations, "memory": memory, "lost": lost}
+
+
+def compare(name, ways):
+    """Of each way, in each round: what was seen, and the server's cost without it, of just
+    before and just after."""
+    threads, load = LOADS[name]
+    results = {way.name: [] for way in ways}
+    arguments = ["-m", "1024", "-c", "2000"]
+    with Memcached(TARGET, threads=threads, arguments=arguments) as memcached:
         memcached.fill(**load)
-        way.begin(memcached)
-        before = cpu(memcached.pid)
-        storm = memcached.storm(**load, seconds=SECONDS)
-        operations, seconds, p50, p99 = (float(word) for word in storm.stdout.read().split())
-        assert storm.wait() == 0
-        server = cpu(memcached.pid) - before
-        own, lost = way.end()
-        each = 1e6 / operations
-        return {
-            "server": server * each,
-            "own": own * each,
-            "rate": operations / seconds,
-            "p50": p50 / 1000,
-            "p99": p99 / 1000,
-            "bytes": getattr(way, "bytes_each", None) or getattr(way, "bytes", 0) / operations or None,
-            "lost": lost,
-        }
+        with Storm(memcached, **load) as storm:
+            before = measure(Nothing(), memcached, storm)
+            results["nothing"] = [before]
+            for _ in range(ROUNDS):
+                for way in list(ways):
+                    try:
+                        seen = measure(way, memcached, storm)
+                    except Unavailable as reason:
+                        print(f"{way.name} is left out: {reason}")
+                        ways.remove(way)
+                        del results[way.name]
+                        continue
+                    after = measure(Nothing(), memcached, storm)
+                    seen["without"] = (before["server"] + after["server"]) / 2
+                    results[way.name].append(seen)
+                    results["nothing"].append(after)
+                    before = after
+    return results
 
 
 def table(name, results):
-    print(f"\n{name}\n{'':17}{'server':>8}{'added':>7}{'times':>7}{'from':>6}{'to':>6}{'own':>7}"
-          f"{'op/s':>9}{'p50':>8}{'p99':>8}{'B/op':>7}  lost in the last round")
-    base = results["nothing"]
-    for way, rounds in results.items():
+    print(f"\n{name}\n{'':17}{'server':>8}{'added':>7}{'from':>7}{'to':>7}{'times':>7}{'own':>7}"
+          f"{'op/s':>9}{'p50':>8}{'p99':>8}{'B/op':>7}{'MiB':>6}  lost, in the last round")
+    for way in ["nothing", *(way for way in results if way != "nothing")]:
+        rounds = results[way]
         of = lambda what: median(one[what] for one in rounds)
-        added = median(one["server"] - other["server"] for one, other in zip(rounds, base))
-        times = sorted(one["server"] / other["server"] for one, other in zip(rounds, base))
-        size = "" if of("bytes") is None else f"{of('bytes'):.1f}"
-        print(f"{way:17}{of('server'):8.2f}{added:7.2f}{median(times):7.2f}{times[0]:6.2f}{times[-1]:6.2f}"
-              f"{of('own'):7.2f}{of('rate'):9.0f}{of('p50'):8.0f}{of('p99'):8.0f}{size:>7}  {rounds[-1]['lost']}")
+        number = lambda what, digits: "" if of(what) is None else f"{of(what):.{digits}f}"
+        if way == "nothing":
+            added, times = sorted(one["server"] - of("server") for one in rounds), [1.0]
+        else:
+            added = sorted(one["server"] - one["without"] for one in rounds)
+            times = [one["server"] / one["without"] for one in rounds]
+        print(f"{way:17}{of('server'):8.2f}{median(added):7.2f}{added[0]:7.2f}{added[-1]:7.2f}{median(times):7.2f}"
+              f"{of('own'):7.2f}{of('rate'):9.0f}{of('p50'):8.0f}{of('p99'):8.0f}{number('bytes', 1):>7}"
+              f"{number('memory', 0):>6}  {rounds[-1]['lost']}")
+    targets({way: median(one["server"] - one.get("without", 0) for one in results[way]) for way in results})
+
+
+def targets(added):
+    """What one way adds for each of what another adds, where that can be told."""
+    pairs = [("mcrec, usdt", "empty, probes"), ("mcrec, usdt", "bpftrace by key"),
+             ("mcrec, syscalls", "empty, sys_exit"), ("mcrec, syscalls", "tcpdump"), ("mcrec, syscalls", "watch")]
+    for one, other in pairs:
+        if one in added and other in added:
+            # A twentieth of what the server takes is lost in the noise.
+            ratio = f"{added[one] / added[other]:.2f}" if added[other] > added["nothing"] / 20 else "not to be told"
+            print(f"  {one} adds {ratio} of what {other} adds")
 
 
 def main():
@@ -70,16 +103,7 @@ def main():
     ways = here()
     begun = time.monotonic()
     for name in sys.argv[4:] or LOADS:
-        results = {way.name: [] for way in ways}
-        for _ in range(ROUNDS):
-            for way in list(ways):
-                try:
-                    results[way.name].append(measure(way, *LOADS[name]))
-                except Unavailable as reason:
-                    print(f"{way.name} is left out: {reason}")
-                    ways.remove(way)
-                    del results[way.name]
-        table(name, results)
+        table(name, compare(name, ways))
     print(f"\n{ROUNDS} rounds of {SECONDS} s each, {time.monotonic() - begun:.0f} s in all")
 
 

@@ -11,9 +11,8 @@ a capture is tried with one of MINUTES: its first minute against its last.
 
 import pathlib
 import sys
-import time
 
-from machine import Memcached, Recorder, cpu, many_files, median
+from machine import Memcached, Recorder, Storm, many_files, median
 
 TARGET = pathlib.Path(sys.argv[1])
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
@@ -26,58 +25,52 @@ KEYS = [1000, 100_000, 10_000_000]
 ARGUMENTS = ["-m", "4096", "-c", "12000"]
 
 
-def measure(load, recorded):
-    with Memcached(TARGET, threads=2, arguments=ARGUMENTS) as memcached:
-        memcached.fill(**load)
-        recorder = Recorder(memcached) if recorded else None
-        before = cpu(memcached.pid)
-        storm = memcached.storm(**load, seconds=SECONDS)
-        operations = float(storm.stdout.read().split()[0])
-        assert storm.wait() == 0
-        server = cpu(memcached.pid) - before
-        if recorder:
-            recorder.stop()
-        each = 1e6 / operations
-        return server * each, recorder.own * each if recorder else 0.0, recorder
+def measure(memcached, storm):
+    """The server without a recorder, just before and just after it has one, and with it."""
+    before = storm.watch(SECONDS)
+    recorder = Recorder(memcached)
+    recorded = storm.watch(SECONDS, recorder.spent)
+    recorder.stop()
+    recorder.path.unlink()
+    after = storm.watch(SECONDS)
+    without = (before["server"] + after["server"]) / 2
+    return without, recorded["server"], recorded["own"], recorder
 
 
 def compare(name, sizes):
-    print(f"\n{name:>12}{'server':>9}{'recorded':>10}{'mcrec':>8}{'memory':>10}{'added':>8}{'against':>9}  lost")
+    print(f"\n{name:>12}{'server':>9}{'recorded':>10}{'mcrec':>8}{'memory':>10}{'added':>8}{'against':>9}"
+          f"{'mcrec against':>15}  lost")
     first = None
     for size in sizes:
         load = LOAD | {name: size}
         load["threads"] = min(load["threads"], load["connections"])
-        rounds = [(measure(load, False), measure(load, True)) for _ in range(ROUNDS)]
-        server = median(plain[0] for plain, _ in rounds)
-        recorded = median(seen[0] for _, seen in rounds)
-        own = median(seen[1] for _, seen in rounds)
-        # Each beside its neighbour in time.
-        added = median(seen[0] - plain[0] + seen[1] for plain, seen in rounds)
-        first = first or added
-        last = rounds[-1][1][2]
+        with Memcached(TARGET, threads=2, arguments=ARGUMENTS) as memcached:
+            memcached.fill(**load)
+            with Storm(memcached, **load) as storm:
+                rounds = [measure(memcached, storm) for _ in range(ROUNDS)]
+        server, recorded, own = (median(one[at] for one in rounds) for at in range(3))
+        # Each beside its neighbours in time.
+        added = median(recorded - server + own for server, recorded, own, _ in rounds)
+        first = first or (added, own)
+        last = rounds[-1][3]
         print(f"{size:12}{server:9.2f}{recorded:10.2f}{own:8.2f}{last.memory:6.0f} MiB{added:8.2f}"
-              f"{added / first:9.2f}  {last.line('lost')}")
+              f"{added / first[0]:9.2f}{own / first[1]:15.2f}  {last.line('lost')}")
 
 
 def over_time():
+    """Its cost in each minute, and whether anything is lost at the highest rate."""
     with Memcached(TARGET, threads=2, arguments=ARGUMENTS) as memcached:
         load = LOAD | {"keys": 1_000_000}
         memcached.fill(**load)
         recorder = Recorder(memcached)
-        storm = memcached.storm(**load, seconds=60 * MINUTES + 2)
-        minutes = []
-        for _ in range(MINUTES):
-            before = cpu(memcached.pid), cpu(recorder.process.pid), memcached.operations()
-            time.sleep(60)
-            after = cpu(memcached.pid), cpu(recorder.process.pid), memcached.operations()
-            each = 1e6 / (after[2] - before[2])
-            minutes.append(((after[0] - before[0]) * each, (after[1] - before[1]) * each))
-        storm.communicate()
+        with Storm(memcached, **load) as storm:
+            minutes = [storm.watch(60, recorder.spent) for _ in range(MINUTES)]
         recorder.stop()
-    print(f"\n{'minute':>12}{'recorded':>10}{'mcrec':>8}")
-    for number, (server, own) in enumerate(minutes, 1):
-        print(f"{number:12}{server:10.2f}{own:8.2f}")
-    print(f"last against first: {sum(minutes[-1]) / sum(minutes[0]):.2f}; {recorder.line('file')}; "
+    print(f"\n{'minute':>12}{'recorded':>10}{'mcrec':>8}{'op/s':>10}")
+    for number, minute in enumerate(minutes, 1):
+        print(f"{number:12}{minute['server']:10.2f}{minute['own']:8.2f}{minute['rate']:10.0f}")
+    last, first = (minute["server"] + minute["own"] for minute in (minutes[-1], minutes[0]))
+    print(f"last against first: {last / first:.2f}; {recorder.line('file')}; "
           f"lost {recorder.line('lost')}; {recorder.memory:.0f} MiB")
 
 

@@ -53,14 +53,57 @@ class Memcached:
         stats = self.stats()
         return sum(stats[name] for name in ["cmd_get", "cmd_set", "delete_hits", "delete_misses"])
 
-    def storm(self, **load):
-        """Starts `storm` (mcrec/examples/storm.rs) with a load."""
-        command = [self.target / "release/examples/storm", f"127.0.0.1:{self.port}"]
-        command += [f"{name}={number}" for name, number in load.items()]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
     def fill(self, **load):
-        assert self.storm(**load, fill=1).wait() == 0
+        """Stores all keys of a load."""
+        subprocess.run(storm(self, **load, fill=1), check=True)
+
+
+def storm(memcached, **load):
+    """The command that puts a load on it (mcrec/examples/storm.rs)."""
+    command = [memcached.target / "release/examples/storm", f"127.0.0.1:{memcached.port}"]
+    return command + [f"{name}={number}" for name, number in load.items()]
+
+
+class Storm:
+    """A load on a memcached that goes on for as long as this is entered."""
+
+    def __init__(self, memcached, **load):
+        self.pid = memcached.pid
+        self.process = subprocess.Popen(storm(memcached, **load), stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        self.look()
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()
+
+    def look(self):
+        """Operations, seconds, p50 and p99 (µs, at the client) since the last look."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        operations, seconds, p50, p99 = map(float, self.process.stdout.readline().split())
+        return operations, seconds, p50 / 1000, p99 / 1000
+
+    def watch(self, seconds, spent=lambda: 0.0):
+        """For so long: what an operation took the server and `spent`, µs of CPU, and what
+        the client saw."""
+        missed = self.look()[0]
+        before = cpu(self.pid), spent()
+        time.sleep(seconds)
+        after = cpu(self.pid), spent()
+        operations, lasted, p50, p99 = self.look()
+        each = 1e6 / operations
+        return {
+            "server": (after[0] - before[0]) * each,
+            "own": (after[1] - before[1]) * each,
+            "rate": operations / lasted,
+            "p50": p50,
+            "p99": p99,
+            "operations": operations + missed,
+        }
 
 
 def cpu(pid):
@@ -86,15 +129,15 @@ class Recorder:
             line = self.process.stderr.readline()
             assert line, self.said
             self.said += line
-        # From here on: what it takes to attach is not what it takes to record.
-        self.attaching = cpu(self.process.pid)
+
+    def spent(self):
+        return cpu(self.process.pid)
 
     def stop(self):
         self.process.send_signal(signal.SIGINT)
         self.said += self.process.stderr.read()
         _, _, usage = os.wait4(self.process.pid, 0)
         self.process.returncode = 0
-        self.own = usage.ru_utime + usage.ru_stime - self.attaching
         self.memory = usage.ru_maxrss / 1024
         return self
 
@@ -102,6 +145,10 @@ class Recorder:
         """What it said at its end under a name."""
         found = re.search(rf"^{name} +(.*)$", self.said, re.M)
         return found[1] if found else ""
+
+    def waited(self):
+        """The most that was on the ring."""
+        return re.search(r"at most (.*) waited", self.line("cost"))[1]
 
     def operations(self):
         return int(re.match(r"[\d,]+", self.line("recorded"))[0].replace(",", ""))

@@ -1,6 +1,7 @@
-"""The other ways to look at a memcached, each as `begin` and `end`: what stands between
-them is the load. `end` says what the way itself took, seconds of CPU, and what it lost.
-A way whose program is not here is left out, by name.
+"""The ways to look at a memcached. Each has `begin` and `end`; between them `spent` says
+how many seconds of CPU it has used so far, in its own processes. `end` returns the bytes
+it left on disk, the MiB of memory it took, and what it lost by its own account. A way whose
+program is not here is left out, by name.
 """
 
 import os
@@ -19,7 +20,8 @@ from machine import Recorder, cpu
 # What mcrec attaches to in a 1.6.18 with probes (`mcrec --check`).
 PROBES = ["process__command__start", "process__command__end", "command__get", "command__set",
           "command__add", "command__replace", "command__append", "command__prepend",
-          "command__cas", "command__touch", "command__incr", "command__decr", "command__delete"]
+          "command__cas", "command__touch", "command__incr", "command__decr", "command__delete",
+          "conn__allocate", "conn__release"]
 NO_LIMITS = """
 struct rlimit;
 int setrlimit(int what, const struct rlimit *to) { return 0; }
@@ -38,8 +40,35 @@ class Nothing:
     def begin(self, memcached):
         pass
 
+    def spent(self):
+        return 0.0
+
     def end(self):
-        return 0.0, ""
+        return None, None, ""
+
+
+class Empty:
+    """Programs that do nothing: the floor of what recording can cost."""
+
+    program = None
+
+    def __init__(self, name, probes=()):
+        self.name, self.probes = name, probes
+
+    def begin(self, memcached):
+        command = [memcached.target / "release/examples/empty"]
+        if self.probes:
+            command += [str(memcached.pid), memcached.program, *self.probes]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if self.process.stdout.readline() != "attached\n":
+            raise Unavailable("its programs could not be attached")
+
+    def spent(self):
+        return 0.0
+
+    def end(self):
+        self.process.communicate()
+        return None, None, ""
 
 
 class Mcrec:
@@ -51,10 +80,15 @@ class Mcrec:
     def begin(self, memcached):
         self.recorder = Recorder(memcached, "--source", self.source)
 
+    def spent(self):
+        return self.recorder.spent()
+
     def end(self):
         recorder = self.recorder.stop()
-        self.bytes_each = os.stat(recorder.path).st_size / max(recorder.operations(), 1)
-        return recorder.own, recorder.line("lost").removeprefix("nothing")
+        size = os.stat(recorder.path).st_size
+        recorder.path.unlink()
+        lost = recorder.line("lost").removeprefix("nothing")
+        return size, recorder.memory, lost or f"(at most {recorder.waited()} waited on the ring)"
 
 
 class Tcpdump:
@@ -69,18 +103,20 @@ class Tcpdump:
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         while "listening on" not in self.process.stderr.readline():
             pass
-        self.attaching = cpu(self.process.pid)
+
+    def spent(self):
+        return cpu(self.process.pid)
 
     def end(self):
         self.process.send_signal(signal.SIGINT)
         said = self.process.stderr.read()
         _, _, usage = os.wait4(self.process.pid, 0)
         self.process.returncode = 0
-        self.bytes = os.stat(self.path).st_size
+        size = os.stat(self.path).st_size
+        self.path.unlink()
         dropped = int(re.search(r"(\d+) packets? dropped by kernel", said)[1])
         total = dropped + int(re.search(r"(\d+) packets? captured", said)[1])
-        lost = f"{dropped} of {total} packets" if dropped else ""
-        return usage.ru_utime + usage.ru_stime - self.attaching, lost
+        return size, usage.ru_maxrss / 1024, f"{dropped} of {total} packets" if dropped else ""
 
 
 class Watch:
@@ -90,25 +126,28 @@ class Watch:
     program = None
 
     def begin(self, memcached):
-        self.memcached, self.lines, self.skipped = memcached, 0, 0
+        self.memcached, self.lines, self.skipped, self.bytes = memcached, 0, 0, 0
+        self.dropped = memcached.stats()["log_worker_dropped"]
         self.watcher = socket.create_connection(("127.0.0.1", memcached.port))
         self.watcher.sendall(b"watch fetchers mutations\r\n")
         assert self.watcher.recv(4) == b"OK\r\n"
         self.reader = threading.Thread(target=self.drain)
-        self.before = time.process_time()
         self.reader.start()
 
     def drain(self):
         while data := self.watcher.recv(1 << 20):
+            self.bytes += len(data)
             self.lines += data.count(b"\n")
             self.skipped += sum(int(number) for number in re.findall(rb"skipped=(\d+)", data))
 
+    def spent(self):
+        return time.process_time()
+
     def end(self):
-        own = time.process_time() - self.before
         self.watcher.shutdown(socket.SHUT_RDWR)
         self.reader.join()
-        lost = self.skipped + self.memcached.stats()["log_worker_dropped"]
-        return own, f"{lost} of {self.lines + lost} entries" if lost else ""
+        lost = self.skipped + self.memcached.stats()["log_worker_dropped"] - self.dropped
+        return self.bytes, None, f"{lost} of {self.lines + lost} entries" if lost else ""
 
 
 class Bpftrace:
@@ -133,13 +172,14 @@ class Bpftrace:
             said += line
         # What it prints must not stop it.
         threading.Thread(target=self.process.stdout.read, daemon=True).start()
-        self.attaching = cpu(self.process.pid)
+
+    def spent(self):
+        return cpu(self.process.pid)
 
     def end(self):
-        own = cpu(self.process.pid) - self.attaching
         self.process.send_signal(signal.SIGINT)
         self.process.wait()
-        return own, ""
+        return None, None, ""
 
 
 def may_lock_memory():
@@ -158,10 +198,6 @@ def no_limits(memcached):
     return library
 
 
-def probes(body):
-    return lambda program: " ".join(f"usdt:{program}:memcached:{name} {{ {body} }}" for name in PROBES)
-
-
 def by_key(program):
     get, store = (f"usdt:{program}:memcached:command__{name}" for name in ("get", "set"))
     return (f"{get} {{ @calls[str(arg1, arg2)] = count(); @bytes[str(arg1, arg2)] = sum(arg3); }} "
@@ -169,14 +205,13 @@ def by_key(program):
 
 
 WAYS = [
-    Nothing(),
-    Bpftrace("empty, sys_exit", lambda _: "rawtracepoint:sys_exit { }"),
+    Empty("empty, sys_exit"),
     Mcrec("syscalls"),
-    Bpftrace("empty, probes", probes("")),
-    Mcrec("usdt"),
-    Bpftrace("bpftrace by key", by_key),
     Tcpdump(),
     Watch(),
+    Empty("empty, probes", PROBES),
+    Mcrec("usdt"),
+    Bpftrace("bpftrace by key", by_key),
 ]
 
 

@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let multiarch = format!("-idirafter/usr/include/{architecture}-linux-gnu");
     let flags = CLANG_FLAGS.iter().map(ToString::to_string).chain([multiarch]);
     let flags: Vec<String> = flags.collect();
-    for source in ["usdt", "syscalls"] {
+    for source in ["usdt", "syscalls", "empty"] {
         SkeletonBuilder::new()
             .source(format!("../bpf/{source}.bpf.c"))
             .clang_args(&flags)

@@ -14,7 +14,7 @@
 
 #[path = "../src/account.rs"]
 mod account;
-#[path = "../src/batch.rs"]
+#[path = "../src/batch/mod.rs"]
 mod batch;
 #[path = "../src/cli.rs"]
 mod cli;

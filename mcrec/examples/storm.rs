@@ -2,18 +2,21 @@
 //! any number of connections.
 //!
 //! `storm ADDRESS [NAME=NUMBER...]`, with the names of [`Load`]. Ten gets to a set, of
-//! keys with a Zipf distribution. Prints one line: operations, seconds, and the median and
-//! 99th percentile of the time from sending a batch to having all of its replies, ns.
+//! keys with a Zipf distribution. For each line on its standard input it prints one, of what
+//! was done since the last: operations, seconds, and the median and 99th percentile of the
+//! time from sending a batch to having all of its replies, ns. It ends with its input.
 //!
 //! Each thread sends a batch on each of its connections, and then reads all replies: so
 //! every connection has one batch under way, whatever the number of threads.
 
 use std::{
+    convert::Infallible,
     env,
     error::Error,
-    io::{Read, Write, stdout},
+    io::{Read, Write, stdin, stdout},
     net::TcpStream,
-    sync::Arc,
+    process,
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -28,7 +31,6 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 /// What is asked for.
 #[derive(Clone, Debug)]
 struct Load {
-    seconds: u64,
     connections: usize,
     threads: usize,
     /// Requests to a batch.
@@ -55,33 +57,45 @@ fn main() -> Result<()> {
         return fill(&address, &load);
     }
     let ranks = Arc::new(Zipf::new(load.keys, ZIPF_EXPONENT));
-    let end = Instant::now() + Duration::from_secs(load.seconds);
-    let begun = Instant::now();
-    let threads: Vec<_> = (0..load.threads)
-        .map(|number| {
-            let (address, load, ranks) = (address.clone(), Arc::clone(&load), Arc::clone(&ranks));
-            thread::spawn(move || {
-                Worker::connect(&address, number, &load)?.work(&load, &ranks, end)
-            })
-        })
-        .collect();
-    let mut operations = 0;
-    let mut times = Vec::new();
-    for thread in threads {
-        let (done, of_thread) = thread.join().map_err(|_| "a thread panicked")??;
-        operations += done;
-        times.extend(of_thread);
+    let done: Vec<_> = (0..load.threads).map(|_| Arc::new(Mutex::new(Done::default()))).collect();
+    for (number, done) in done.iter().enumerate() {
+        let mut worker = Worker::connect(&address, number, &load)?;
+        let (load, ranks, done) = (Arc::clone(&load), Arc::clone(&ranks), Arc::clone(done));
+        thread::spawn(move || {
+            let Err(failure) = worker.work(&load, &ranks, &done);
+            eprintln!("storm: {failure}");
+            process::exit(1);
+        });
     }
-    times.sort_unstable();
-    let at = |hundredths: usize| times.get(times.len() * hundredths / 100).copied().unwrap_or(0);
-    let seconds = begun.elapsed().as_secs_f64();
-    Ok(writeln!(stdout(), "{operations} {seconds} {} {}", at(50), at(99))?)
+    let mut since = Instant::now();
+    for line in stdin().lines() {
+        line?;
+        let (mut operations, mut times) = (0, Vec::new());
+        for done in &done {
+            let done = std::mem::take(&mut *done.lock().map_err(|_| "a thread panicked")?);
+            operations += done.operations;
+            times.extend(done.times);
+        }
+        times.sort_unstable();
+        let at = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or(0);
+        let seconds = since.elapsed().as_secs_f64();
+        since = Instant::now();
+        writeln!(stdout(), "{operations} {seconds} {} {}", at(50), at(99))?;
+    }
+    Ok(())
+}
+
+/// What a thread did since it was last asked.
+#[derive(Debug, Default)]
+struct Done {
+    operations: u64,
+    /// How long batches took, ns.
+    times: Vec<u64>,
 }
 
 impl Load {
     fn of(arguments: impl Iterator<Item = String>) -> Result<Self> {
         let mut load = Self {
-            seconds: 4,
             connections: 16,
             threads: 1,
             pipeline: 1,
@@ -95,7 +109,6 @@ impl Load {
             let number: u64 = number.parse()?;
             let size = usize::try_from(number)?;
             match name {
-                "seconds" => load.seconds = number,
                 "connections" => load.connections = size,
                 "threads" => load.threads = size,
                 "pipeline" => load.pipeline = size,
@@ -158,11 +171,10 @@ impl Worker {
         Ok(Self { streams, random: Random::new(number as u64), value: "x".repeat(load.value) })
     }
 
-    /// Operations done, and how long batches took, ns.
-    fn work(mut self, load: &Load, ranks: &Zipf, end: Instant) -> Result<(u64, Vec<u64>)> {
-        let (mut operations, mut times) = (0, Vec::new());
+    /// Goes on until something fails.
+    fn work(&mut self, load: &Load, ranks: &Zipf, done: &Mutex<Done>) -> Result<Infallible> {
         let mut replies = vec![0; 1 << 18];
-        while Instant::now() < end {
+        loop {
             let mut under_way = Vec::with_capacity(self.streams.len());
             for at in 0..self.streams.len() {
                 let (batch, sets) = self.batch(load, ranks);
@@ -172,14 +184,15 @@ impl Worker {
             }
             for (stream, sent) in self.streams.iter_mut().zip(under_way) {
                 read_replies(stream, &sent.sets, &mut replies)?;
-                operations += sent.sets.len() as u64;
-                times.push(u64::try_from(sent.at.elapsed().as_nanos()).unwrap_or(u64::MAX));
+                let took = u64::try_from(sent.at.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                let mut done = done.lock().map_err(|_| "nobody asks any more")?;
+                done.operations += sent.sets.len() as u64;
+                done.times.push(took);
             }
             if load.pause > 0 {
                 thread::sleep(Duration::from_nanos(load.pause));
             }
         }
-        Ok((operations, times))
     }
 
     fn batch(&mut self, load: &Load, ranks: &Zipf) -> (Vec<u8>, Vec<bool>) {
