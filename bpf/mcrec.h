@@ -14,9 +14,8 @@
 #define MCREC_KEY_MAX 250
 
 enum mcrec_kind {
-	MCREC_START = 1,	/* process__command__start: a request begins */
 	MCREC_COMMAND = 2,	/* command__*: one operation on one key */
-	MCREC_END = 3,		/* process__command__end: replies are ready to be sent */
+	MCREC_END = 3,		/* the request whose operations were recorded last is done */
 	MCREC_CONNECT = 4,	/* conn__allocate; of the syscalls source a struct mcrec_connect */
 	MCREC_DISCONNECT = 5,	/* conn__release; close */
 	MCREC_READ = 6,		/* read */
@@ -54,16 +53,18 @@ struct mcrec_head {
 	__u8 command;		/* enum mcrec_command */
 	__u8 key_length;	/* bytes of key that follow the fixed part */
 	__u8 key_unreadable;	/* 1: the key's memory could not be read; its bytes are zero */
-	__s32 size;		/* MCREC_COMMAND: the probe's size: value length + 2, or -1; other
-				   records of usdt: as left_out of struct mcrec_operation */
+	__s32 size;		/* MCREC_COMMAND: the probe's size: value length + 2, or -1 */
 };
 
 /* On the ring only the first key_length bytes of key are there. */
 struct mcrec_operation {
 	struct mcrec_head head;
 	__u64 cas;		/* the probe's casid, 0 where it has none */
-	__u64 left_out;		/* operations on the connection since its record before this one
-				   that are outside of the sample */
+	__u64 started;		/* ts of its request's process__command__start, 0 if not seen */
+	__u64 ended;		/* when the request of the record before this one ended, if that was
+				   another request, and no MCREC_END came between; else 0 */
+	__u64 left_out;		/* operations of the request since its record before this one that
+				   are outside of the sample */
 	__u8 key[256];		/* MCREC_KEY_MAX, rounded up so that the verifier can bound it by a mask */
 };
 
@@ -125,7 +126,7 @@ struct mcrec_segment {
 };
 
 _Static_assert(sizeof(struct mcrec_head) == 32, "layout of mcrec_head");
-_Static_assert(sizeof(struct mcrec_operation) == 32 + 8 + 8 + 256, "layout of mcrec_operation");
+_Static_assert(sizeof(struct mcrec_operation) == 32 + 4 * 8 + 256, "layout of mcrec_operation");
 _Static_assert(sizeof(struct mcrec_address) == 20, "layout of mcrec_address");
 _Static_assert(sizeof(struct mcrec_connect) == 32 + 20 + 4, "layout of mcrec_connect");
 _Static_assert(sizeof(struct mcrec_read) == 32 + 16, "layout of mcrec_read");
@@ -156,8 +157,27 @@ struct mcrec_counters {
 					   no operation is missing, but latencies are unknown */
 	__u64 key_unreadable;		/* operations on the ring without their key */
 	__u64 sampled_out;		/* left out on purpose */
+	__u64 requests_without_operation;	/* usdt: requests that began and ended without an
+						   operation that has a probe */
 };
 
-_Static_assert(sizeof(struct mcrec_counters) == 56, "layout of mcrec_counters");
+_Static_assert(sizeof(struct mcrec_counters) == 64, "layout of mcrec_counters");
+
+/* Programs of a source, at most. */
+#define MCREC_PROGRAMS 16
+
+/*
+ * What the runs of one program in the target took; one per CPU. One run in
+ * MCREC_TIMED_ONE_IN is timed: the kernel's own statistics time them all, which costs
+ * as much as half of what is timed. Uprobe programs interrupt each other, and then
+ * a run may not be counted.
+ */
+struct mcrec_runs {
+	__u64 count;
+	__u64 timed;
+	__u64 time;	/* of those that were timed, ns */
+};
+
+#define MCREC_TIMED_ONE_IN 16
 
 #endif

@@ -20,6 +20,38 @@ struct {
 	__type(value, struct mcrec_counters);
 } counters SEC(".maps");
 
+/* By program. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MCREC_PROGRAMS);
+	__type(key, __u32);
+	__type(value, struct mcrec_runs);
+} runs SEC(".maps");
+
+/* A run of the program: when it began, if it is one that is timed. */
+struct run {
+	struct mcrec_runs *runs;
+	__u64 began;
+};
+
+static __always_inline struct run begin_run(__u32 program)
+{
+	struct run run = { .runs = bpf_map_lookup_elem(&runs, &program) };
+
+	if (run.runs && run.runs->count++ % MCREC_TIMED_ONE_IN == 0)
+		run.began = bpf_ktime_get_ns();
+	return run;
+}
+
+static __always_inline int end_run(struct run run)
+{
+	if (run.runs && run.began) {
+		run.runs->time += bpf_ktime_get_ns() - run.began;
+		run.runs->timed++;
+	}
+	return 0;
+}
+
 static __always_inline struct mcrec_counters *counters_here(void)
 {
 	__u32 zero = 0;

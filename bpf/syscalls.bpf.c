@@ -515,34 +515,48 @@ static __always_inline bool is_target(void)
 	       process.tgid == target_tgid;
 }
 
+static __always_inline void returned(struct pt_regs *regs, long result)
+{
+	if (result < 0)
+		return;
+	switch ((int)SYSCALL_NUMBER(regs)) {
+	case SYS_READ:
+		if (result)
+			received(regs, result, MCREC_READ);
+		break;
+	case SYS_RECVFROM:
+		if (result)
+			received(regs, result, MCREC_DATAGRAM);
+		break;
+	case SYS_SENDMSG:
+		if (result)
+			sent(regs, result, true);
+		break;
+	case SYS_WRITE:
+		if (result)
+			sent(regs, result, false);
+		break;
+	case SYS_ACCEPT:
+	case SYS_ACCEPT4:
+		opened(result, true);
+		break;
+	case SYS_SOCKET:
+		opened(result, false);
+		break;
+	case SYS_CLOSE:
+		closed(PT_REGS_PARM1_CORE_SYSCALL(regs));
+		break;
+	}
+}
+
 /* Runs at the end of every system call of every process. */
 SEC("raw_tp/sys_exit") int sys_exit(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct pt_regs *regs;
-	long result;
+	struct run run;
 
-	if (!is_target() || !recording)
+	if (!recording || !is_target())
 		return 0;
-	regs = (struct pt_regs *)ctx->args[0];
-	result = ctx->args[1];
-	if (result < 0)
-		return 0;
-	switch ((int)SYSCALL_NUMBER(regs)) {
-	case SYS_READ:
-		return result ? received(regs, result, MCREC_READ) : 0;
-	case SYS_RECVFROM:
-		return result ? received(regs, result, MCREC_DATAGRAM) : 0;
-	case SYS_SENDMSG:
-		return result ? sent(regs, result, true) : 0;
-	case SYS_WRITE:
-		return result ? sent(regs, result, false) : 0;
-	case SYS_ACCEPT:
-	case SYS_ACCEPT4:
-		return opened(result, true);
-	case SYS_SOCKET:
-		return opened(result, false);
-	case SYS_CLOSE:
-		return closed(PT_REGS_PARM1_CORE_SYSCALL(regs));
-	}
-	return 0;
+	run = begin_run(0);
+	returned((struct pt_regs *)ctx->args[0], ctx->args[1]);
+	return end_run(run);
 }

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: (MIT OR Apache-2.0)
 /*
- * The usdt source: memcached's own probes, one program for each. Nothing is
- * paired or interpreted here; a program filters, copies and submits.
- *
- * libbpf knows each call site's own argument encoding (the same probe has
- * several) and hands the program the value. Every argument costs a map look-up
- * and often a read of user memory, so only those that are recorded are fetched.
+ * The usdt source: memcached's own probes, one program for each. A program filters,
+ * copies and submits; of requests it only notes when they begin and end, so that an
+ * operation takes one record and its reply another.
  *
  * A uprobe program can be preempted by another one on the same CPU: no per-CPU
  * scratch memory, and counters are added to atomically.
@@ -17,13 +14,19 @@
 #include "mcrec.h"
 #include "shared.bpf.h"
 #include "sample.bpf.h"
+#include "argument.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 struct connection {
 	__u32 generation;
 	__u32 sequence;
-	__u32 left_out;		/* operations outside of the sample since the last record */
+	__u64 started;		/* when the request at hand began; 0: it was not seen to */
+	__u64 ended;		/* when the request before ended, until a record tells it */
+	__u32 left_out;		/* operations of the request outside of the sample since the last
+				   record */
+	bool shown;		/* the request had an operation */
+	bool untold;		/* no record tells yet when the last operation's request ended */
 };
 
 /* By file descriptor; sized by the target's descriptor limit before loading.
@@ -42,6 +45,7 @@ struct mcrec_connect layout_connect = {};
 struct mcrec_read layout_read = {};
 struct mcrec_send layout_send = {};
 struct mcrec_segment layout_segment = {};
+struct mcrec_runs layout_runs = {};
 enum mcrec_kind layout_kind = 0;
 enum mcrec_command layout_command = 0;
 
@@ -60,37 +64,95 @@ static __always_inline void fill_head(struct mcrec_head *head, struct connection
 	head->generation = connection->generation;
 	/* Counted even if the record is lost: that is how the loss shows. */
 	head->sequence = connection->sequence++;
-	connection->left_out = 0;
 	head->thread = (__u32)bpf_get_current_pid_tgid();
 	head->kind = kind;
 }
 
-/* A record of context: the beginning or end of a request or a connection. */
-static __always_inline int context(struct pt_regs *ctx, enum mcrec_kind kind)
+static __always_inline void submit_head(struct mcrec_head *head)
 {
-	struct mcrec_head head = {};
-	struct connection *connection;
-	long connid;
+	if (bpf_ringbuf_output(&ring, head, sizeof(*head), BPF_RB_NO_WAKEUP))
+		COUNT(context_lost);
+}
 
-	if (!recording)
-		return 0;
-	if (bpf_usdt_arg(ctx, 0, &connid))
-		goto lost;
-	connection = connection_of(connid);
+/* The connection of a probe that has no other argument that is wanted. */
+static __always_inline struct connection *connection_at(struct pt_regs *ctx, long *connid)
+{
+	struct connection *connection = 0;
+
+	if (!fetch(ctx, connid, 1))
+		connection = connection_of(*connid);
 	if (!connection)
-		goto lost;
+		COUNT(context_lost);
+	return connection;
+}
+
+/* The request at hand ends, whatever ends it. */
+static __always_inline void end_request(struct connection *connection)
+{
+	if (connection->started && !connection->shown)
+		COUNT(requests_without_operation);
+	connection->shown = false;
+	connection->left_out = 0;
+}
+
+/*
+ * A request begins; where replies are batched, the one before ends here. No record is
+ * made of that: the next one of the connection tells it.
+ */
+static __always_inline void started(struct pt_regs *ctx)
+{
+	long connid;
+	struct connection *connection = connection_at(ctx, &connid);
+	__u64 now;
+
+	if (!connection)
+		return;
+	now = bpf_ktime_get_ns();
+	end_request(connection);
+	if (connection->untold && !connection->ended)
+		connection->ended = now;
+	connection->started = now;
+}
+
+/* Replies are ready to be sent. */
+static __always_inline void ended(struct pt_regs *ctx)
+{
+	long connid;
+	struct connection *connection = connection_at(ctx, &connid);
+	struct mcrec_head head = {};
+
+	if (!connection)
+		return;
+	end_request(connection);
+	connection->started = 0;
+	if (!connection->untold)
+		return;
+	fill_head(&head, connection, connid, MCREC_END);
+	if (connection->ended)
+		head.ts = connection->ended;
+	connection->untold = false;
+	connection->ended = 0;
+	submit_head(&head);
+}
+
+/* A connection begins or ends. */
+static __always_inline void connected(struct pt_regs *ctx, enum mcrec_kind kind)
+{
+	long connid;
+	struct connection *connection = connection_at(ctx, &connid);
+	struct mcrec_head head = {};
+
+	if (!connection)
+		return;
 	if (kind == MCREC_CONNECT) {
 		connection->generation++;
 		connection->sequence = 0;
 	}
-	head.size = connection->left_out;
+	connection->started = connection->ended = 0;
+	connection->shown = connection->untold = false;
+	connection->left_out = 0;
 	fill_head(&head, connection, connid, kind);
-	if (bpf_ringbuf_output(&ring, &head, sizeof(head), BPF_RB_NO_WAKEUP))
-		goto lost;
-	return 0;
-lost:
-	COUNT(context_lost);
-	return 0;
+	submit_head(&head);
 }
 
 static __always_inline __u64 hash_key(const __u8 *key, __u32 length)
@@ -102,8 +164,8 @@ static __always_inline __u64 hash_key(const __u8 *key, __u32 length)
 	return hash_end(hash);
 }
 
-static __always_inline int submit(struct mcrec_operation *operation, long connid, long key,
-				  long key_length)
+static __always_inline void submit(struct mcrec_operation *operation, long connid, long key,
+				   long key_length)
 {
 	struct connection *connection = connection_of(connid);
 	/* Looked at once: that instant counts as the operation's. */
@@ -113,12 +175,13 @@ static __always_inline int submit(struct mcrec_operation *operation, long connid
 	if (!connection) {
 		COUNT(operations);
 		COUNT(connection_untracked);
-		return 0;
+		return;
 	}
+	connection->shown = true;
 	if (key_length < 0 || key_length > MCREC_KEY_MAX) {
 		COUNT(operations);
 		COUNT(argument_unreadable);
-		return 0;
+		return;
 	}
 	/* ITEM_key is not NUL-terminated: by length, never as a string. */
 	if (bpf_probe_read_user(operation->key, key_length & 0xff, (const void *)key)) {
@@ -127,16 +190,20 @@ static __always_inline int submit(struct mcrec_operation *operation, long connid
 	} else if (limit && !is_in_sample(hash_key(operation->key, key_length), limit)) {
 		connection->left_out++;
 		COUNT(sampled_out);
-		return 0;
+		return;
 	}
 	COUNT(operations);
+	operation->started = connection->started;
+	operation->ended = connection->ended;
 	operation->left_out = connection->left_out;
+	connection->ended = 0;
+	connection->left_out = 0;
+	connection->untold = connection->started != 0;
 	fill_head(&operation->head, connection, connid, MCREC_COMMAND);
 	operation->head.key_length = key_length;
 	size = offsetof(struct mcrec_operation, key) + (key_length & 0xff);
 	if (bpf_ringbuf_output(&ring, operation, size, BPF_RB_NO_WAKEUP))
 		COUNT(ring_full);
-	return 0;
 }
 
 /*
@@ -145,58 +212,53 @@ static __always_inline int submit(struct mcrec_operation *operation, long connid
  * delete. The struct is zeroed because kernels before 6.3 don't let a helper
  * read stack memory that was not written.
  */
-static __always_inline int operation(struct pt_regs *ctx, enum mcrec_command command,
-				     bool has_size)
+static __always_inline void operation(struct pt_regs *ctx, enum mcrec_command command,
+				      __u32 arguments)
 {
 	struct mcrec_operation operation = {};
-	long connid, key, key_length, size = 0, cas = 0;
+	long values[ARGUMENTS_MAX] = {};
 
-	if (!recording)
-		return 0;
-	if (bpf_usdt_arg(ctx, 0, &connid) || bpf_usdt_arg(ctx, 1, &key) ||
-	    bpf_usdt_arg(ctx, 2, &key_length) ||
-	    (has_size && (bpf_usdt_arg(ctx, 3, &size) || bpf_usdt_arg(ctx, 4, &cas)))) {
+	if (fetch(ctx, values, arguments)) {
 		COUNT(operations);
 		COUNT(argument_unreadable);
-		return 0;
+		return;
 	}
 	operation.head.command = command;
-	operation.head.size = size;
-	operation.cas = cas;
-	return submit(&operation, connid, key, key_length);
+	operation.head.size = values[3];
+	operation.cas = values[4];
+	submit(&operation, values[0], values[1], values[2]);
 }
 
 /* The program for probe command__NAME is called command_NAME, and so on: the
  * recorder finds the probe by the program's name. */
-#define ITEM_COMMAND(name, command)                                            \
-	SEC("usdt") int command_##name(struct pt_regs *ctx)                    \
-	{                                                                      \
-		return operation(ctx, command, true);                          \
-	}
-#define KEY_COMMAND(name, command)                                             \
-	SEC("usdt") int command_##name(struct pt_regs *ctx)                    \
-	{                                                                      \
-		return operation(ctx, command, false);                         \
-	}
-#define CONTEXT(name, kind)                                                    \
+#define PROGRAM(name, number, work)                                            \
 	SEC("usdt") int name(struct pt_regs *ctx)                              \
 	{                                                                      \
-		return context(ctx, kind);                                     \
+		struct run run;                                                \
+                                                                               \
+		if (!recording)                                                \
+			return 0;                                              \
+		run = begin_run(number);                                       \
+		work;                                                          \
+		return end_run(run);                                           \
 	}
+#define COMMAND(name, command, arguments)                                      \
+	PROGRAM(command_##name, command, operation(ctx, command, arguments))
 
-ITEM_COMMAND(get, MCREC_GET)
-ITEM_COMMAND(set, MCREC_SET)
-ITEM_COMMAND(add, MCREC_ADD)
-ITEM_COMMAND(replace, MCREC_REPLACE)
-ITEM_COMMAND(append, MCREC_APPEND)
-ITEM_COMMAND(prepend, MCREC_PREPEND)
-ITEM_COMMAND(cas, MCREC_CAS)
-ITEM_COMMAND(touch, MCREC_TOUCH)
-KEY_COMMAND(incr, MCREC_INCR)
-KEY_COMMAND(decr, MCREC_DECR)
-KEY_COMMAND(delete, MCREC_DELETE)
+/* Programs are numbered as the recorder has them (mcrec/src/probe/usdt.rs). */
+COMMAND(get, MCREC_GET, 5)
+COMMAND(set, MCREC_SET, 5)
+COMMAND(add, MCREC_ADD, 5)
+COMMAND(replace, MCREC_REPLACE, 5)
+COMMAND(append, MCREC_APPEND, 5)
+COMMAND(prepend, MCREC_PREPEND, 5)
+COMMAND(cas, MCREC_CAS, 5)
+COMMAND(touch, MCREC_TOUCH, 5)
+COMMAND(incr, MCREC_INCR, 3)
+COMMAND(decr, MCREC_DECR, 3)
+COMMAND(delete, MCREC_DELETE, 3)
 
-CONTEXT(process_command_start, MCREC_START)
-CONTEXT(process_command_end, MCREC_END)
-CONTEXT(conn_allocate, MCREC_CONNECT)
-CONTEXT(conn_release, MCREC_DISCONNECT)
+PROGRAM(process_command_start, 0, started(ctx))
+PROGRAM(process_command_end, 12, ended(ctx))
+PROGRAM(conn_allocate, 13, connected(ctx, MCREC_CONNECT))
+PROGRAM(conn_release, 14, connected(ctx, MCREC_DISCONNECT))

@@ -26,11 +26,11 @@ only() {
 r=mcrec/src a=mcanalyze/src c=capture/src
 all="$r $a $c schema/src protocol/src"
 only '\blibbpf_(rs|sys)\b' "$all" $r/probe/ $r/drain.rs $r/loss.rs
-only '\barrow_array::' "$all" $c/ $r/batch.rs $r/sink/mod.rs $a/files/ $a/exchange/batch.rs $a/scan.rs $a/by.rs
+only '\barrow_array::' "$all" $c/ $r/batch/ $r/sink/mod.rs $a/files/ $a/exchange/batch.rs $a/scan.rs $a/by.rs
 only '\barrow_select::' "$all" $a/files/
 only '\bparquet::' "$all" $c/ $a/files/
-only '\barrow_schema\b' "$all" $c/ $r/batch.rs schema/src/columns.rs
-only '\barrow_buffer::' "$all" $a/scan.rs
+only '\barrow_schema\b' "$all" $c/ $r/batch/ schema/src/columns.rs
+only '\barrow_buffer::' "$all" $r/batch/ $a/scan.rs
 only '\bpolars::' "$all" $a/capture.rs $a/query/
 only '\bclap::' "$all" $r/cli.rs $r/main.rs $a/cli.rs $a/cli/ $a/main.rs
 only '\bratatui::' "$all" $a/live/mod.rs $a/live/keys.rs $a/live/view/

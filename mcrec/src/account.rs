@@ -2,7 +2,7 @@
 //! file of a recording answers for its own span of time.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::Duration,
 };
 
@@ -11,6 +11,7 @@ use mcrec_schema::footer::{Cost, Footer, Loss, ProgramCost, Sampling};
 
 use crate::{
     decode::Tally,
+    drain::Control,
     host::OwnCost,
     loss::{KernelCounts, State, Taken},
     sample::SharedRates,
@@ -82,6 +83,7 @@ pub(crate) struct Account {
     /// Size of the ring, for the memory account.
     ring_bytes: u32,
     own_cost: OwnCost,
+    control: Arc<Control>,
     start: Totals,
     now: Totals,
 }
@@ -94,7 +96,7 @@ impl Account {
         (kernel, ending): (Arc<KernelCounts>, Arc<Ending>),
         rates: Arc<SharedRates>,
         own_cost: OwnCost,
-        ring_bytes: u32,
+        (control, ring_bytes): (Arc<Control>, u32),
     ) -> Self {
         let start = Totals {
             at_us: template.capture.start_us,
@@ -106,7 +108,8 @@ impl Account {
             requests_without_operation: 0,
             connections_encrypted: 0,
         };
-        Self { kernel, ending, rates, template, own_cost, ring_bytes, now: start.clone(), start }
+        let now = start.clone();
+        Self { kernel, ending, rates, template, own_cost, control, ring_bytes, now, start }
     }
 
     /// The counts as they were last looked at.
@@ -150,6 +153,7 @@ impl Account {
         let (cpu, peak_memory) = self.own_cost.read(self.ring_bytes);
         let programs =
             halt.map_or_else(|| self.kernel.statistics().cost(), |halt| halt.cost.clone());
+        let ring_peak = self.control.ring_peak.load(Ordering::Relaxed);
         let seen = self.kernel.read()?;
         self.now = Totals {
             at_us: wall_us(at_monotonic_ns, self.template.capture.clock_offset_ns),
@@ -157,8 +161,8 @@ impl Account {
             loss: seen.loss(taken, state),
             sampled_out: seen.sampled_out(taken),
             rate_changes: self.rates.lock().changes(),
-            cost: Cost { programs, cpu_s: cpu.as_secs_f64(), peak_memory },
-            requests_without_operation: tally.requests_without_operation,
+            cost: Cost { programs, cpu_s: cpu.as_secs_f64(), peak_memory, ring_peak },
+            requests_without_operation: seen.requests_without_operation(),
             connections_encrypted: tally.encrypted,
         };
         Ok(())

@@ -27,6 +27,8 @@ pub(crate) struct Control {
     pub(crate) end_now: AtomicBool,
     /// Bytes on the ring when it was last looked at.
     pub(crate) ring_used: AtomicU64,
+    /// The most that there ever were.
+    pub(crate) ring_peak: AtomicU64,
     /// `CLOCK_MONOTONIC`, ns: what was put on the ring before has been handed on.
     pub(crate) drained_to: AtomicU64,
 }
@@ -52,7 +54,9 @@ pub(crate) fn run(ring: &MapHandle, batches: &Filled, control: &Control) -> Resu
     while !control.end_now.load(Ordering::Acquire) {
         // Read before consuming: what was there when it was set is drained.
         let last = control.end_when_empty.load(Ordering::Acquire);
-        control.ring_used.store(used(&ring), Ordering::Relaxed);
+        let used = used(&ring);
+        control.ring_used.store(used, Ordering::Relaxed);
+        control.ring_peak.fetch_max(used, Ordering::Relaxed);
         let began = host::monotonic_ns();
         let emptied = fill(&batch, &ring)?;
         if !batch.borrow().is_empty() {

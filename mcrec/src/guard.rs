@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
 use mcrec_schema::footer::Capture;
 
 use crate::{
@@ -33,28 +32,14 @@ pub(crate) struct Sampling {
 
 impl Sampling {
     /// What `options` ask for, in a recording that begins as `capture` says.
-    ///
-    /// # Errors
-    ///
-    /// When the cost is to be kept within a budget and cannot be known.
-    pub(crate) fn new(
-        options: &Record,
-        capture: &Capture,
-        statistics: &Statistics,
-    ) -> Result<Self> {
-        if options.max_overhead.is_some() && !statistics.are_timed() {
-            bail!(
-                "--max-overhead needs the kernel's run-time statistics of BPF programs, and those \
-                 need CAP_SYS_ADMIN: run mcrec as root, or choose a rate with --sample"
-            );
-        }
+    pub(crate) fn new(options: &Record, capture: &Capture) -> Self {
         let densest = options.sample.unwrap_or(1);
-        Ok(Self {
+        Self {
             rates: Arc::new(SharedRates::new(Rates::new(capture.start_us, densest))),
             clock_offset_ns: capture.clock_offset_ns,
             guard: options.max_overhead.map(|budget| (Guard::new(budget, densest), budget)),
             before: None,
-        })
+        }
     }
 
     /// The rates, to be shared.

@@ -25,6 +25,7 @@ pub(crate) struct Seen {
     request_boundaries_lost: u64,
     key_unreadable: u64,
     sampled_out: u64,
+    requests_without_operation: u64,
 }
 
 /// What happened to the records on this side of the ring.
@@ -114,6 +115,12 @@ impl Seen {
         self.request_boundaries_lost += counters.context_lost;
         self.key_unreadable += counters.key_unreadable;
         self.sampled_out += counters.sampled_out;
+        self.requests_without_operation += counters.requests_without_operation;
+    }
+
+    /// Requests that began and ended without showing an operation.
+    pub(crate) fn requests_without_operation(&self) -> u64 {
+        self.requests_without_operation
     }
 
     /// Operations lost in the kernel so far.

@@ -26,7 +26,7 @@ use crate::{
     batch::Batch,
     cli::Record,
     decode::{Decoder, SyscallsDecoder, UsdtDecoder},
-    drain,
+    drain::{self, Control},
     guard::Sampling,
     host::{self, Host, OwnCost},
     loss::KernelCounts,
@@ -79,11 +79,12 @@ pub(crate) fn record(
     let (events_in, events) = mpsc::channel();
     stop::watch(process, &events_in)?;
     let ending = Arc::new(Ending::default());
-    let ring_bytes = options.buffer_size;
-    let mut sampling = Sampling::new(options, &footer.capture, kernel.statistics())?;
+    let mut sampling = Sampling::new(options, &footer.capture);
     probes.sample(sampling.one_in());
     let counters = (Arc::clone(&kernel), Arc::clone(&ending));
-    let account = Account::new(footer, counters, sampling.rates(), own_cost, ring_bytes);
+    let control = Arc::new(Control::default());
+    let ring = (Arc::clone(&control), options.buffer_size);
+    let account = Account::new(footer, counters, sampling.rates(), own_cost, ring);
     let sink = Sink::create(place, kept(options), options.files.commit_every, &account).map_err(
         |error| match error.downcast_ref::<io::Error>().map(io::Error::kind) {
             Some(ErrorKind::PermissionDenied) => {
@@ -98,8 +99,7 @@ pub(crate) fn record(
         bytes: options.max_size.filter(|_| options.files.keep_last.is_none()),
     };
     let beginning = report::beginning(target, plan, &sink.describe());
-    let (shown, control) = (Arc::clone(&live), Arc::default());
-    let writer = Writer { sink, account, limits, live: shown, control };
+    let writer = Writer { sink, account, limits, live: Arc::clone(&live), control };
     let decoder = match plan.kind {
         Kind::Usdt => Decoder::Usdt(UsdtDecoder::default()),
         Kind::Syscalls => Decoder::Syscalls(SyscallsDecoder::new(plan.dialect)),

@@ -387,7 +387,7 @@ fn cost(footer: &Footer, duration: Duration) -> String {
     let run_time = Duration::from_nanos(cost.run_time_ns());
     let mut text = String::new();
     if cost.programs.is_empty() {
-        text.push_str("in memcached unknown (the kernel's statistics need CAP_SYS_ADMIN); ");
+        text.push_str("in memcached unknown; ");
     } else {
         write!(
             text,
@@ -401,9 +401,10 @@ fn cost(footer: &Footer, duration: Duration) -> String {
     }
     write!(
         text,
-        "mcrec {:.2} s of CPU, {} of memory at peak",
+        "mcrec {:.2} s of CPU, {} of memory at peak; at most {} waited on the ring",
         cost.cpu_s,
-        ByteSize(cost.peak_memory)
+        ByteSize(cost.peak_memory),
+        ByteSize(cost.ring_peak)
     )
     .expect("writing to a String cannot fail");
     text

@@ -109,6 +109,11 @@ fn fetch(command: Command, line: &[u8], wire: u64, queue: &mut Queue) -> Next {
     if touches {
         request.ttl = tokens(line).nth(1).and_then(number);
     }
+    let mut keys = tokens(line).skip(words);
+    if let (Some(key), None) = (keys.next(), keys.next()) {
+        queue.push(request, std::iter::once((key, wire)), None);
+        return Next::Request;
+    }
     // Each key has its blank; the rest of the line goes to the first.
     let keys: u64 = tokens(line).skip(words).map(|key| key.len() as u64 + 1).sum();
     let mut rest = wire.saturating_sub(keys);

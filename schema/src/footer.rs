@@ -315,13 +315,15 @@ impl Sampling {
 /// What recording cost.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
-    /// By BPF program, from the kernel's own statistics; empty where those may
-    /// not be had.
+    /// By BPF program; empty where that is not known.
     pub programs: Vec<ProgramCost>,
     /// CPU time of mcrec, user and system, seconds.
     pub cpu_s: f64,
     /// Peak resident memory of mcrec, bytes.
     pub peak_memory: u64,
+    /// The most bytes that waited on the ring; 0 where that was not counted.
+    #[serde(default)]
+    pub ring_peak: u64,
 }
 
 impl Cost {
@@ -337,8 +339,8 @@ impl Cost {
 }
 
 impl Cost {
-    /// What came after `before`, which was counted earlier. The peak of memory is
-    /// that of all time.
+    /// What came after `before`, which was counted earlier. The peaks are
+    /// those of all time.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         let programs = self.programs.iter().map(|program| {
@@ -354,6 +356,7 @@ impl Cost {
             programs: programs.collect(),
             cpu_s: (self.cpu_s - before.cpu_s).max(0.0),
             peak_memory: self.peak_memory,
+            ring_peak: self.ring_peak,
         }
     }
 }
@@ -363,9 +366,9 @@ impl Cost {
 pub struct ProgramCost {
     /// Name of the program.
     pub name: String,
-    /// How often it ran.
+    /// How often it ran in the target.
     pub run_count: u64,
-    /// For how long, ns, in all.
+    /// For how long, ns, in all, by those of its runs that were timed.
     pub run_time_ns: u64,
 }
 

@@ -10,6 +10,11 @@ use std::fmt::Write;
 
 /// Appends the escaped form of `key` to `out`.
 pub fn escape_into(key: &[u8], out: &mut String) {
+    // Nearly all keys; without a branch for each byte.
+    let plain = key.iter().fold(true, |plain, &byte| plain & byte.is_ascii() & !needs_escape(byte));
+    if plain && let Ok(text) = std::str::from_utf8(key) {
+        return out.push_str(text);
+    }
     for chunk in key.utf8_chunks() {
         let valid = chunk.valid();
         if valid.bytes().any(needs_escape) {
@@ -51,7 +56,7 @@ pub fn unescape(text: &str) -> Option<Vec<u8>> {
 }
 
 fn needs_escape(byte: u8) -> bool {
-    byte < 0x20 || byte == 0x7f || byte == b'\\'
+    (byte < 0x20) | (byte == 0x7f) | (byte == b'\\')
 }
 
 fn escape_valid(text: &str, out: &mut String) {

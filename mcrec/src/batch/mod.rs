@@ -1,15 +1,14 @@
 //! Operations into Arrow columns.
 
+mod column;
+
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow_array::{
-    ArrayRef, DictionaryArray, Int8Array, RecordBatch, StringArray,
-    builder::{
-        BooleanBuilder, Int32Builder, Int64Builder, StringBuilder, StringDictionaryBuilder,
-        TimestampMicrosecondBuilder,
-    },
-    types::{Int8Type, Int32Type},
+    ArrayRef, BooleanArray, DictionaryArray, Int8Array, Int32Array, Int64Array, RecordBatch,
+    StringArray, TimestampMicrosecondArray,
+    types::{Int8Type, Int64Type},
 };
 use arrow_schema::SchemaRef;
 use mcrec_schema::{
@@ -19,6 +18,7 @@ use mcrec_schema::{
 };
 
 use crate::decode::Operation;
+use column::{Clients, Keys, Numbers, take};
 
 /// Rows that are being gathered.
 pub(crate) struct Batch {
@@ -27,28 +27,25 @@ pub(crate) struct Batch {
     clock_offset: i64,
     /// What keys are hidden behind, if anything.
     pseudonyms: Option<Pseudonyms>,
-    /// The key of the row at hand, escaped or hidden.
-    text: String,
-    rows: usize,
-    ts: TimestampMicrosecondBuilder,
+    ts: Vec<i64>,
     op: Vec<i8>,
     protocol: Vec<Option<i8>>,
-    key: StringBuilder,
-    key_len: Int64Builder,
+    key: Keys,
+    key_len: Numbers<Int64Type>,
     status: Vec<i8>,
-    value_size: Int64Builder,
-    latency: Int64Builder,
-    ttl: Int64Builder,
-    client_flags: Int64Builder,
-    cas: Int64Builder,
-    request_bytes: Int64Builder,
-    response_bytes: Int64Builder,
-    quiet: BooleanBuilder,
-    request_id: Int64Builder,
-    key_index: Int32Builder,
-    conn_id: Int64Builder,
-    client: StringDictionaryBuilder<Int32Type>,
-    thread_id: Int32Builder,
+    value_size: Numbers<Int64Type>,
+    latency: Numbers<Int64Type>,
+    ttl: Numbers<Int64Type>,
+    client_flags: Numbers<Int64Type>,
+    cas: Numbers<Int64Type>,
+    request_bytes: Numbers<Int64Type>,
+    response_bytes: Numbers<Int64Type>,
+    quiet: Vec<bool>,
+    request_id: Vec<i64>,
+    key_index: Vec<i32>,
+    conn_id: Vec<i64>,
+    client: Clients,
+    thread_id: Vec<i32>,
 }
 
 impl Batch {
@@ -59,67 +56,62 @@ impl Batch {
             schema: Arc::new(columns::schema()),
             clock_offset,
             pseudonyms,
-            text: String::new(),
-            rows: 0,
-            ts: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
+            ts: Vec::new(),
             op: Vec::new(),
             protocol: Vec::new(),
-            key: StringBuilder::new(),
-            key_len: Int64Builder::new(),
+            key: Keys::default(),
+            key_len: Numbers::default(),
             status: Vec::new(),
-            value_size: Int64Builder::new(),
-            latency: Int64Builder::new(),
-            ttl: Int64Builder::new(),
-            client_flags: Int64Builder::new(),
-            cas: Int64Builder::new(),
-            request_bytes: Int64Builder::new(),
-            response_bytes: Int64Builder::new(),
-            quiet: BooleanBuilder::new(),
-            request_id: Int64Builder::new(),
-            key_index: Int32Builder::new(),
-            conn_id: Int64Builder::new(),
-            client: StringDictionaryBuilder::new(),
-            thread_id: Int32Builder::new(),
+            value_size: Numbers::default(),
+            latency: Numbers::default(),
+            ttl: Numbers::default(),
+            client_flags: Numbers::default(),
+            cas: Numbers::default(),
+            request_bytes: Numbers::default(),
+            response_bytes: Numbers::default(),
+            quiet: Vec::new(),
+            request_id: Vec::new(),
+            key_index: Vec::new(),
+            conn_id: Vec::new(),
+            client: Clients::default(),
+            thread_id: Vec::new(),
         }
     }
 
     /// Adds a row.
     pub(crate) fn push(&mut self, operation: &Operation<'_>) {
-        self.rows += 1;
-        self.ts.append_value((signed(operation.ts) + self.clock_offset).div_euclid(1000));
+        self.ts.push((signed(operation.ts) + self.clock_offset).div_euclid(1000));
         self.op.push(operation.op as i8);
         self.protocol.push(operation.protocol.map(|protocol| protocol as i8));
-        match operation.key {
-            Some(bytes) => {
-                self.text.clear();
-                match &self.pseudonyms {
-                    Some(pseudonyms) => pseudonyms.append(bytes, &mut self.text),
-                    None => key::escape_into(bytes, &mut self.text),
-                }
-                self.key.append_value(&self.text);
+        let pseudonyms = self.pseudonyms.as_ref();
+        self.key.push(|text| {
+            match (operation.key, pseudonyms) {
+                (Some(bytes), None) => key::escape_into(bytes, text),
+                (Some(bytes), Some(pseudonyms)) => pseudonyms.append(bytes, text),
+                (None, _) => {}
             }
-            None => self.key.append_null(),
-        }
-        self.key_len.append_option(operation.key_len.map(signed));
+            operation.key.is_some()
+        });
+        self.key_len.push(operation.key_len.map(signed));
         self.status.push(operation.status as i8);
-        self.value_size.append_option(operation.value_size.map(signed));
-        self.latency.append_option(operation.latency.map(signed));
-        self.ttl.append_option(operation.ttl);
-        self.client_flags.append_option(operation.client_flags.map(u64::cast_signed));
-        self.cas.append_option(operation.cas.map(u64::cast_signed));
-        self.request_bytes.append_option(operation.request_bytes.map(signed));
-        self.response_bytes.append_option(operation.response_bytes.map(signed));
-        self.quiet.append_value(operation.quiet);
-        self.request_id.append_value(signed(operation.request_id));
-        self.key_index.append_value(operation.key_index.cast_signed());
-        self.conn_id.append_value(signed(operation.conn_id));
-        self.client.append_option(operation.client);
-        self.thread_id.append_value(operation.thread_id.cast_signed());
+        self.value_size.push(operation.value_size.map(signed));
+        self.latency.push(operation.latency.map(signed));
+        self.ttl.push(operation.ttl);
+        self.client_flags.push(operation.client_flags.map(u64::cast_signed));
+        self.cas.push(operation.cas.map(u64::cast_signed));
+        self.request_bytes.push(operation.request_bytes.map(signed));
+        self.response_bytes.push(operation.response_bytes.map(signed));
+        self.quiet.push(operation.quiet);
+        self.request_id.push(signed(operation.request_id));
+        self.key_index.push(operation.key_index.cast_signed());
+        self.conn_id.push(signed(operation.conn_id));
+        self.client.push(operation.conn_id, operation.client);
+        self.thread_id.push(operation.thread_id.cast_signed());
     }
 
     /// Number of rows.
     pub(crate) fn rows(&self) -> usize {
-        self.rows
+        self.ts.len()
     }
 
     /// Hands over the rows as Arrow arrays and begins anew.
@@ -128,39 +120,37 @@ impl Batch {
     ///
     /// When they do not make a batch of the format's schema: a fault of mcrec.
     pub(crate) fn take(&mut self) -> Result<RecordBatch> {
-        self.rows = 0;
-        let op = words(std::mem::take(&mut self.op), Op::ALL.iter().map(|op| op.as_str()));
-        let protocol = words(
-            std::mem::take(&mut self.protocol),
-            Protocol::ALL.iter().map(|protocol| protocol.as_str()),
-        );
-        let status =
-            words(std::mem::take(&mut self.status), Status::ALL.iter().map(|s| s.as_str()));
+        let op = words(take(&mut self.op), Op::ALL.iter().map(|op| op.as_str()));
+        let protocol =
+            words(take(&mut self.protocol), Protocol::ALL.iter().map(|protocol| protocol.as_str()));
+        let status = words(take(&mut self.status), Status::ALL.iter().map(|s| s.as_str()));
         let columns = self
             .schema
             .fields()
             .iter()
             .map(|field| -> ArrayRef {
                 match field.name().as_str() {
-                    columns::TS => Arc::new(self.ts.finish()),
+                    columns::TS => Arc::new(
+                        TimestampMicrosecondArray::from(take(&mut self.ts)).with_timezone("UTC"),
+                    ),
                     columns::OP => Arc::clone(&op),
                     columns::PROTOCOL => Arc::clone(&protocol),
-                    columns::KEY => Arc::new(self.key.finish()),
-                    columns::KEY_LEN => Arc::new(self.key_len.finish()),
+                    columns::KEY => self.key.take(),
+                    columns::KEY_LEN => self.key_len.take(),
                     columns::STATUS => Arc::clone(&status),
-                    columns::VALUE_SIZE => Arc::new(self.value_size.finish()),
-                    columns::LATENCY_NS => Arc::new(self.latency.finish()),
-                    columns::TTL => Arc::new(self.ttl.finish()),
-                    columns::CLIENT_FLAGS => Arc::new(self.client_flags.finish()),
-                    columns::CAS => Arc::new(self.cas.finish()),
-                    columns::REQUEST_BYTES => Arc::new(self.request_bytes.finish()),
-                    columns::RESPONSE_BYTES => Arc::new(self.response_bytes.finish()),
-                    columns::QUIET => Arc::new(self.quiet.finish()),
-                    columns::REQUEST_ID => Arc::new(self.request_id.finish()),
-                    columns::KEY_INDEX => Arc::new(self.key_index.finish()),
-                    columns::CONN_ID => Arc::new(self.conn_id.finish()),
-                    columns::CLIENT => Arc::new(self.client.finish()),
-                    columns::THREAD_ID => Arc::new(self.thread_id.finish()),
+                    columns::VALUE_SIZE => self.value_size.take(),
+                    columns::LATENCY_NS => self.latency.take(),
+                    columns::TTL => self.ttl.take(),
+                    columns::CLIENT_FLAGS => self.client_flags.take(),
+                    columns::CAS => self.cas.take(),
+                    columns::REQUEST_BYTES => self.request_bytes.take(),
+                    columns::RESPONSE_BYTES => self.response_bytes.take(),
+                    columns::QUIET => Arc::new(BooleanArray::from(take(&mut self.quiet))),
+                    columns::REQUEST_ID => Arc::new(Int64Array::from(take(&mut self.request_id))),
+                    columns::KEY_INDEX => Arc::new(Int32Array::from(take(&mut self.key_index))),
+                    columns::CONN_ID => Arc::new(Int64Array::from(take(&mut self.conn_id))),
+                    columns::CLIENT => self.client.take(),
+                    columns::THREAD_ID => Arc::new(Int32Array::from(take(&mut self.thread_id))),
                     other => unreachable!("column {other} of the format is not built"),
                 }
             })

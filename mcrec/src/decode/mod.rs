@@ -53,8 +53,6 @@ pub(crate) struct Tally {
     /// Records taken of those that the kernel counts: operations through usdt,
     /// reads through syscalls.
     pub(crate) counted_records: u64,
-    /// Requests that began and ended without showing an operation.
-    pub(crate) requests_without_operation: u64,
     /// Reads of connections that were out of step.
     pub(crate) unsynced: u64,
     /// Times that a connection fell out of step for what it carried.

@@ -2,11 +2,12 @@
 //!
 //! memcached serves the requests of a connection strictly one after the other,
 //! and a connection never changes its worker, so the records of a connection
-//! come in order: start, the operations of that request (none, one, or one a
-//! key), and then either an end or, when replies are batched, the start of the
-//! next request. A connection is a descriptor and a generation: descriptors are
-//! reused at once. Other connections may come between at any point (a set whose
-//! value has not arrived yet lets the worker serve another), so nothing is
+//! come in order: the operations of a request (one, or one a key), each with the time
+//! at which it started, and then either an end or, when replies are batched, the next
+//! request's first operation, which tells when this one ended. Requests that show no
+//! operation leave no record. A connection is a descriptor and a generation:
+//! descriptors are reused at once. Other connections may come between at any point (a
+//! set whose value has not arrived yet lets the worker serve another), so nothing is
 //! paired by thread or by time.
 //!
 //! Each connection's records are numbered. A gap in the numbers is a lost
@@ -62,8 +63,18 @@ struct Request {
     /// Keys that were already let go, or left out.
     keys_before: u32,
     id: Option<u64>,
-    /// It had operations outside of the sample.
-    left_out: bool,
+}
+
+/// What the record of an operation says beside its head.
+#[derive(Debug)]
+struct Fields<'a> {
+    cas: u64,
+    /// When its request started, if that was seen.
+    started: Option<u64>,
+    /// When the request before ended, if this is the first to tell.
+    ended: Option<u64>,
+    left_out: u32,
+    key: &'a [u8],
 }
 
 /// An operation that waits for the end of its request.
@@ -144,15 +155,7 @@ impl UsdtDecoder {
         record: &[u8],
         out: &mut impl FnMut(&Operation<'_>),
     ) -> Result<(), Malformed> {
-        let kind = mcrec_kind(u32::from(head.kind));
-        if kind != mcrec_kind::MCREC_COMMAND {
-            connection.request.left_out |= head.size > 0;
-        }
-        match kind {
-            mcrec_kind::MCREC_START => {
-                self.close(connection, Some(head.ts), out);
-                connection.request.begin(Some(head.ts));
-            }
+        match mcrec_kind(u32::from(head.kind)) {
             mcrec_kind::MCREC_COMMAND => self.operation(connection, head, record, out)?,
             mcrec_kind::MCREC_END => self.close(connection, Some(head.ts), out),
             mcrec_kind::MCREC_CONNECT | mcrec_kind::MCREC_DISCONNECT => {
@@ -170,18 +173,21 @@ impl UsdtDecoder {
         record: &[u8],
         out: &mut impl FnMut(&Operation<'_>),
     ) -> Result<(), Malformed> {
-        let (cas, left_out, key) = read_operation(head, record)?;
+        let fields = read_operation(head, record)?;
         self.tally.counted_records += 1;
-        let started = connection.request.open;
-        if !started {
-            // A request of its own, of unknown latency.
-            connection.request.begin(None);
+        let another = fields.started.is_none() || connection.request.start != fields.started;
+        if fields.ended.is_some() || another {
+            self.close(connection, fields.ended, out);
         }
-        // Between requests those were requests of their own.
-        connection.request.hold(head, cas, if started { left_out } else { 0 }, key);
-        if !started {
+        let request = &mut connection.request;
+        if !request.open {
+            request.begin(fields.started);
+        }
+        request.hold(head, &fields);
+        if fields.started.is_none() {
+            // A request of its own, of unknown latency.
             self.close(connection, None, out);
-        } else if connection.request.operations.len() >= KEYS_HELD {
+        } else if request.operations.len() >= KEYS_HELD {
             self.let_go(connection, None, out);
         }
         Ok(())
@@ -196,12 +202,6 @@ impl UsdtDecoder {
     ) {
         let request = &mut connection.request;
         if !std::mem::take(&mut request.open) {
-            return;
-        }
-        if request.operations.is_empty() && request.id.is_none() {
-            // Without an end it was cut off, by the end of the recording, of the
-            // connection, or by a loss: it may have shown an operation yet.
-            self.tally.requests_without_operation += u64::from(end.is_some() && !request.left_out);
             return;
         }
         let latency = end.zip(request.start).map(|(end, start)| end.saturating_sub(start));
@@ -259,13 +259,15 @@ impl Request {
         self.start = start;
         self.keys_before = 0;
         self.id = None;
-        self.left_out = false;
     }
 
-    fn hold(&mut self, head: mcrec_head, cas: u64, left_out: u32, key: &[u8]) {
+    fn hold(&mut self, head: mcrec_head, fields: &Fields<'_>) {
         let begin = self.keys.len();
-        self.keys.extend_from_slice(key);
-        self.operations.push(Held { head, cas, left_out, key: begin..self.keys.len() });
+        self.keys.extend_from_slice(fields.key);
+        // Those between requests were requests of their own.
+        let left_out = if fields.started.is_some() { fields.left_out } else { 0 };
+        let key = begin..self.keys.len();
+        self.operations.push(Held { head, cas: fields.cas, left_out, key });
     }
 }
 
@@ -278,8 +280,7 @@ pub(super) fn read_head(record: &[u8]) -> Result<mcrec_head, Malformed> {
     Ok(unsafe { record.as_ptr().cast::<mcrec_head>().read_unaligned() })
 }
 
-/// Of an operation's record the CAS, how many before it were left out, and the key.
-fn read_operation(head: mcrec_head, record: &[u8]) -> Result<(u64, u32, &[u8]), Malformed> {
+fn read_operation(head: mcrec_head, record: &[u8]) -> Result<Fields<'_>, Malformed> {
     let key = record.get(FIXED..).ok_or(Malformed)?;
     let known = (mcrec_command::MCREC_GET.0..=mcrec_command::MCREC_DELETE.0)
         .contains(&u32::from(head.command));
@@ -290,9 +291,15 @@ fn read_operation(head: mcrec_head, record: &[u8]) -> Result<(u64, u32, &[u8]), 
         let bytes = record[..FIXED].get(at..).and_then(<[u8]>::first_chunk);
         bytes.map(|bytes| u64::from_ne_bytes(*bytes)).ok_or(Malformed)
     };
-    let cas = number(std::mem::offset_of!(mcrec_operation, cas))?;
+    let time = |at| number(at).map(|time| (time != 0).then_some(time));
     let left_out = number(std::mem::offset_of!(mcrec_operation, left_out))?;
-    Ok((cas, u32::try_from(left_out).map_err(|_| Malformed)?, key))
+    Ok(Fields {
+        cas: number(std::mem::offset_of!(mcrec_operation, cas))?,
+        started: time(std::mem::offset_of!(mcrec_operation, started))?,
+        ended: time(std::mem::offset_of!(mcrec_operation, ended))?,
+        left_out: u32::try_from(left_out).map_err(|_| Malformed)?,
+        key,
+    })
 }
 
 fn op(command: u8) -> Op {

@@ -1,12 +1,13 @@
 //! The BPF programs: loaded, attached, switched on and off, and what they cost.
 
+mod statistics;
 mod syscalls;
 mod usdt;
 
 use std::{
     fs,
     mem::{MaybeUninit, size_of},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Mutex,
         atomic::{Ordering, fence},
@@ -17,7 +18,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use libbpf_rs::{Link, MapHandle, Object, OpenObject, PrintLevel, ProgramMut};
-use mcrec_schema::{footer::ProgramCost, sample};
+use mcrec_schema::sample;
 use rustix::thread::{MembarrierCommand, membarrier};
 
 use crate::{
@@ -29,14 +30,17 @@ use crate::{
 /// The types of `bpf/mcrec.h`, as the compiler of the BPF programs laid them out.
 pub(crate) use usdt::types as record;
 
+pub(crate) use statistics::Statistics;
+
 const _: () = assert!(size_of::<record::mcrec_head>() == 32);
-const _: () = assert!(size_of::<record::mcrec_operation>() == 32 + 8 + 8 + 256);
+const _: () = assert!(size_of::<record::mcrec_operation>() == 32 + 4 * 8 + 256);
 const _: () = assert!(size_of::<record::mcrec_address>() == 20);
 const _: () = assert!(size_of::<record::mcrec_connect>() == 32 + 20 + 4);
 const _: () = assert!(size_of::<record::mcrec_read>() == 32 + 16);
 const _: () = assert!(size_of::<record::mcrec_send>() == 32 + 16);
 const _: () = assert!(size_of::<record::mcrec_segment>() == 8);
-const _: () = assert!(size_of::<record::mcrec_counters>() == 56);
+const _: () = assert!(size_of::<record::mcrec_counters>() == 64);
+const _: () = assert!(size_of::<record::mcrec_runs>() == 24);
 
 /// Room for the object that [`Probes`] borrows.
 pub(crate) type Storage = MaybeUninit<OpenObject>;
@@ -50,6 +54,10 @@ trait Programs {
     fn limit_sample(&mut self, limit: u32);
     fn ring(&self) -> libbpf_rs::Result<MapHandle>;
     fn counters(&self) -> libbpf_rs::Result<MapHandle>;
+    /// `runs` of `bpf/shared.bpf.h`.
+    fn runs(&self) -> libbpf_rs::Result<MapHandle>;
+    /// The number of a program there.
+    fn number(&self, program: &str) -> u32;
 }
 
 /// The loaded programs, attached to the target and switched off until [`Probes::start`].
@@ -58,8 +66,6 @@ pub(crate) struct Probes<'a> {
     links: Vec<Link>,
     /// A copy of the descriptor of each link, for [`Probes::detach`].
     copies: Vec<OwnedFd>,
-    /// Keeps the kernel's run-time statistics on.
-    statistics: Option<OwnedFd>,
 }
 
 impl<'a> Probes<'a> {
@@ -79,7 +85,6 @@ impl<'a> Probes<'a> {
             Kind::Usdt => Box::new(usdt::Usdt::load(storage, plan, target, ring_size)?),
             Kind::Syscalls => Box::new(syscalls::Syscalls::load(storage, plan, target, ring_size)?),
         };
-        let statistics = enable_statistics();
         let links = programs
             .object()
             .progs_mut()
@@ -87,7 +92,7 @@ impl<'a> Probes<'a> {
             .map(|program| programs.attach(&program, target))
             .collect::<Result<_>>()?;
         let copies = copies_of_links();
-        Ok(Self { programs, links, copies, statistics })
+        Ok(Self { programs, links, copies })
     }
 
     /// From now on every probe that fires is recorded.
@@ -157,58 +162,13 @@ impl<'a> Probes<'a> {
     /// When a descriptor cannot be duplicated.
     pub(crate) fn statistics(&self) -> Result<Statistics> {
         let programs = self.programs.object().progs_mut().filter(|program| program.autoload());
-        let programs = programs
-            .map(|program| {
-                let fd = program.as_fd().try_clone_to_owned();
-                Ok((
-                    program.name().to_string_lossy().into_owned(),
-                    fd.context("cannot share a program")?,
-                ))
-            })
-            .collect::<Result<_>>()?;
-        Ok(Statistics { programs, timed: self.statistics.is_some() })
-    }
-}
-
-/// The kernel's own statistics of the programs.
-pub(crate) struct Statistics {
-    /// Name and descriptor of each.
-    programs: Vec<(String, OwnedFd)>,
-    /// The kernel counts runs and run time.
-    timed: bool,
-}
-
-impl Statistics {
-    /// Whether the kernel counts what the programs cost.
-    pub(crate) fn are_timed(&self) -> bool {
-        self.timed
-    }
-
-    /// What each program cost so far; nothing where the kernel does not count that.
-    pub(crate) fn cost(&self) -> Vec<ProgramCost> {
-        self.infos()
-            .filter(|_| self.timed)
-            .map(|(name, info)| ProgramCost {
-                name: name.to_owned(),
-                run_count: info.run_cnt,
-                run_time_ns: info.run_time_ns,
-            })
-            .collect()
-    }
-
-    /// How often the kernel skipped a program: for command probes, and for the others.
-    pub(crate) fn missed(&self) -> (u64, u64) {
-        self.infos().fold((0, 0), |(commands, context), (name, info)| {
-            if name.starts_with("command_") {
-                (commands + info.recursion_misses, context)
-            } else {
-                (commands, context + info.recursion_misses)
-            }
-        })
-    }
-
-    fn infos(&self) -> impl Iterator<Item = (&str, libbpf_sys::bpf_prog_info)> {
-        self.programs.iter().filter_map(|(name, fd)| Some((name.as_str(), info(fd)?)))
+        let programs = programs.map(|program| {
+            let name = program.name().to_string_lossy().into_owned();
+            let number = self.programs.number(&name);
+            statistics::Program::new(name, number, program.as_fd())
+        });
+        let runs = self.programs.runs().context("cannot share the counters of runs")?;
+        Ok(Statistics::new(programs.collect::<Result<_>>()?, runs))
     }
 }
 
@@ -229,26 +189,6 @@ fn copies_of_links() -> Vec<OwnedFd> {
             link.try_clone_to_owned().ok()
         })
         .collect()
-}
-
-/// Run-time statistics cost about 100 ns a run and are what the printed cost
-/// comes from. They need `CAP_SYS_ADMIN`; without it the cost is not known.
-fn enable_statistics() -> Option<OwnedFd> {
-    // SAFETY: a plain system call without pointers.
-    let fd = unsafe { libbpf_sys::bpf_enable_stats(libbpf_sys::BPF_STATS_RUN_TIME) };
-    // SAFETY: a descriptor that is not negative was just opened for us alone.
-    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn info(program: &OwnedFd) -> Option<libbpf_sys::bpf_prog_info> {
-    let mut info = libbpf_sys::bpf_prog_info::default();
-    let mut length = u32::try_from(size_of::<libbpf_sys::bpf_prog_info>()).ok()?;
-    // SAFETY: info and length outlive the call, and length is the size of info,
-    // whose pointers are null, so that the kernel fills in only its fixed part.
-    let result = unsafe {
-        libbpf_sys::bpf_prog_get_info_by_fd(program.as_raw_fd(), &raw mut info, &raw mut length)
-    };
-    (result == 0).then_some(info)
 }
 
 /// What libbpf said since it was last asked: the reasons behind an error number.

@@ -94,4 +94,12 @@ impl Programs for Syscalls<'_> {
     fn counters(&self) -> libbpf_rs::Result<MapHandle> {
         MapHandle::try_from(&self.0.maps.counters)
     }
+
+    fn runs(&self) -> libbpf_rs::Result<MapHandle> {
+        MapHandle::try_from(&self.0.maps.runs)
+    }
+
+    fn number(&self, _: &str) -> u32 {
+        0
+    }
 }

@@ -21,6 +21,26 @@ mod skeleton {
 
 pub(crate) use skeleton::types;
 
+/// The programs by their numbers in `bpf/usdt.bpf.c`, where those of commands have
+/// their `enum mcrec_command`.
+const PROGRAMS: [&str; 15] = [
+    "process_command_start",
+    "command_get",
+    "command_set",
+    "command_add",
+    "command_replace",
+    "command_append",
+    "command_prepend",
+    "command_cas",
+    "command_touch",
+    "command_incr",
+    "command_decr",
+    "command_delete",
+    "process_command_end",
+    "conn_allocate",
+    "conn_release",
+];
+
 pub(super) struct Usdt<'a>(skeleton::UsdtSkel<'a>);
 
 impl<'a> Usdt<'a> {
@@ -79,6 +99,15 @@ impl Programs for Usdt<'_> {
 
     fn counters(&self) -> libbpf_rs::Result<MapHandle> {
         MapHandle::try_from(&self.0.maps.counters)
+    }
+
+    fn runs(&self) -> libbpf_rs::Result<MapHandle> {
+        MapHandle::try_from(&self.0.maps.runs)
+    }
+
+    fn number(&self, program: &str) -> u32 {
+        let position = PROGRAMS.iter().position(|name| *name == program);
+        position.and_then(|position| u32::try_from(position).ok()).unwrap_or(u32::MAX)
     }
 }
 

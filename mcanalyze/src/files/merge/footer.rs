@@ -195,6 +195,7 @@ fn cost(counted: &[&Part]) -> Cost {
         programs,
         cpu_s: costs().map(|cost| cost.cpu_s).sum(),
         peak_memory: costs().map(|cost| cost.peak_memory).max().unwrap_or(0),
+        ring_peak: costs().map(|cost| cost.ring_peak).max().unwrap_or(0),
     }
 }
 

@@ -35,31 +35,40 @@ impl Row {
     }
 }
 
-/// Plays the part of the BPF programs: numbers the records of each connection.
+/// Plays the part of the BPF programs.
 #[derive(Default)]
 struct Server {
     decoder: UsdtDecoder,
-    sequences: std::collections::HashMap<u32, (u32, u32)>,
-    /// Operations that were left out since the last record.
-    left_out: std::collections::HashMap<u32, u32>,
+    connections: std::collections::HashMap<u32, Seen>,
     rows: Vec<Row>,
     ops: Vec<Op>,
 }
 
+/// What they keep of a connection.
+#[derive(Default)]
+struct Seen {
+    generation: u32,
+    sequence: u32,
+    started: u64,
+    ended: u64,
+    left_out: u64,
+    untold: bool,
+}
+
 impl Server {
+    fn seen(&mut self, fd: u32) -> &mut Seen {
+        self.connections.entry(fd).or_default()
+    }
+
     fn record(&mut self, ts: u64, fd: u32, kind: mcrec_kind, command: u32, size: i32, key: &[u8]) {
-        let (generation, sequence) = self.sequences.entry(fd).or_default();
-        if kind == mcrec_kind::MCREC_CONNECT {
-            (*generation, *sequence) = (*generation + 1, 0);
-        }
-        let command_follows = kind == mcrec_kind::MCREC_COMMAND;
-        let left_out = self.left_out.remove(&fd).unwrap_or_default();
-        let size = if command_follows { size } else { left_out.cast_signed() };
+        let seen = self.connections.entry(fd).or_default();
+        let fields = (kind == mcrec_kind::MCREC_COMMAND)
+            .then_some(([77, seen.started, seen.ended, seen.left_out], key));
         let head = mcrec_head {
             ts,
             connection: fd,
-            generation: *generation,
-            sequence: *sequence,
+            generation: seen.generation,
+            sequence: seen.sequence,
             thread: 1,
             kind: u8::try_from(kind.0).unwrap(),
             command: u8::try_from(command).unwrap(),
@@ -67,11 +76,11 @@ impl Server {
             key_unreadable: 0,
             size,
         };
-        *sequence += 1;
-        let record = bytes(head, command_follows.then_some((left_out, key)));
+        seen.sequence += 1;
+        (seen.ended, seen.left_out) = (0, 0);
         let Self { decoder, rows, ops, .. } = self;
         decoder
-            .decode(&record, &mut |operation| {
+            .decode(&bytes(head, fields), &mut |operation| {
                 ops.push(operation.op);
                 rows.push(Row::of(operation));
             })
@@ -79,27 +88,41 @@ impl Server {
     }
 
     fn connect(&mut self, fd: u32) {
+        let generation = self.seen(fd).generation + 1;
+        *self.seen(fd) = Seen { generation, ..Seen::default() };
         self.record(0, fd, mcrec_kind::MCREC_CONNECT, 0, 0, b"");
     }
     fn start(&mut self, ts: u64, fd: u32) {
-        self.record(ts, fd, mcrec_kind::MCREC_START, 0, 0, b"");
+        let seen = self.seen(fd);
+        if seen.untold && seen.ended == 0 {
+            seen.ended = ts;
+        }
+        (seen.started, seen.left_out) = (ts, 0);
     }
     fn command(&mut self, ts: u64, fd: u32, command: u32, size: i32, key: &str) {
+        self.seen(fd).untold = self.seen(fd).started != 0;
         self.record(ts, fd, mcrec_kind::MCREC_COMMAND, command, size, key.as_bytes());
     }
     fn end(&mut self, ts: u64, fd: u32) {
-        self.record(ts, fd, mcrec_kind::MCREC_END, 0, 0, b"");
+        let seen = self.seen(fd);
+        seen.started = 0;
+        if std::mem::take(&mut seen.untold) {
+            let ts = if seen.ended == 0 { ts } else { seen.ended };
+            self.record(ts, fd, mcrec_kind::MCREC_END, 0, 0, b"");
+        }
     }
     fn release(&mut self, fd: u32) {
+        let Seen { generation, sequence, .. } = *self.seen(fd);
+        *self.seen(fd) = Seen { generation, sequence, ..Seen::default() };
         self.record(0, fd, mcrec_kind::MCREC_DISCONNECT, 0, 0, b"");
     }
     /// An operation outside of the sample.
     fn leave_out(&mut self, fd: u32) {
-        *self.left_out.entry(fd).or_default() += 1;
+        self.seen(fd).left_out += 1;
     }
-    /// The next record of the connection does not arrive.
+    /// A record of the connection does not arrive.
     fn lose(&mut self, fd: u32) {
-        self.sequences.entry(fd).or_default().1 += 1;
+        self.seen(fd).sequence += 1;
     }
 
     fn finish(&mut self) {
@@ -113,7 +136,10 @@ impl Server {
     }
 }
 
-fn bytes(head: mcrec_head, operation: Option<(u32, &[u8])>) -> Vec<u8> {
+/// CAS, start, end of the request before and operations left out; and the key.
+type Fields<'a> = ([u64; 4], &'a [u8]);
+
+fn bytes(head: mcrec_head, operation: Option<Fields<'_>>) -> Vec<u8> {
     let mut record = Vec::new();
     record.extend(head.ts.to_ne_bytes());
     for word in [head.connection, head.generation, head.sequence, head.thread] {
@@ -121,9 +147,8 @@ fn bytes(head: mcrec_head, operation: Option<(u32, &[u8])>) -> Vec<u8> {
     }
     record.extend([head.kind, head.command, head.key_length, head.key_unreadable]);
     record.extend(head.size.to_ne_bytes());
-    if let Some((left_out, key)) = operation {
-        record.extend(77_u64.to_ne_bytes());
-        record.extend(u64::from(left_out).to_ne_bytes());
+    if let Some((fields, key)) = operation {
+        record.extend(fields.iter().flat_map(|field| field.to_ne_bytes()));
         assert_eq!(record.len(), FIXED);
         record.extend(key);
     }
@@ -142,17 +167,10 @@ fn what_is_outside_of_the_sample_has_its_place_in_the_request() {
     server.command(140, 30, GET, 7, "e");
     server.leave_out(30);
     server.end(150, 30);
-    // A request of which nothing is in the sample is no request without operation,
-    // however it ends.
+    // A request of which nothing is in the sample.
     server.start(200, 30);
     server.leave_out(30);
     server.end(250, 30);
-    server.start(300, 30);
-    server.leave_out(30);
-    server.start(400, 30);
-    assert_eq!(server.decoder.tally().requests_without_operation, 0);
-    server.end(450, 30);
-    assert_eq!(server.decoder.tally().requests_without_operation, 1);
     // Requests whose start does not show.
     server.leave_out(30);
     server.command(530, 30, SET, 7, "x");
@@ -240,7 +258,7 @@ fn a_lost_allocation_is_still_another_connection() {
     server.start(100, 30);
     server.command(110, 30, GET, 2, "a");
     // Neither the release nor the allocation arrives, but the generation tells.
-    *server.sequences.get_mut(&30).unwrap() = (2, 1);
+    *server.seen(30) = Seen { generation: 2, sequence: 1, ..Seen::default() };
     server.start(500, 30);
     server.command(510, 30, GET, 2, "b");
     server.end(520, 30);
@@ -257,28 +275,25 @@ fn a_gap_costs_latencies_but_no_operation() {
     server.start(900, 30);
     server.lose(30); // a command
     server.end(950, 30);
-    server.lose(30); // a start
     server.command(1000, 30, GET, 2, "b");
     server.end(1010, 30);
     server.start(1100, 30);
     server.command(1110, 30, GET, 2, "c");
     server.end(1120, 30);
     assert_eq!(server.latencies(), [("a", None), ("b", None), ("c", Some(20))]);
-    // The lost command was not taken for a request that has no probe.
-    assert_eq!(server.decoder.tally().requests_without_operation, 0);
 }
 
 #[test]
-fn requests_without_a_probe_of_their_own_are_counted() {
+fn requests_without_a_probe_of_their_own_end_those_before_them() {
     let mut server = Server::default();
-    server.start(100, 30); // such as a hit of meta get
-    server.end(110, 30);
-    server.start(200, 30);
-    server.start(210, 30);
-    server.command(220, 30, GET, 2, "a");
-    server.end(230, 30);
-    assert_eq!(server.latencies(), [("a", Some(20))]);
-    assert_eq!(server.decoder.tally().requests_without_operation, 2);
+    server.start(100, 30);
+    server.command(110, 30, GET, 2, "a");
+    server.start(120, 30); // such as a hit of meta get
+    server.start(140, 30);
+    server.command(150, 30, GET, 2, "b");
+    server.start(160, 30);
+    server.end(200, 30);
+    assert_eq!(server.latencies(), [("a", Some(20)), ("b", Some(20))]);
 }
 
 #[test]
@@ -289,7 +304,6 @@ fn what_is_open_at_the_end_is_kept_without_latency() {
     server.start(100, 31);
     server.finish();
     assert_eq!(server.latencies(), [("a", None)]);
-    assert_eq!(server.decoder.tally().requests_without_operation, 0);
 }
 
 #[test]
@@ -350,12 +364,12 @@ fn bytes_that_are_no_record_are_refused() {
         vec![],
         vec![0; 31],
         bytes(head, None),
-        bytes(head, Some((0, b"four"))),
+        bytes(head, Some(([0; 4], b"four"))),
         bytes(mcrec_head { kind: 0, ..head }, None),
         bytes(mcrec_head { kind: 9, ..head }, None),
-        bytes(mcrec_head { command: 0, ..head }, Some((0, b"key"))),
-        bytes(mcrec_head { command: 99, ..head }, Some((0, b"key"))),
-        bytes(mcrec_head { connection: u32::MAX, ..head }, Some((0, b"key"))),
+        bytes(mcrec_head { command: 0, ..head }, Some(([0; 4], b"key"))),
+        bytes(mcrec_head { command: 99, ..head }, Some(([0; 4], b"key"))),
+        bytes(mcrec_head { connection: u32::MAX, ..head }, Some(([0; 4], b"key"))),
     ];
     for record in refused {
         let result = UsdtDecoder::default().decode(&record, &mut |_| panic!("an operation"));
