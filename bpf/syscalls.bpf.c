@@ -29,7 +29,7 @@ enum {
 	SYS_SENDMSG = 46,
 	SYS_ACCEPT4 = 288,
 };
-#define SYSCALL_NUMBER(regs) BPF_CORE_READ(regs, orig_ax)
+#define SYSCALL_NUMBER(regs) ((regs)->orig_ax)
 #elif defined(__TARGET_ARCH_arm64)
 enum {
 	SYS_CLOSE = 57,
@@ -41,7 +41,7 @@ enum {
 	SYS_SENDMSG = 211,
 	SYS_ACCEPT4 = 242,
 };
-#define SYSCALL_NUMBER(regs) BPF_CORE_READ(regs, syscallno)
+#define SYSCALL_NUMBER(regs) ((regs)->syscallno)
 #endif
 
 /* Set before loading, and so constants to the kernel's compiler. */
@@ -310,7 +310,7 @@ static __always_inline void fill_source(struct mcrec_address *source, __u64 user
 
 static __always_inline int received(struct pt_regs *regs, __u64 length, enum mcrec_kind kind)
 {
-	__u32 descriptor = PT_REGS_PARM1_CORE_SYSCALL(regs);
+	__u32 descriptor = PT_REGS_PARM1_SYSCALL(regs);
 	struct connection *connection = connection_of(descriptor);
 	struct scratch *scratch = scratch_here();
 	__u32 limit = sample_limit;
@@ -323,8 +323,8 @@ static __always_inline int received(struct pt_regs *regs, __u64 length, enum mcr
 	}
 	if (!scratch || !is_of_client(connection, descriptor))
 		return 0;
-	asked = PT_REGS_PARM3_CORE_SYSCALL(regs);
-	scratch->buffer = PT_REGS_PARM2_CORE_SYSCALL(regs);
+	asked = PT_REGS_PARM3_SYSCALL(regs);
+	scratch->buffer = PT_REGS_PARM2_SYSCALL(regs);
 	if (!limit || kind != MCREC_READ) {
 		connection->step = UNCLEAR;
 	} else {
@@ -344,12 +344,15 @@ static __always_inline int received(struct pt_regs *regs, __u64 length, enum mcr
 	scratch->read.length = length;
 	scratch->read.asked = asked;
 	if (kind == MCREC_DATAGRAM)
-		fill_source(&scratch->source, PT_REGS_PARM5_CORE_SYSCALL(regs));
+		fill_source(&scratch->source, PT_REGS_PARM5_SYSCALL(regs));
 	if (scratch->wanted > MCREC_CHUNK)
 		chunks = (scratch->wanted + MCREC_CHUNK - 1) / MCREC_CHUNK;
 	if (chunks > MCREC_CHUNKS_MAX)
 		chunks = MCREC_CHUNKS_MAX;
-	bpf_loop(chunks, add_chunk, 0, 0);
+	if (chunks == 1)
+		add_chunk(0, 0);
+	else
+		bpf_loop(chunks, add_chunk, 0, 0);
 	return 0;
 }
 
@@ -467,10 +470,10 @@ static long add_iovec(__u64 index, void *unused)
 
 static __always_inline int sent(struct pt_regs *regs, __u64 accepted, bool vector)
 {
-	__u32 descriptor = PT_REGS_PARM1_CORE_SYSCALL(regs);
+	__u32 descriptor = PT_REGS_PARM1_SYSCALL(regs);
 	struct connection *connection = connection_of(descriptor);
 	struct scratch *scratch = scratch_here();
-	__u64 argument = PT_REGS_PARM2_CORE_SYSCALL(regs);
+	__u64 argument = PT_REGS_PARM2_SYSCALL(regs);
 	struct user_msghdr message = {};
 
 	if (!connection) {
@@ -490,7 +493,7 @@ static __always_inline int sent(struct pt_regs *regs, __u64 accepted, bool vecto
 	scratch->value_follows = false;
 	scratch->binary = false;
 	if (!vector) {
-		add_segment(scratch, argument, PT_REGS_PARM3_CORE_SYSCALL(regs));
+		add_segment(scratch, argument, PT_REGS_PARM3_SYSCALL(regs));
 	} else if (bpf_probe_read_user(&message, sizeof(message), (const void *)argument)) {
 		COUNT(argument_unreadable);
 	} else {
@@ -544,19 +547,19 @@ static __always_inline void returned(struct pt_regs *regs, long result)
 		opened(result, false);
 		break;
 	case SYS_CLOSE:
-		closed(PT_REGS_PARM1_CORE_SYSCALL(regs));
+		closed(PT_REGS_PARM1_SYSCALL(regs));
 		break;
 	}
 }
 
 /* Runs at the end of every system call of every process. */
-SEC("raw_tp/sys_exit") int sys_exit(struct bpf_raw_tracepoint_args *ctx)
+SEC("tp_btf/sys_exit") int BPF_PROG(sys_exit, struct pt_regs *regs, long result)
 {
 	struct run run;
 
 	if (!recording || !is_target())
 		return 0;
 	run = begin_run(0);
-	returned((struct pt_regs *)ctx->args[0], ctx->args[1]);
+	returned(regs, result);
 	return end_run(run);
 }

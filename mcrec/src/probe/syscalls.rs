@@ -71,7 +71,7 @@ impl Programs for Syscalls<'_> {
 
     fn attach(&self, program: &ProgramMut<'_>, _: &Target) -> Result<Link> {
         program
-            .attach_raw_tracepoint("sys_exit")
+            .attach_trace()
             .map_err(|error| refused(&error, "cannot attach to the end of system calls"))
     }
 
