@@ -135,10 +135,16 @@ class Watch:
         self.reader.start()
 
     def drain(self):
-        while data := self.watcher.recv(1 << 20):
+        while data := self.receive():
             self.bytes += len(data)
             self.lines += data.count(b"\n")
             self.skipped += sum(int(number) for number in re.findall(rb"skipped=(\d+)", data))
+
+    def receive(self):
+        try:
+            return self.watcher.recv(1 << 20)
+        except ConnectionResetError:
+            return b""  # memcached was about to send when the watcher ended
 
     def spent(self):
         return time.process_time()

@@ -29,6 +29,8 @@ enum step {
 	SKIPPING = 4,		/* the last read was one request, and left out, as its reply is */
 };
 
+#define COMMAND 16384	/* READ_BUFFER_SIZE: what a command read asks for */
+
 #define OWNER(state, inode) ((__u64)(inode) << 32 | (state))
 #define STATE_OF(owner) ((__u32)(owner))
 #define INODE_OF(owner) ((__u32)((owner) >> 32))
@@ -65,7 +67,6 @@ static __always_inline struct connection *connection_of(__u32 descriptor)
 static __always_inline bool is_left_out(struct connection *connection, struct request *request,
 					__u64 asked, __u32 limit)
 {
-	enum { COMMAND = 16384 };	/* READ_BUFFER_SIZE: what a command read asks for */
 	enum step before = connection->step;
 	enum protocol protocol;
 	bool wanted;

@@ -214,11 +214,11 @@ static __always_inline bool is_store_line(struct request *request, bool with_cas
 	return has_words(request, with_cas ? 4 : 3);
 }
 
-/* A line with one key, and the value that it announces. */
-static __always_inline bool is_one_line(struct request *request)
+/* Reads a line with one key up to its end. Returns where its line feed is, or 0. */
+static __always_inline __u32 read_line(struct request *request)
 {
-	__u64 verb = 0, value;
-	__u32 at, end;
+	__u64 verb = 0;
+	__u32 at;
 
 	for (at = 0; at < 8; at++) {
 		if (request->bytes[at] == ' ')
@@ -226,29 +226,39 @@ static __always_inline bool is_one_line(struct request *request)
 		verb = verb << 8 | request->bytes[at];
 	}
 	if (at++ == 8)
-		return false;
+		return 0;
 	request->verb = verb;
 	at = any(request, at);
 	verb = request->verb;
 	if (verb == packed("gat") || verb == packed("gats")) {
 		at = skip_number(request, at);
 		if (!at++)
-			return false;
+			return 0;
 	}
 	at = read_key(request, any(request, at));
-	if (!at)
-		return false;
-	end = read_rest(request, any(request, at));
+	return at ? read_rest(request, any(request, at)) : 0;
+}
+
+static __always_inline bool is_store(__u64 verb)
+{
+	return verb == packed("set") || verb == packed("add") || verb == packed("replace") ||
+	       verb == packed("append") || verb == packed("prepend") || verb == packed("cas");
+}
+
+/* A line with one key, and the value that it announces. */
+static __always_inline bool is_one_line(struct request *request)
+{
+	__u64 verb, value;
+	__u32 end = read_line(request);
+
 	if (!end)
 		return false;
 	end = any(request, end);
 	verb = request->verb;
 	value = request->numbers[2];
-	if (verb == packed("set") || verb == packed("add") || verb == packed("replace") ||
-	    verb == packed("append") || verb == packed("prepend"))
-		return is_store_line(request, false) && is_value_whole(request, end, value);
-	if (verb == packed("cas"))
-		return is_store_line(request, true) && is_value_whole(request, end, value);
+	if (is_store(verb))
+		return is_store_line(request, verb == packed("cas")) &&
+		       is_value_whole(request, end, value);
 	if (verb == packed("mg") || verb == packed("ms") || verb == packed("md") ||
 	    verb == packed("ma")) {
 		/* A key in base64 is another one. */
@@ -329,18 +339,50 @@ static __always_inline bool is_one_packet(struct request *request)
 	return true;
 }
 
-/* Which protocol the read is one request of, if of any that may be left out. */
-static __noinline enum protocol recognise(struct request *request)
+static __always_inline bool peek(struct request *request)
 {
-	__u64 peeked;
+	__u64 peeked = request->length;
 
-	if (!request)	/* never; the verifier cannot know */
-		return NO_PROTOCOL;
-	peeked = request->length;
 	barrier_var(peeked);
 	if (peeked > PEEKED)
 		peeked = PEEKED;
-	if (bpf_probe_read_user(request->bytes, peeked, (const void *)request->buffer))
+	return !bpf_probe_read_user(request->bytes, peeked, (const void *)request->buffer);
+}
+
+/*
+ * How many bytes of a read tell all: where it begins with a request to store whose value
+ * goes on to the read's end or beyond it, those before the value. 0 where that is not sure.
+ */
+static __noinline __u64 before_value(struct request *request)
+{
+	enum { HEADER = 24 };
+	const __u8 *bytes;
+	__u64 body;
+	__u32 end, key;
+
+	if (!request || !peek(request))
+		return 0;
+	bytes = request->bytes;
+	if (bytes[0] == 0x80) {
+		key = bytes[2] << 8 | bytes[3];
+		body = (__u64)bytes[8] << 24 | bytes[9] << 16 | bytes[10] << 8 | bytes[11];
+		if (HEADER + body < request->length || key > MCREC_KEY_MAX ||
+		    bytes[4] + key > body)
+			return 0;
+		return HEADER + bytes[4] + key;
+	}
+	end = read_line(request);
+	if (!end || !is_store(request->verb) ||
+	    !is_store_line(request, request->verb == packed("cas")))
+		return 0;
+	end = any(request, end) + 1;
+	return end + request->numbers[2] + 2 < request->length ? 0 : end;
+}
+
+/* Which protocol the read is one request of, if of any that may be left out. */
+static __noinline enum protocol recognise(struct request *request)
+{
+	if (!request || !peek(request))
 		return NO_PROTOCOL;
 	if (request->bytes[0] == 0x80)
 		return skips_binary && is_one_packet(request) ? BINARY : NO_PROTOCOL;

@@ -308,6 +308,9 @@ static __always_inline void fill_source(struct mcrec_address *source, __u64 user
 		COUNT(argument_unreadable);
 }
 
+/* To look for a value costs about as much as to copy so many bytes. */
+#define WORTH_LOOKING 2048
+
 static __always_inline int received(struct pt_regs *regs, __u64 length, enum mcrec_kind kind)
 {
 	__u32 descriptor = PT_REGS_PARM1_SYSCALL(regs);
@@ -340,6 +343,11 @@ static __always_inline int received(struct pt_regs *regs, __u64 length, enum mcr
 	if (kind == MCREC_READ && asked > MCREC_CHUNK &&
 	    !is_long_get(connection, scratch->buffer, asked))
 		scratch->wanted = 0;
+	if (kind == MCREC_READ && asked == COMMAND && length > WORTH_LOOKING) {
+		scratch->request.buffer = scratch->buffer;
+		scratch->request.length = length;
+		scratch->wanted = before_value(&scratch->request) ?: length;
+	}
 	fill_head(&scratch->head, descriptor, INODE_OF(connection->owner), kind);
 	scratch->read.length = length;
 	scratch->read.asked = asked;
