@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn lines_say_what_they_say() {
         let value = Reply::Value { key: b"a\xff", cas: Some(u64::MAX) };
-        assert_eq!(head(b"VALUE a\xff 7 5 18446744073709551615\r\nhello"), (38, 7, value));
+        assert_eq!(head(b"VALUE a\xff 7 5 18446744073709551615\r\nhello"), (35, 7, value));
         let meta = Reply::Meta { code: *b"VA", opaque: Some(12), cas: Some(3) };
         assert_eq!(head(b"VA 2 O0012 c3\r\n"), (15, 4, meta));
         assert_eq!(head(b"12\r\n"), (4, 0, Reply::Done(Status::Ok)));
