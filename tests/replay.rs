@@ -13,7 +13,7 @@ use support::{
     recorder::Recorder,
     rows::{by_connection, is_event},
     server::{Address, Server},
-    wire::Wire,
+    wire::{Answer, Expected, Wire},
 };
 use tool::{RELATIVE_MAX, Replayed, is_replayed, replay, same, to};
 
@@ -86,7 +86,7 @@ fn client(address: &Address, number: usize) {
             text_round(&mut wire, &mut random, &key, round);
         }
     }
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         wire.quit(binary, &mut random);
         assert!(wire.is_closed_by_server());
     }
@@ -95,7 +95,7 @@ fn client(address: &Address, number: usize) {
 
 fn text_round(wire: &mut Wire, random: &mut Random, key: &dyn Fn(usize) -> Vec<u8>, round: usize) {
     let size = [0, 1, 20, 21, 500, 16_000][random.below(6)];
-    let absolute = 4_000_000_000;
+    let absolute = 2_000_000_000;
     wire.store(
         "set",
         &key(round),
@@ -131,7 +131,7 @@ fn text_round(wire: &mut Wire, random: &mut Random, key: &dyn Fn(usize) -> Vec<u
     wire.run_whole();
     wire.store("cas", &key(1), 0, b"third", Some(unique), false);
     wire.run_whole();
-    if round % 10 == 0 {
+    if round.is_multiple_of(10) {
         wire.store("set", &key(200), 0, &vec![b'v'; 1 << 20], None, false);
         wire.run_whole();
         wire.get("get", None, &[&key(200)]);
@@ -140,11 +140,44 @@ fn text_round(wire: &mut Wire, random: &mut Random, key: &dyn Fn(usize) -> Vec<u
     }
 }
 
+/// Every form of a meta request but `N`, of which a capture tells nothing.
 fn meta_round(wire: &mut Wire, random: &mut Random, key: &dyn Fn(usize) -> Vec<u8>) {
+    const FORMS: [(&str, &str, Option<usize>, &str, &str); 14] = [
+        ("mg", "get", None, "v", "miss"),
+        ("mg", "get", None, "s f c v", "miss"),
+        ("mg", "get", None, "", "miss"),
+        ("mg", "get", None, "s", "miss"),
+        ("mg", "gat", None, "v T100", "miss"),
+        ("ms", "set", Some(300), "T90 F5", "stored"),
+        ("ms", "set", Some(0), "", "stored"),
+        ("ms", "add", Some(2), "ME", "stored"),
+        ("ms", "append", Some(30), "MA", "stored"),
+        ("ms", "prepend", Some(1), "MP", "stored"),
+        ("ms", "replace", Some(700), "MR T0", "stored"),
+        ("md", "delete", None, "", "deleted"),
+        ("ma", "incr", None, "", "ok"),
+        ("ma", "decr", None, "MD", "ok"),
+    ];
     for _ in 0..12 {
-        let key = key(random.below(10));
-        // One with N makes what it misses, and C has a unique of its own.
-        wire.meta_alone(random, &key);
+        for _ in 0..10 {
+            let (verb, op, size, flags, silence) = FORMS[random.below(FORMS.len())];
+            let (key, quiet) = (key(random.below(10)), random.chance(40));
+            // Counters have keys of their own, so that all values are numbers or none is.
+            let key = if verb == "ma" { [&key[..], b":n"].concat() } else { key };
+            wire.opaque += 1;
+            let token = format!("O{}", wire.opaque);
+            let words = [flags, if quiet { "q" } else { "" }, &token].join(" ");
+            let length = size.map_or_else(String::new, |size| format!(" {size}"));
+            let rest = format!("{length} {words}\r\n");
+            let line = [verb.as_bytes(), b" ", &key, rest.as_bytes()];
+            let value = size.map(|size| [&vec![b'v'; size][..], b"\r\n"].concat());
+            let answer = Answer::Meta(Some(token.into_bytes()), quiet.then_some(silence));
+            let (keys, protocol) = (vec![key.clone()], "meta");
+            let bytes = [line.concat(), value.unwrap_or_default()].concat();
+            let ttl = flags.split(' ').find_map(|word| word.strip_prefix('T')?.parse().ok());
+            wire.push(&bytes, Expected { op, protocol, keys, size, ttl, quiet, answer });
+        }
+        wire.mn();
         wire.run_whole();
     }
 }

@@ -40,7 +40,8 @@ use words::{
         incr, decr   count by 1\n  \
         meta flags   those that the columns show are sent; an opaque token fills the line up to\n               \
         its recorded length\n  \
-        cas          is sent with the unique that the target returned in the recorded one's place\n  \
+        cas          is sent with the unique that the target returned in the recorded one's place,\n               \
+        for which it waits, if that is still to come\n  \
         errors       requests refused as malformed, auth, watch and administration are left out;\n               \
         all that is left out is counted by reason\n\
         Times to live that are points in time (over 30 days) are moved to now; relative ones are\n\

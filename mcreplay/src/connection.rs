@@ -274,12 +274,16 @@ impl Connection {
                 }
                 continue;
             };
+            // What a `cas` is to be sent with, a reply before it may still tell: no client
+            // could know it earlier.
+            let must_wait = request.op == Op::Cas
+                && self.open > 0
+                && (desk.depth.is_some() || at == 0)
+                && !desk.uniques.knows(group.first_key(request), group.first(request).cas);
             let too_deep = desk.depth.is_some_and(|depth| {
-                // What a `cas` is to be sent with is known when all before it is.
-                let waits = request.op == Op::Cas && self.open > 0;
-                waits || (self.open >= depth && (at == 0 || self.open >= depth.saturating_mul(2)))
+                self.open >= depth && (at == 0 || self.open >= depth.saturating_mul(2))
             });
-            if too_deep || self.unsent.len() - self.written > UNSENT_MAX {
+            if must_wait || too_deep || self.unsent.len() - self.written > UNSENT_MAX {
                 break;
             }
             if at == 0 {

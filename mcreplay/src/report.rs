@@ -60,6 +60,13 @@ impl Report<'_> {
     pub(crate) fn remarks(&self) -> Vec<String> {
         let mut remarks = of_captures(self.trace);
         let tally = &self.played.tally;
+        if tally.operations() == 0 {
+            remarks.push(
+                "nothing was replayed: the captures have no operation that was asked for and can \
+                 be sent"
+                    .to_owned(),
+            );
+        }
         for (why, count) in tally.by_unsent() {
             remarks.push(format!("{count} operations were not sent: those {}", why.words()));
         }

@@ -40,6 +40,13 @@ impl Uniques {
         let find = |name| generations.iter().find_map(|generation| generation.get(&name).copied());
         recorded.and_then(|recorded| find(of(hash, recorded))).or_else(|| find(last(hash)))
     }
+
+    /// Whether it is known what stands for `recorded`.
+    pub(crate) fn knows(&self, key: &[u8], recorded: Option<u64>) -> bool {
+        let generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = recorded.map(|recorded| of(sample::hash(key), recorded));
+        name.is_some_and(|name| generations.iter().any(|it| it.contains_key(&name)))
+    }
 }
 
 fn of(key: u64, recorded: u64) -> u64 {

@@ -100,7 +100,7 @@ fn fits(protocol: Protocol, op: Op, key: &[u8]) -> bool {
 
 /// Whether a line can hold `key` as a word.
 fn is_word(key: &[u8]) -> bool {
-    !key.iter().any(|byte| matches!(byte, 0 | b' ' | b'\r' | b'\n' | b'\t' | 0x0b | 0x0c))
+    !key.iter().any(|byte| matches!(byte, 0 | b' ' | b'\r' | b'\n'))
 }
 
 /// Appends `number` in decimal.

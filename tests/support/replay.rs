@@ -27,8 +27,7 @@ impl Replayed {
 
 /// The program under test, to be told more.
 pub fn mcreplay() -> Command {
-    let program = option_env!("CARGO_BIN_EXE_mcreplay").expect("a test of mcreplay");
-    let mut command = Command::new(program);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mcreplay"));
     command.stdin(Stdio::null());
     command
 }

@@ -92,6 +92,9 @@ fn head(report: &Report<'_>, out: &mut String) -> fmt::Result {
 
 /// What each command did.
 fn commands(report: &Report<'_>, out: &mut String) -> fmt::Result {
+    if report.played.tally.operations() == 0 {
+        return Ok(());
+    }
     let from = if report.plan.pace.depth().is_some() { "sending" } else { "the intended time" };
     writeln!(out, "\nLatency from {from} to the reply; beside it what the recorded server took")?;
     writeln!(
