@@ -333,7 +333,7 @@ fn captures_with_pseudonyms_and_other_shapes() {
     let more = replay(&first, &target, &["--repeat-keys", "3", "--speed", "max"]);
     assert_eq!(more.number("/operations"), all * 3);
     assert_eq!(more.number("/connections/opened"), 18);
-    let twice = replay(&first, &target, &["--loop", "2", "--speed", "max"]);
+    let twice = replay(&first, &target, &["--loop=2", "--speed", "max"]);
     assert_eq!(twice.number("/operations"), all * 2);
     let gets = replay(&first, &target, &["--op", "get", "--speed", "max"]);
     let count = capture::rows(&first).iter().filter(|row| row.op == "get").count();

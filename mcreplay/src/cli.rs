@@ -101,8 +101,8 @@ pub(crate) struct PaceArgs {
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
     depth: u32,
 
-    /// Play it again and again: so many times, or until Ctrl-C
-    #[arg(long = "loop", value_name = "TIMES", num_args = 0..=1, default_missing_value = "0")]
+    /// Play it again and again: --loop=3 for so many times, --loop until Ctrl-C
+    #[arg(long = "loop", value_name = "TIMES", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     passes: Option<u64>,
 }
 
@@ -301,7 +301,7 @@ mod tests {
         assert!(parse(&["--rate", "50k"]).is_ok());
         assert!(parse(&["--rate", "50k", "--speed", "2"]).is_err());
         assert!(parse(&["--loop"]).is_ok_and(|cli| cli.pace.passes == Some(0)));
-        assert!(parse(&["--loop", "3"]).is_ok_and(|cli| cli.pace.passes == Some(3)));
+        assert!(parse(&["--loop=3"]).is_ok_and(|cli| cli.pace.passes == Some(3)));
         assert!(Cli::try_parse_from(["mcreplay", "cap"]).is_err());
     }
 }

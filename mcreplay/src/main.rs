@@ -34,6 +34,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,
@@ -74,6 +75,7 @@ fn replay(cli: &Cli) -> Result<Verdict> {
     check::check(&target, trace.footers(), cli.yes_really)?;
     let plan = cli.plan(&trace, target)?;
     let ending = Ending { interrupted: interrupted()?, gone: AtomicBool::new(false) };
+    many_files();
     try_target(&plan.target)?;
     let loaded = match cli.how.warm {
         true => {
@@ -95,6 +97,13 @@ fn replay(cli: &Cli) -> Result<Verdict> {
     let report = Report { trace: &trace, plan: &plan, loaded, played, interrupted, gone };
     print(&report, cli.format)?;
     Ok(report.verdict())
+}
+
+/// Lets there be as many connections as may be.
+fn many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // Where that is refused, what cannot be opened is counted.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Sees whether anybody listens there, before anything is done.
@@ -129,7 +138,7 @@ fn print(report: &Report<'_>, format: Format) -> Result<()> {
         }
         Format::Json => format!("{:#}\n", report::json(report)),
     };
-    match stdout().write_all(text.as_bytes()) {
+    match stdout().write_all(inert(&text).as_bytes()) {
         // The reader has seen enough, as in `… | head`.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(cannot_write(error)),
         _ => Ok(()),
@@ -145,11 +154,22 @@ fn refuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         error.exit();
     }
-    let _ = write!(stderr(), "{error}");
+    let _ = write!(stderr(), "{}", inert(&error.to_string()));
     ExitCode::from(2)
+}
+
+/// Without what would do something to a terminal: names and words may come from a capture.
+fn inert(text: &str) -> String {
+    let harmless = |c: char| c == '\n' || !(c.is_control() || is_direction(c));
+    text.chars().map(|c| if harmless(c) { c } else { '\u{fffd}' }).collect()
+}
+
+/// Characters that turn what follows around.
+fn is_direction(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Says something on stderr, if anybody listens there.
 fn remark(text: &str) {
-    let _ = writeln!(stderr(), "mcreplay: {text}");
+    let _ = writeln!(stderr(), "mcreplay: {}", inert(text));
 }

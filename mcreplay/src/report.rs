@@ -80,7 +80,9 @@ impl Report<'_> {
             (connections.given_up, "were given up, as the target did not answer in time"),
         ] {
             if count > 0 {
-                remarks.push(format!("{count} connections {what}"));
+                let last = self.played.last_error.as_ref();
+                let last = last.map_or(String::new(), |last| format!(" (the last error: {last})"));
+                remarks.push(format!("{count} connections {what}{last}"));
             }
         }
         if tally.cas_unknown > 0 {

@@ -67,7 +67,8 @@ impl Schedule {
 
     /// Writes into `group` when it is due.
     pub(crate) fn set(&mut self, group: &mut Group) {
-        let begin = *self.begin.get_or_insert_with(|| self.clock.now() + LEAD);
+        let lead = if self.pace.depth().is_some() { 0 } else { LEAD };
+        let begin = *self.begin.get_or_insert_with(|| self.clock.now() + lead);
         let first = *self.first.get_or_insert(group.ts);
         #[expect(clippy::cast_precision_loss, reason = "exact to the µs for 285 years")]
         let after = match self.pace {

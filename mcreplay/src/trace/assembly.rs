@@ -189,7 +189,8 @@ fn append(group: &mut Group, row: &Row<'_>, protocol: Protocol, key: &[u8], more
         protocol,
         quiet: row.quiet && may_be_quiet(protocol, row.op),
         ttl: row.ttl,
-        request_bytes: row.request_bytes.unwrap_or(0),
+        // Of another protocol, a length says nothing.
+        request_bytes: row.request_bytes.filter(|_| row.protocol == Some(protocol)).unwrap_or(0),
         response_bytes: row.response_bytes,
         latency_ns: row.latency_ns,
         first_key,
