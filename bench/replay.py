@@ -80,7 +80,7 @@ def fidelity(folder):
         memcached.fill(**LOAD)
         recorder = Recorder(memcached)
         # Each thread sends on its four connections, and then pauses.
-        load = memcached.storm(**LOAD, seconds=SECONDS, pause=740_000)
+        load = memcached.storm(**LOAD, seconds=SECONDS, pause=500_000)
         load.wait()
         time.sleep(0.2)
         recorder.stop()

@@ -124,6 +124,9 @@ impl Assembly {
             }
             None => {
                 let mut group = Group::new(conn, ts, Kind::Send);
+                // Most have one request of one key.
+                group.requests.reserve_exact(1);
+                group.keys.reserve_exact(1);
                 append(&mut group, row, protocol, key.unwrap_or_default(), false);
                 connection.group = Some((order.add(group, 1), row.request_id));
             }

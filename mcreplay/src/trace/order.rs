@@ -6,7 +6,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BinaryHeap, VecDeque},
 };
 
 use crate::request::Group;
@@ -19,27 +19,32 @@ const ROWS: usize = 1 << 17;
 pub(crate) struct Order {
     /// By time, and of equal ones by when they were begun.
     heap: BinaryHeap<Reverse<(i64, u64)>>,
-    groups: HashMap<u64, Group>,
-    next: u64,
+    /// From number `first` on; those that left are gone.
+    groups: VecDeque<Option<Group>>,
+    first: u64,
     rows: usize,
 }
 
 impl Order {
     /// Adds a group that was begun now, with so many rows. Returns its number.
     pub(super) fn add(&mut self, group: Group, rows: usize) -> u64 {
-        let number = self.next;
-        self.next += 1;
+        let number = self.first + self.groups.len() as u64;
         self.rows += rows;
         self.heap.push(Reverse((group.ts, number)));
-        self.groups.insert(number, group);
+        self.groups.push_back(Some(group));
         number
     }
 
     /// The group with this number, if it still waits, to be added a row to.
     pub(super) fn more(&mut self, number: u64) -> Option<&mut Group> {
-        let group = self.groups.get_mut(&number)?;
+        let place = self.place(number)?;
+        let group = self.groups.get_mut(place)?.as_mut()?;
         self.rows += 1;
         Some(group)
+    }
+
+    fn place(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.first)?).ok()
     }
 
     /// The first group, if more wait than has to.
@@ -50,7 +55,12 @@ impl Order {
     /// The first group.
     pub(super) fn next(&mut self) -> Option<Group> {
         let Reverse((_, number)) = self.heap.pop()?;
-        let group = self.groups.remove(&number)?;
+        let place = self.place(number)?;
+        let group = self.groups.get_mut(place)?.take()?;
+        while self.groups.front().is_some_and(Option::is_none) {
+            self.groups.pop_front();
+            self.first += 1;
+        }
         self.rows = self.rows.saturating_sub(group.keys.len().max(1));
         Some(group)
     }
