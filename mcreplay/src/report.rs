@@ -60,7 +60,7 @@ impl Report<'_> {
     pub(crate) fn remarks(&self) -> Vec<String> {
         let mut remarks = of_captures(self.trace);
         let tally = &self.played.tally;
-        if tally.operations() == 0 {
+        if tally.operations() == 0 && !self.interrupted && self.gone.is_none() {
             remarks.push(
                 "nothing was replayed: the captures have no operation that was asked for and can \
                  be sent"
