@@ -314,7 +314,7 @@ fn a_warmed_target_hits_what_was_hit() {
 }
 
 #[test]
-fn captures_with_pseudonyms_and_other_shapes() {
+fn captures_in_other_shapes() {
     let folder = tempfile::tempdir().unwrap();
     let first = folder.path().join("first");
     record(RELEASES[1], &first, |server| {
