@@ -4,7 +4,7 @@ mod support;
 #[path = "support/replay.rs"]
 mod tool;
 
-use std::{collections::HashMap, path::Path, thread};
+use std::{collections::HashMap, os::unix::fs::PermissionsExt, path::Path, thread};
 
 use support::{
     capture::{self, Row},
@@ -350,4 +350,25 @@ fn captures_in_other_shapes() {
         assert_eq!(forced.report["not_answered"].as_object().unwrap().len(), 0);
         assert_eq!(forced.number("/stray_replies"), 0);
     }
+}
+
+#[test]
+fn pseudonyms_are_keys_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, again) = (folder.path().join("first"), folder.path().join("again"));
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "00112233445566778899aabbccddeeff\n").unwrap();
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+    let server = Server::start(RELEASES[1], &["-t", "2"]);
+    let arguments = ["--source", "syscalls", "--hash-keys", secret.to_str().unwrap()];
+    let mut recorder = Recorder::start(server.pid(), &first, &arguments);
+    client(&server.endpoint(), 0);
+    client(&server.endpoint(), 1);
+    server.settle(0);
+    let (status, said) = recorder.interrupt();
+    assert!(status.success(), "{said}");
+    let replayed = replay_recorded(RELEASES[1], &first, &again, &[]);
+    assert_eq!(replayed.status, Some(0), "{:#}", replayed.report);
+    assert!(assert_same(&first, &again) > 1000);
+    assert_eq!(replayed.report["captures"][0]["keys_hashed"], true);
 }
