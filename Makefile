@@ -49,6 +49,13 @@ bench-analysis: python ## how fast mcanalyze answers, beside DuckDB and polars
 	cargo build --release --bin mcanalyze --example generate
 	python3 bench/analysis.py "$(TARGET)" "$(PYTHON)"
 
+.PHONY: bench-replay
+bench-replay: memcached python ## how faithful a replay is, and how fast, beside memaslap
+	sh tests/packages.sh tests libmemcached-tools
+	cargo build --release --bin mcrec --bin mcreplay --example storm --example generate
+	python3 bench/replay.py "$(TARGET)" "$(PYTHON)"
+	python3 bench/replay.py "$(TARGET)" "$(PYTHON)" 10 20000000
+
 # Needs a nightly toolchain (rustup toolchain install nightly) and cargo-fuzz
 # (cargo install cargo-fuzz). What it finds of interest stays out of the repository.
 FUZZ_SECONDS := 60

@@ -23,18 +23,20 @@ only() {
 	done
 }
 
-r=mcrec/src a=mcanalyze/src c=capture/src
-all="$r $a $c schema/src protocol/src"
+r=mcrec/src a=mcanalyze/src c=capture/src p=mcreplay/src
+all="$r $a $c $p schema/src protocol/src"
 only '\blibbpf_(rs|sys)\b' "$all" $r/probe/ $r/drain.rs $r/loss.rs
-only '\barrow_array::' "$all" $c/ $r/batch/ $r/sink/mod.rs $a/files/ $a/exchange/batch.rs $a/scan.rs $a/by.rs
+only '\barrow_array::' "$all" $c/ $r/batch/ $r/sink/mod.rs $a/files/ $a/exchange/batch.rs $a/scan.rs $a/by.rs $p/trace/
 only '\barrow_select::' "$all" $a/files/
-only '\bparquet::' "$all" $c/ $a/files/
+only '\bparquet::' "$all" $c/ $a/files/ $p/trace/
 only '\barrow_schema\b' "$all" $c/ $r/batch/ schema/src/columns.rs
 only '\barrow_buffer::' "$all" $r/batch/ $a/scan.rs
 only '\bpolars::' "$all" $a/capture.rs $a/query/
-only '\bclap::' "$all" $r/cli.rs $r/main.rs $a/cli.rs $a/cli/ $a/main.rs
+only '\bclap::' "$all" $r/cli.rs $r/main.rs $a/cli.rs $a/cli/ $a/main.rs $p/cli.rs $p/cli/ $p/main.rs
 only '\bratatui::' "$all" $a/live/mod.rs $a/live/keys.rs $a/live/view/
-only '\bsignal_hook::' "$r $a" $r/ $a/live/mod.rs
+only '\bsignal_hook::' "$r $a $p" $r/ $a/live/mod.rs $p/main.rs
+only '\bhdrhistogram::' "$all" $p/tally.rs $p/report/
+only '\brustix::' "$p" $p/target.rs $p/connection.rs $p/worker.rs $p/run.rs $p/check.rs $p/main.rs
 only '\bprocfs::' "$all" $r/target/ $r/host.rs
 only '\blandlock::' "$all" $r/privilege.rs
 
@@ -63,9 +65,11 @@ done
 
 # The crates depend one way.
 grep -qE '^mcrec( |=|\.)' mcanalyze/Cargo.toml && breach "mcanalyze depends on mcrec"
+sed '/dev-dependencies/,$d' mcreplay/Cargo.toml | grep -qE '^(mcrec|mcanalyze)( |=|\.)' &&
+	breach "mcreplay depends on mcrec or mcanalyze"
 grep -qE '^mcrec-(protocol|analyze)|^mcrec( |=)' capture/Cargo.toml && breach "capture depends on what it serves"
 grep -qE '^mcrec' protocol/Cargo.toml && breach "protocol depends on something of ours"
-for file in $(grep -L 'forbid(unsafe_code)' schema/src/lib.rs protocol/src/lib.rs $a/main.rs); do
+for file in $(grep -L 'forbid(unsafe_code)' schema/src/lib.rs protocol/src/lib.rs $a/main.rs $p/main.rs); do
 	breach "$file does not forbid unsafe code"
 done
 

@@ -20,9 +20,21 @@ pub struct Recorder {
     pub said: Vec<String>,
 }
 
-/// The program under test.
+/// The program under test; for tests of other programs, the one that was built beside
+/// them.
+///
+/// # Panics
+///
+/// When it is not there.
 pub fn mcrec() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_mcrec"))
+    let program = option_env!("CARGO_BIN_EXE_mcrec").map_or_else(beside, PathBuf::from);
+    assert!(program.exists(), "{} is not there: cargo build -p mcrec", program.display());
+    Command::new(program)
+}
+
+fn beside() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().join("mcrec")
 }
 
 /// Runs mcrec to its end.

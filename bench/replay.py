@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""How faithful a replay is, and how fast it can be, beside memaslap and memslap.
+
+    bench/replay.py TARGET PYTHON [SECONDS] [ROWS]
+
+TARGET is cargo's target folder, as for cost.py; PYTHON one with pyarrow and numpy. Needs
+root, and Debian's libmemcached-tools for the comparison. With ROWS, a capture of so many
+is generated and replayed as fast as possible, to see what memory that takes.
+
+Fidelity: a load of about 20,000 operations a second on 16 connections is recorded, from a
+memcached that had its keys before, replayed to a fresh one with --warm, and recorded again
+there. Then the two captures are compared: operations and outcomes in order on each
+connection, and when they came.
+"""
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+from machine import Memcached, Recorder
+
+TARGET = pathlib.Path(sys.argv[1])
+PYTHON = sys.argv[2]
+SECONDS = int(sys.argv[3]) if len(sys.argv) > 3 else 10
+ROWS = int(sys.argv[4]) if len(sys.argv) > 4 else 0
+LOAD = {"connections": 16, "threads": 4, "keys": 20000, "value": 100}
+BUILD = "debian-1.6.18"
+
+COMPARE = """
+import sys, json, numpy, pyarrow.parquet as parquet
+COLUMNS = ["ts", "op", "key", "status", "conn_id", "value_size"]
+def connections(path):
+    table = parquet.read_table(path, columns=COLUMNS).to_pandas()
+    table = table[~table["op"].isin(["connect", "disconnect"])]
+    table["ts"] = table["ts"].astype("int64")
+    return {tuple(zip(rows["op"][:50], rows["key"][:50])): rows
+            for _, rows in table.groupby("conn_id", sort=False)}
+was, again = connections(sys.argv[1]), connections(sys.argv[2])
+# The second has the connections that warmed the target, too.
+both = was.keys() & again.keys()
+gaps, drifts, operations, other, order = [], [], 0, 0, was.keys() <= again.keys()
+first = min(was[name]["ts"].min() for name in both)
+first_again = min(again[name]["ts"].min() for name in both)
+for name in both:
+    one, two = was[name], again[name]
+    operations += len(one)
+    same = len(one) == len(two) and all(
+        list(one[column]) == list(two[column]) for column in ["op", "key"])
+    order &= same
+    if not same:
+        continue
+    other += int((one["status"].values != two["status"].values).sum())
+    gaps.append(abs(numpy.diff(one["ts"].values) - numpy.diff(two["ts"].values)))
+    drifts.append(abs(one["ts"].values - first - (two["ts"].values - first_again)))
+def at(all):
+    all = numpy.concatenate(all) / 1000 if all else numpy.array([float("nan")])
+    return [float(numpy.percentile(all, q)) for q in (50, 99, 100)]
+print(json.dumps({"same_order": bool(order), "operations": operations, "other_outcomes": other,
+    "gaps_ms": at(gaps), "drift_ms": at(drifts)}))
+"""
+
+
+def replay(capture, memcached, *arguments):
+    """What mcreplay reports, and its peak of memory, MiB."""
+    command = ["/usr/bin/time", "-f", "%M", TARGET / "release/mcreplay", capture, "--to",
+               f"127.0.0.1:{memcached.port}", "--format", "json", "-q", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stderr + done.stdout
+    return json.loads(done.stdout), int(done.stderr.split()[-1]) / 1024
+
+
+def fidelity(folder):
+    first, again = folder / "first.parquet", folder / "again.parquet"
+    with Memcached(TARGET, BUILD, threads=4) as memcached:
+        memcached.fill(**LOAD)
+        recorder = Recorder(memcached)
+        # Each thread sends on its four connections, and then pauses.
+        load = memcached.storm(**LOAD, seconds=SECONDS, pause=500_000)
+        load.wait()
+        time.sleep(0.2)
+        recorder.stop()
+        rate = recorder.operations() / SECONDS
+        shutil.copy(recorder.path, first)
+    with Memcached(TARGET, BUILD, threads=4) as memcached:
+        recorder = Recorder(memcached)
+        report, _ = replay(first, memcached, "--warm")
+        recorder.stop()
+        shutil.copy(recorder.path, again)
+        lost = recorder.line("lost")
+    compared = json.loads(subprocess.check_output([PYTHON, "-c", COMPARE, first, again]))
+    ratio = {name: report["hit_ratio"][name]["ratio"] for name in ("recorded", "now")}
+    late = {name: value / 1e6 for name, value in report["lateness_ns"].items() if name != "count"}
+    print(f"recorded                 {rate:,.0f} operations a second, {LOAD['connections']} connections")
+    print(f"the same in order        {compared['same_order']}, {compared['operations']:,} operations")
+    gaps = [f"{it:.3f}" for it in compared["gaps_ms"]]
+    print(f"gaps differ by, ms       p50 {gaps[0]}, p99 {gaps[1]}, max {gaps[2]}")
+    drift = [f"{it:.3f}" for it in compared["drift_ms"]]
+    print(f"times differ by, ms      p50 {drift[0]}, p99 {drift[1]}, max {drift[2]}")
+    print(f"behind schedule, ms      p50 {late['p50']:.3f}, p99 {late['p99']:.3f}, max {late['max']:.3f}")
+    print(f"hit ratio with --warm    {ratio['now']:.4%}, recorded {ratio['recorded']:.4%}; lost: {lost}")
+    print(f"other outcomes           {compared['other_outcomes']:,}")
+
+
+def slap(program, port, arguments):
+    if not shutil.which(program):
+        print(f"{program:24} is not installed (libmemcached-tools)")
+        return None
+    done = subprocess.run([program, *arguments], capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
+def peers(folder):
+    config = folder / "memaslap.conf"
+    # Keys and values of storm's sizes, ten gets to a set.
+    config.write_text("key\n16 24 1\nvalue\n100 100 1\ncmd\n0 0.0909\n1 0.9091\n")
+    with Memcached(TARGET, BUILD, threads=4) as memcached:
+        memcached.fill(**LOAD)
+        recorder = Recorder(memcached)
+        memcached.storm(**LOAD, seconds=SECONDS).wait()
+        recorder.stop()
+        capture = folder / "full.parquet"
+        shutil.copy(recorder.path, capture)
+    for _ in range(3):
+        with Memcached(TARGET, BUILD, threads=4) as memcached:
+            text = slap("memcaslap", memcached.port, [
+                "-s", f"127.0.0.1:{memcached.port}", "-T", "2", "-c", "16", "-t", f"{SECONDS}s",
+                "-F", str(config), "-d", "1"])
+            tps = re.search(r"TPS: (\d+)", text or "")
+            print(f"memaslap, 16 connections          {tps[1] if tps else text} operations a second")
+        with Memcached(TARGET, BUILD, threads=4) as memcached:
+            count, threads = 20000, 16
+            begun = time.monotonic()
+            slap("memcslap", memcached.port, [
+                f"--servers=127.0.0.1:{memcached.port}", "--test=get", "--tcp-nodelay",
+                f"--concurrency={threads}", f"--execute-number={count}", f"--initial-load={count}"])
+            took = time.monotonic() - begun
+            gets = memcached.stats()["cmd_get"]
+            print(f"memslap get, 16 connections       {gets / took:,.0f} operations a second, with its loading")
+        for depth in ["1", "32"]:
+            with Memcached(TARGET, BUILD, threads=4) as memcached:
+                report, memory = replay(capture, memcached, "--speed", "max", "--depth", depth)
+                rate = report["operations"] / report["seconds"]
+                print(f"mcreplay --speed max --depth {depth:2}    {rate:,.0f} operations a second, {memory:.0f} MiB")
+
+
+def length(folder):
+    capture = folder / "long.parquet"
+    generate = TARGET / "release/examples/generate"
+    subprocess.run([generate, capture, str(ROWS)], check=True)
+    with Memcached(TARGET, BUILD, threads=4, arguments=["-m", "2048"]) as memcached:
+        report, memory = replay(capture, memcached, "--speed", "max")
+        rate = report["operations"] / report["seconds"]
+        print(f"{report['operations']:,} operations, {rate:,.0f} a second: {memory:.0f} MiB")
+        report, memory = replay(capture, memcached, "--speed", "max", "--warm", "--until", "+10s")
+        print(f"with --warm: {memory:.0f} MiB")
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        if ROWS:
+            return length(folder)
+        fidelity(folder)
+        peers(folder)
+
+
+if __name__ == "__main__":
+    main()
