@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 
-from machine import Memcached, Recorder
+from machine import Memcached, Recorder, Storm
 
 TARGET = pathlib.Path(sys.argv[1])
 PYTHON = sys.argv[2]
@@ -80,9 +80,8 @@ def fidelity(folder):
         memcached.fill(**LOAD)
         recorder = Recorder(memcached)
         # Each thread sends on its four connections, and then pauses.
-        load = memcached.storm(**LOAD, seconds=SECONDS, pause=500_000)
-        load.wait()
-        time.sleep(0.2)
+        with Storm(memcached, **LOAD, pause=500_000):
+            time.sleep(SECONDS)
         recorder.stop()
         rate = recorder.operations() / SECONDS
         shutil.copy(recorder.path, first)
@@ -121,7 +120,8 @@ def peers(folder):
     with Memcached(TARGET, BUILD, threads=4) as memcached:
         memcached.fill(**LOAD)
         recorder = Recorder(memcached)
-        memcached.storm(**LOAD, seconds=SECONDS).wait()
+        with Storm(memcached, **LOAD):
+            time.sleep(SECONDS)
         recorder.stop()
         capture = folder / "full.parquet"
         shutil.copy(recorder.path, capture)
