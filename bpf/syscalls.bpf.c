@@ -526,38 +526,28 @@ static __always_inline bool is_target(void)
 	       process.tgid == target_tgid;
 }
 
-static __always_inline void returned(struct pt_regs *regs, long result)
+static __always_inline int returned(struct pt_regs *regs, long result)
 {
 	if (result < 0)
-		return;
+		return 0;
 	switch ((int)SYSCALL_NUMBER(regs)) {
 	case SYS_READ:
-		if (result)
-			received(regs, result, MCREC_READ);
-		break;
+		return result ? received(regs, result, MCREC_READ) : 0;
 	case SYS_RECVFROM:
-		if (result)
-			received(regs, result, MCREC_DATAGRAM);
-		break;
+		return result ? received(regs, result, MCREC_DATAGRAM) : 0;
 	case SYS_SENDMSG:
-		if (result)
-			sent(regs, result, true);
-		break;
+		return result ? sent(regs, result, true) : 0;
 	case SYS_WRITE:
-		if (result)
-			sent(regs, result, false);
-		break;
+		return result ? sent(regs, result, false) : 0;
 	case SYS_ACCEPT:
 	case SYS_ACCEPT4:
-		opened(result, true);
-		break;
+		return opened(result, true);
 	case SYS_SOCKET:
-		opened(result, false);
-		break;
+		return opened(result, false);
 	case SYS_CLOSE:
-		closed(PT_REGS_PARM1_SYSCALL(regs));
-		break;
+		return closed(PT_REGS_PARM1_SYSCALL(regs));
 	}
+	return 0;
 }
 
 /* Runs at the end of every system call of every process. */
