@@ -1,12 +1,8 @@
 //! Opens captures: paths in, rows and footers out.
 
-use std::{
-    borrow::Cow,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{borrow::Cow, path::PathBuf, sync::Arc};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
 use mcrec_capture::State;
 use mcrec_schema::{columns, footer::Footer};
 use polars::prelude::{
@@ -51,7 +47,7 @@ impl Capture {
     /// When there is nothing there, or something that is not a capture.
     pub(crate) fn open(paths: &[PathBuf]) -> Result<Self> {
         let mut opened = Vec::new();
-        for path in files(paths)? {
+        for path in mcrec_capture::files(paths)? {
             opened.push((mcrec_capture::Capture::open(&path)?, path));
         }
         // Stable: of files that begin together, in the order in which they were named.
@@ -216,37 +212,6 @@ fn covered(mut spans: Vec<(i64, i64)>) -> i64 {
         end = end.max(to);
     }
     sum
-}
-
-/// The files that `paths` name: files, directories of `*.parquet`, or globs.
-///
-/// # Errors
-///
-/// When there is nothing there.
-pub(crate) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            let found = matches(&path.join("*.parquet"));
-            files.extend(found.map_err(|_| anyhow!("folder {} has no *.parquet", path.display()))?);
-        } else if path.exists() {
-            files.push(path.clone());
-        } else {
-            files.extend(matches(path)?);
-        }
-    }
-    Ok(files)
-}
-
-fn matches(pattern: &Path) -> Result<Vec<PathBuf>> {
-    let text = pattern.to_str().with_context(|| format!("{} does not exist", pattern.display()))?;
-    let found: Vec<PathBuf> = glob::glob(text)
-        .map_err(|error| anyhow!("{}: {error}", pattern.display()))?
-        .collect::<Result<_, _>>()?;
-    if found.is_empty() {
-        bail!("{}: no such file", pattern.display());
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

@@ -157,48 +157,9 @@ pub(crate) enum Format {
     Markdown,
 }
 
-/// A key as captures have it, from how it was printed or typed. A backslash of
-/// the key itself is `\x5c`, so that what is printed has one meaning.
-fn as_captured(text: &str) -> Result<String, String> {
-    let mut key = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        key.push_str(&rest[..at]);
-        let (escape, length) = escaped(&rest[at..])
-            .ok_or("a backslash begins \\xNN or \\u{NNNN}; a backslash itself is \\x5c")?;
-        key.push_str(&escape);
-        rest = &rest[at + length..];
-    }
-    key.push_str(rest);
-    Ok(key)
-}
-
-/// What the escape that `text` begins with stands for in a capture, and its length.
-fn escaped(text: &str) -> Option<(String, usize)> {
-    if let Some(digits) = text.strip_prefix("\\x") {
-        let digits = digits.get(..2).filter(|two| two.bytes().all(|b| b.is_ascii_hexdigit()))?;
-        return Some((format!("\\x{}", digits.to_ascii_lowercase()), 4));
-    }
-    let (digits, _) = text.strip_prefix("\\u{")?.split_once('}')?;
-    let character = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
-    Some((character.to_string(), 4 + digits.len()))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::as_captured;
     use clap::CommandFactory;
-
-    #[test]
-    fn a_key_is_found_as_it_was_printed() {
-        let is = |text: &str, key: &str| assert_eq!(as_captured(text).as_deref(), Ok(key));
-        is("user:1", "user:1");
-        is("a\\xFF\\x5cb", "a\\xff\\x5cb");
-        is("\\u{202e}evil", "\u{202e}evil");
-        for refused in ["\\", "a\\n", "\\x1", "\\u{110000}", "\\u{12"] {
-            assert!(as_captured(refused).is_err(), "{refused}");
-        }
-    }
 
     #[test]
     fn the_definition_is_consistent() {

@@ -63,7 +63,7 @@ pub(crate) fn answer(tool: Tool) -> Result<Answer> {
             Answer::Made(destination.path, made)
         }
         Tool::Merge(args) => {
-            let files = crate::capture::files(&args.files)?;
+            let files = mcrec_capture::files(&args.files)?;
             let captures = files.iter().map(|file| Capture::open(file));
             let captures = captures.collect::<Result<Vec<_>>>()?;
             let destination = destination(args.output);

@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, ValueEnum};
-use mcrec_schema::codes::Protocol;
+use mcrec_schema::{codes::Protocol, key::as_captured};
 use regex::Regex;
 
 use crate::{
@@ -16,9 +16,7 @@ use crate::{
     target::Target,
     trace::{Shape, Trace, filter::Filter},
 };
-use words::{
-    When, as_captured, client, latency, op, part, patience, rate, regex, size, speed, status, when,
-};
+use words::{When, client, latency, op, part, patience, rate, regex, size, speed, status, when};
 
 /// Drives a memcached with the traffic that mcrec recorded.
 ///

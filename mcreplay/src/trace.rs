@@ -11,7 +11,7 @@ mod rows;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::Result;
 use mcrec_capture::{Capture, State};
 use mcrec_schema::footer::Footer;
 
@@ -37,7 +37,7 @@ impl Trace {
     /// When there is nothing there, or something that is not a capture.
     pub(crate) fn open(paths: &[PathBuf]) -> Result<Self> {
         let mut captures = Vec::new();
-        for path in files(paths)? {
+        for path in mcrec_capture::files(paths)? {
             captures.push(Capture::open(&path)?);
         }
         captures.sort_by_key(|capture| capture.footer().capture.start_us);
@@ -144,31 +144,4 @@ impl Trace {
         }
         Ok(())
     }
-}
-
-/// The files that `paths` name.
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            let found = matches(&path.join("*.parquet"));
-            files.extend(found.map_err(|_| anyhow!("folder {} has no *.parquet", path.display()))?);
-        } else if path.exists() {
-            files.push(path.clone());
-        } else {
-            files.extend(matches(path)?);
-        }
-    }
-    Ok(files)
-}
-
-fn matches(pattern: &Path) -> Result<Vec<PathBuf>> {
-    let text = pattern.to_str().with_context(|| format!("{} does not exist", pattern.display()))?;
-    let found: Vec<PathBuf> = glob::glob(text)
-        .map_err(|error| anyhow!("{}: {error}", pattern.display()))?
-        .collect::<Result<_, _>>()?;
-    if found.is_empty() {
-        bail!("{}: no such file", pattern.display());
-    }
-    Ok(found)
 }

@@ -55,6 +55,37 @@ pub fn unescape(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// A key as captures have it, from how it was printed or typed. A backslash of
+/// the key itself is `\x5c`, so that what is printed has one meaning.
+///
+/// # Errors
+///
+/// When a backslash begins no escape, with how to write it.
+pub fn as_captured(text: &str) -> Result<String, String> {
+    let mut key = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        key.push_str(&rest[..at]);
+        let (escape, length) = escaped(&rest[at..])
+            .ok_or("a backslash begins \\xNN or \\u{NNNN}; a backslash itself is \\x5c")?;
+        key.push_str(&escape);
+        rest = &rest[at + length..];
+    }
+    key.push_str(rest);
+    Ok(key)
+}
+
+/// What the escape that `text` begins with stands for in a capture, and its length.
+fn escaped(text: &str) -> Option<(String, usize)> {
+    if let Some(digits) = text.strip_prefix("\\x") {
+        let digits = digits.get(..2).filter(|two| two.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        return Some((format!("\\x{}", digits.to_ascii_lowercase()), 4));
+    }
+    let (digits, _) = text.strip_prefix("\\u{")?.split_once('}')?;
+    let character = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
+    Some((character.to_string(), 4 + digits.len()))
+}
+
 fn needs_escape(byte: u8) -> bool {
     (byte < 0x20) | (byte == 0x7f) | (byte == b'\\')
 }
@@ -82,7 +113,7 @@ fn hex_digit(digit: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{escape, unescape};
+    use super::{as_captured, escape, unescape};
 
     #[test]
     fn the_written_form_of_each_kind_of_byte() {
@@ -113,6 +144,17 @@ mod tests {
     fn what_was_never_escaped_is_not_a_key() {
         for text in ["\\", "\\x", "\\x4", "\\x4G", "\\n", "a\\xFF"] {
             assert_eq!(unescape(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_found_as_it_was_printed() {
+        let is = |text: &str, key: &str| assert_eq!(as_captured(text).as_deref(), Ok(key));
+        is("user:1", "user:1");
+        is("a\\xFF\\x5cb", "a\\xff\\x5cb");
+        is("\\u{202e}evil", "\u{202e}evil");
+        for refused in ["\\", "a\\n", "\\x1", "\\u{110000}", "\\u{12"] {
+            assert!(as_captured(refused).is_err(), "{refused}");
         }
     }
 }

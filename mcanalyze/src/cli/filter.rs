@@ -6,13 +6,10 @@ use std::{
 };
 
 use clap::Args;
-use mcrec_schema::codes::Status;
+use mcrec_schema::{codes::Status, key::as_captured};
 use regex::Regex;
 
-use super::{
-    as_captured,
-    words::{op, size, when, word},
-};
+use super::words::{op, size, when, word};
 use crate::{by::UNKNOWN, files::slice::When};
 
 /// Which operations to look at: those for which all that is asked for is so.

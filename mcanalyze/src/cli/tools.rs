@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use mcrec_schema::key::as_captured;
 
 use super::{
-    as_captured,
     exchange::{ExportArgs, ImportArgs},
     words::{op, when},
 };

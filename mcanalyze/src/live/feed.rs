@@ -258,7 +258,7 @@ impl Thread {
 type Stamp = Vec<(PathBuf, u64, i64, i64)>;
 
 fn stamp(paths: &[PathBuf]) -> Stamp {
-    let files = crate::capture::files(paths).unwrap_or_default().into_iter();
+    let files = mcrec_capture::files(paths).unwrap_or_default().into_iter();
     let stamps = files.filter_map(|path| {
         let data = fs::metadata(&path).ok()?;
         Some((path, data.len(), data.mtime(), data.mtime_nsec()))

@@ -135,36 +135,9 @@ pub(super) fn part(text: &str) -> Result<f64, String> {
     part.ok().filter(|part| (0.0..=1.0).contains(part)).ok_or("write it as 0.5 or 50%".to_owned())
 }
 
-/// A key as captures have it, from how it was printed or typed. A backslash of the key
-/// itself is `\x5c`.
-pub(super) fn as_captured(text: &str) -> Result<String, String> {
-    let mut key = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        key.push_str(&rest[..at]);
-        let (escape, length) = escaped(&rest[at..])
-            .ok_or("a backslash begins \\xNN or \\u{NNNN}; a backslash itself is \\x5c")?;
-        key.push_str(&escape);
-        rest = &rest[at + length..];
-    }
-    key.push_str(rest);
-    Ok(key)
-}
-
-/// What the escape that `text` begins with stands for in a capture, and its length.
-fn escaped(text: &str) -> Option<(String, usize)> {
-    if let Some(digits) = text.strip_prefix("\\x") {
-        let digits = digits.get(..2).filter(|two| two.bytes().all(|b| b.is_ascii_hexdigit()))?;
-        return Some((format!("\\x{}", digits.to_ascii_lowercase()), 4));
-    }
-    let (digits, _) = text.strip_prefix("\\u{")?.split_once('}')?;
-    let character = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
-    Some((character.to_string(), 4 + digits.len()))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Pace, When, as_captured, latency, part, rate, size, speed, when};
+    use super::{Pace, When, latency, part, rate, size, speed, when};
 
     #[test]
     fn words_are_read_or_refused() {
@@ -177,7 +150,5 @@ mod tests {
         assert!(rate("0").is_err() && rate("fast").is_err());
         assert_eq!((part("0.5"), part("100%")), (Ok(0.5), Ok(1.0)));
         assert!(part("2").is_err() && latency("5").is_err() && size("1kb").is_err());
-        assert_eq!(as_captured("a\\xFF\\x5cb").as_deref(), Ok("a\\xff\\x5cb"));
-        assert!(as_captured("a\\n").is_err());
     }
 }

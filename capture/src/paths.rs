@@ -1,0 +1,36 @@
+//! Which files are meant.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+/// The files that `paths` name: files, directories of `*.parquet`, or globs.
+///
+/// # Errors
+///
+/// When there is nothing there.
+pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let found = matches(&path.join("*.parquet"));
+            files.extend(found.map_err(|_| anyhow!("folder {} has no *.parquet", path.display()))?);
+        } else if path.exists() {
+            files.push(path.clone());
+        } else {
+            files.extend(matches(path)?);
+        }
+    }
+    Ok(files)
+}
+
+fn matches(pattern: &Path) -> Result<Vec<PathBuf>> {
+    let text = pattern.to_str().with_context(|| format!("{} does not exist", pattern.display()))?;
+    let found: Vec<PathBuf> = glob::glob(text)
+        .map_err(|error| anyhow!("{}: {error}", pattern.display()))?
+        .collect::<Result<_, _>>()?;
+    if found.is_empty() {
+        bail!("{}: no such file", pattern.display());
+    }
+    Ok(found)
+}
