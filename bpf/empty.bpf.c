@@ -10,7 +10,17 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-SEC("raw_tp/sys_exit") int sys_exit(struct bpf_raw_tracepoint_args *ctx)
+SEC("tp_btf/sys_exit") int sys_exit(void *ctx)
+{
+	return 0;
+}
+
+SEC("tp_btf/sock_recv_length") int sock_recv_length(void *ctx)
+{
+	return 0;
+}
+
+SEC("tp_btf/sock_send_length") int sock_send_length(void *ctx)
 {
 	return 0;
 }

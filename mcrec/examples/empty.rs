@@ -36,7 +36,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut storage = MaybeUninit::uninit();
     let skeleton = skeleton::EmptySkelBuilder::default().open(&mut storage)?.load()?;
     let links: Vec<Link> = match words.next() {
-        None => vec![skeleton.progs.sys_exit.attach_raw_tracepoint("sys_exit")?],
+        None => vec![skeleton.progs.sys_exit.attach_trace()?],
+        Some(word) if word == "sockets" => vec![
+            skeleton.progs.sock_recv_length.attach_trace()?,
+            skeleton.progs.sock_send_length.attach_trace()?,
+        ],
         Some(pid) => {
             let pid = pid.parse()?;
             let executable = PathBuf::from(words.next().ok_or("which executable?")?);

@@ -2,13 +2,16 @@
 //! kernel in the way.
 //!
 //! ```text
-//! cargo run --release --example pipeline -- PID [SECONDS]
+//! cargo run --release --example pipeline -- PID [SECONDS [FILE]]
+//! cargo run --release --example pipeline -- FILE [STAGE]
 //! ```
 //!
 //! attaches to the memcached of that number, which should be under load, keeps what comes
 //! from the ring in memory for so long, and then puts all of it through each stage with
 //! those before it, three times each. Prints operations a second of CPU time of the one
-//! thread that does it, the best of the three, and so what each stage adds.
+//! thread that does it, the best of the three, and so what each stage adds. The records
+//! may be kept in a file too, to go through the stages of another build, or through one
+//! stage (1 to 3) once, which is the thing to profile.
 
 #![allow(dead_code, reason = "of the recorder only the pipeline is used")]
 
@@ -63,6 +66,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use arrow_array::RecordBatch;
 use mcrec_capture::{Encoder, ROW_GROUP_ROWS};
+use mcrec_protocol::Dialect;
 use mcrec_schema::columns;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -81,25 +85,54 @@ const ROUNDS: usize = 3;
 
 fn main() -> Result<()> {
     let mut words = std::env::args().skip(1);
-    let Some(pid) = words.next() else {
-        return Ok(writeln!(stdout(), "usage: pipeline PID [SECONDS]")?);
+    let Some(first) = words.next() else {
+        return Ok(writeln!(stdout(), "usage: pipeline PID [SECONDS [FILE]] | FILE [STAGE]")?);
     };
-    let seconds: u64 = words.next().map_or(Ok(5), |text| text.parse())?;
-    let target = Target::of(pid.parse()?)?;
+    let second = words.next();
+    let Ok(pid) = first.parse() else {
+        let kept = kept::read(&first)?;
+        return match second {
+            Some(stage) => once(&kept, stage.parse()?),
+            None => measure(&kept),
+        };
+    };
+    let seconds = second.map_or(Ok(5), |text| text.parse())?;
+    let target = Target::of(pid)?;
     let plan = Plan::new(SourceChoice::Auto, &target)?;
     let batches = gather(&target, &plan, Duration::from_secs(seconds))?;
-    let stages: [(&str, Stage); 3] = [
-        ("decode", |plan, batches| decoded(plan, batches, |_| (), || Ok(()))),
-        ("decode, batch", |plan, batches| batched(plan, batches, |_| Ok(()))),
-        ("decode, batch, encode", encoded),
-    ];
+    let kept = Kept { kind: plan.kind, dialect: plan.dialect, batches };
+    if let Some(path) = words.next() {
+        kept::write(&path, &kept)?;
+    }
+    measure(&kept)
+}
+
+/// What came from the ring, and what is to be known to decode it.
+struct Kept {
+    kind: Kind,
+    dialect: Dialect,
+    batches: Vec<RawBatch>,
+}
+
+const STAGES: [(&str, Stage); 3] = [
+    ("decode", |kept| decoded(kept, |_| (), || Ok(()))),
+    ("decode, batch", |kept| batched(kept, |_| Ok(()))),
+    ("decode, batch, encode", encoded),
+];
+
+fn once(kept: &Kept, stage: usize) -> Result<()> {
+    let (name, stage) = STAGES.get(stage.wrapping_sub(1)).context("there are stages 1 to 3")?;
+    Ok(writeln!(stdout(), "{name}: {} operations", stage(kept)?)?)
+}
+
+fn measure(kept: &Kept) -> Result<()> {
     writeln!(stdout(), "{:24}{:>12}{:>12}{:>10}", "", "operations", "a second", "ns each")?;
-    for (name, stage) in stages {
+    for (name, stage) in STAGES {
         let mut best = f64::MAX;
         let mut operations = 0;
         for _ in 0..ROUNDS {
             let before = thread_cpu();
-            operations = stage(&plan, &batches)?;
+            operations = stage(kept)?;
             best = best.min(thread_cpu() - before);
         }
         ensure!(operations > 0, "nothing came from the ring: is there a load?");
@@ -111,7 +144,7 @@ fn main() -> Result<()> {
 }
 
 /// Puts all records through some of the pipeline, and returns how many rows there were.
-type Stage = fn(&Plan, &[RawBatch]) -> Result<u64>;
+type Stage = fn(&Kept) -> Result<u64>;
 
 /// What comes from the ring in so much time.
 fn gather(target: &Target, plan: &Plan, time: Duration) -> Result<Vec<RawBatch>> {
@@ -144,17 +177,16 @@ fn gather(target: &Target, plan: &Plan, time: Duration) -> Result<Vec<RawBatch>>
 
 /// Decodes all records; `row` sees each operation, and `after` comes after each record.
 fn decoded(
-    plan: &Plan,
-    batches: &[RawBatch],
+    kept: &Kept,
     mut row: impl FnMut(&Operation<'_>),
     mut after: impl FnMut() -> Result<()>,
 ) -> Result<u64> {
-    let mut decoder = match plan.kind {
+    let mut decoder = match kept.kind {
         Kind::Usdt => Decoder::Usdt(UsdtDecoder::default()),
-        Kind::Syscalls => Decoder::Syscalls(SyscallsDecoder::new(plan.dialect)),
+        Kind::Syscalls => Decoder::Syscalls(SyscallsDecoder::new(kept.dialect)),
     };
     let mut rows = 0;
-    for record in batches.iter().flat_map(RawBatch::records) {
+    for record in kept.batches.iter().flat_map(RawBatch::records) {
         // What a recording would count as a loss is none here.
         let _ = decoder.decode(record, &mut |operation| {
             rows += 1;
@@ -166,14 +198,10 @@ fn decoded(
 }
 
 /// Makes batches of them, which `full` gets.
-fn batched(
-    plan: &Plan,
-    batches: &[RawBatch],
-    mut full: impl FnMut(RecordBatch) -> Result<()>,
-) -> Result<u64> {
+fn batched(kept: &Kept, mut full: impl FnMut(RecordBatch) -> Result<()>) -> Result<u64> {
     let batch = RefCell::new(Batch::new(0, None));
     let push = |operation: &Operation<'_>| batch.borrow_mut().push(operation);
-    let rows = decoded(plan, batches, push, || {
+    let rows = decoded(kept, push, || {
         let mut batch = batch.borrow_mut();
         if batch.rows() >= BATCH_ROWS { full(batch.take()?) } else { Ok(()) }
     })?;
@@ -181,9 +209,9 @@ fn batched(
     Ok(rows)
 }
 
-fn encoded(plan: &Plan, batches: &[RawBatch]) -> Result<u64> {
+fn encoded(kept: &Kept) -> Result<u64> {
     let mut encoder = Encoder::new(columns::schema().into());
-    let rows = batched(plan, batches, |rows| {
+    let rows = batched(kept, |rows| {
         encoder.write(&rows)?;
         if encoder.rows() >= ROW_GROUP_ROWS {
             encoder.finish()?;
@@ -192,6 +220,60 @@ fn encoded(plan: &Plan, batches: &[RawBatch]) -> Result<u64> {
     })?;
     encoder.finish()?;
     Ok(rows)
+}
+
+/// Records in a file: a line that says how to decode them, and each after its length.
+mod kept {
+    use std::{
+        fs::File,
+        io::{BufRead, BufReader, BufWriter, Read, Write},
+    };
+
+    use anyhow::{Context, Result, bail};
+    use mcrec_protocol::Dialect;
+
+    use super::{Kept, Kind, RawBatch};
+
+    pub(super) fn write(path: &str, kept: &Kept) -> Result<()> {
+        let mut file = BufWriter::new(File::create(path).context(path.to_owned())?);
+        let source = match kept.kind {
+            Kind::Usdt => "usdt",
+            Kind::Syscalls => "syscalls",
+        };
+        writeln!(file, "{source} {}", kept.dialect.before_1_6_40)?;
+        for record in kept.batches.iter().flat_map(RawBatch::records) {
+            file.write_all(&u32::try_from(record.len())?.to_le_bytes())?;
+            file.write_all(record)?;
+        }
+        Ok(file.flush()?)
+    }
+
+    pub(super) fn read(path: &str) -> Result<Kept> {
+        let mut file = BufReader::new(File::open(path).context(path.to_owned())?);
+        let mut line = String::new();
+        file.read_line(&mut line)?;
+        let (kind, before_1_6_40) = match line.trim_end().split_once(' ') {
+            Some(("usdt", older)) => (Kind::Usdt, older.parse()?),
+            Some(("syscalls", older)) => (Kind::Syscalls, older.parse()?),
+            _ => bail!("{path} was not written by this program"),
+        };
+        let mut batches = vec![RawBatch::new()];
+        let mut length = [0; 4];
+        let mut record = Vec::new();
+        while !file.fill_buf()?.is_empty() {
+            file.read_exact(&mut length)?;
+            record.resize(u32::from_le_bytes(length).try_into()?, 0);
+            file.read_exact(&mut record)?;
+            if batches.last().is_none_or(RawBatch::is_full) {
+                batches.push(RawBatch::new());
+            }
+            if let Some(batch) = batches.last_mut() {
+                batch.push(&record);
+            }
+        }
+        let dialect = Dialect { before_1_6_40, ..Dialect::default() };
+        Ok(Kept { kind, dialect, batches })
+    }
 }
 
 /// Seconds that this thread has run.
