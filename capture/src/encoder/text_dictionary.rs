@@ -1,0 +1,138 @@
+//! Distinct texts of a column, each with a code.
+
+use super::{hash::Hash, plain};
+
+/// A place of the table that no code has taken.
+const FREE: u64 = u64::MAX;
+/// Places of a new table, as a power of two.
+const PLACES_BITS: u32 = 8;
+
+/// Codes in the order in which texts came first.
+pub(super) struct TextDictionary {
+    hash: Hash,
+    /// The dictionary page: each text after its length.
+    page: Vec<u8>,
+    /// Where in the page a text begins, by its code.
+    starts: Vec<u32>,
+    /// 32 bits of a hash above a code, at the place that the hash's first bits say, or
+    /// after it: most texts that are not meant differ in their hash already, and a
+    /// table that grows needs no text. At most three quarters are taken.
+    places: Vec<u64>,
+    /// The logarithm of how many places there are.
+    places_bits: u32,
+    /// Bytes that the page may have.
+    limit: usize,
+}
+
+impl TextDictionary {
+    /// With a page of at most `limit` bytes.
+    pub(super) fn new(hash: Hash, limit: usize) -> Self {
+        Self {
+            hash,
+            page: Vec::new(),
+            starts: Vec::new(),
+            places: vec![FREE; 1 << PLACES_BITS],
+            places_bits: PLACES_BITS,
+            limit,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// All texts, by their codes, as a dictionary page has them.
+    pub(super) fn page(&self) -> &[u8] {
+        &self.page
+    }
+
+    /// Frees what is needed for further codes only.
+    pub(super) fn close(&mut self) {
+        (self.limit, self.places, self.places_bits) = (0, vec![FREE; 1], 0);
+    }
+
+    /// The code of a text; `None` if it is not there and has no room.
+    pub(super) fn code(&mut self, text: &[u8]) -> Option<u32> {
+        let hash = self.hash.of_bytes(text) >> 32;
+        let mut place = self.place(hash);
+        loop {
+            let taken = self.places[place];
+            if taken == FREE {
+                return self.insert(text, hash, place);
+            }
+            if taken >> 32 == hash && self.is_at(low_half(taken), text) {
+                return Some(low_half(taken));
+            }
+            place = (place + 1) & (self.places.len() - 1);
+        }
+    }
+
+    fn place(&self, hash: u64) -> usize {
+        usize::try_from(hash >> (u32::BITS - self.places_bits)).unwrap_or(0)
+    }
+
+    fn is_at(&self, code: u32, text: &[u8]) -> bool {
+        let start = self.starts[code as usize] as usize;
+        let Some((length, rest)) = self.page[start..].split_first_chunk() else { return false };
+        u32::from_le_bytes(*length) as usize == text.len() && &rest[..text.len()] == text
+    }
+
+    #[cold]
+    fn insert(&mut self, text: &[u8], hash: u64, place: usize) -> Option<u32> {
+        let start = u32::try_from(self.page.len()).ok()?;
+        let code = u32::try_from(self.starts.len()).ok().filter(|&code| code < u32::MAX)?;
+        if self.page.len().checked_add(plain::text_size(text))? > self.limit {
+            return None;
+        }
+        plain::push_text(text, &mut self.page).ok()?;
+        self.starts.push(start);
+        self.places[place] = hash << 32 | u64::from(code);
+        if self.starts.len() > self.places.len() / 4 * 3 {
+            self.grow();
+        }
+        Some(code)
+    }
+
+    fn grow(&mut self) {
+        let room = vec![FREE; self.places.len() * 2];
+        let before = std::mem::replace(&mut self.places, room);
+        self.places_bits += 1;
+        for taken in before.into_iter().filter(|&taken| taken != FREE) {
+            let mut place = self.place(taken >> 32);
+            while self.places[place] != FREE {
+                place = (place + 1) & (self.places.len() - 1);
+            }
+            self.places[place] = taken;
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the half is what is wanted")]
+fn low_half(bits: u64) -> u32 {
+    bits as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TextDictionary;
+    use crate::encoder::hash::Hash;
+
+    #[test]
+    fn codes_are_given_in_order_and_kept_until_there_is_no_room() {
+        let mut dictionary = TextDictionary::new(Hash::new(), 50_000);
+        let text = |n: usize| "x".repeat(n % 7) + &n.to_string();
+        let mut codes = 0;
+        while let Some(code) = dictionary.code(text(codes).as_bytes()) {
+            assert_eq!(code as usize, codes);
+            codes += 1;
+        }
+        assert!(codes > 3000 && dictionary.page().len() <= 50_000);
+        for n in 0..codes {
+            let code = dictionary.code(text(n).as_bytes()).unwrap();
+            assert_eq!(code as usize, n);
+        }
+        assert_eq!(dictionary.len(), codes);
+        dictionary.close();
+        assert_eq!(dictionary.code(b"another"), None);
+    }
+}

@@ -1,0 +1,65 @@
+//! What the columns of all types have in common.
+
+use anyhow::Result;
+use arrow_array::Array;
+use arrow_buffer::NullBuffer;
+use parquet::{basic::Encoding, file::statistics::Statistics};
+
+use super::{bit_pack::bit_width, hybrid};
+
+/// The values of a column chunk that is being built, of one type.
+pub(super) trait Values: Send {
+    /// Adds the values of `rows`, whose nulls are given, and returns how many rows that
+    /// were: fewer than there are if the next ones are for another page. Of the first
+    /// rows of a page it takes some.
+    ///
+    /// # Errors
+    ///
+    /// When they are not of the column's type, or cannot be encoded.
+    fn append(&mut self, rows: &dyn Array, nulls: Option<&NullBuffer>) -> Result<usize>;
+
+    /// Appends the values of the page at hand to what is there of it, and begins the
+    /// next. Returns how they are encoded.
+    fn end_page(&mut self, page: &mut Vec<u8>) -> Encoding;
+
+    /// About how many bytes the values of the page at hand and the dictionary take:
+    /// rather more than fewer.
+    fn size(&self) -> usize;
+
+    /// The dictionary that pages refer to.
+    fn dictionary(&self) -> Option<Dictionary>;
+
+    /// What is known of all the values, of rows among which there were `nulls`.
+    fn statistics(&self, nulls: u64) -> Option<Statistics>;
+}
+
+/// A dictionary page.
+pub(super) struct Dictionary {
+    pub(super) values: usize,
+    pub(super) page: Vec<u8>,
+}
+
+/// The dictionary codes of the page at hand.
+#[derive(Default)]
+pub(super) struct Codes(pub(super) Vec<u32>);
+
+impl Codes {
+    /// Bytes that they take, at most, in a dictionary of so many values.
+    pub(super) fn size(&self, values: usize) -> usize {
+        (self.0.len() * width(values) as usize).div_ceil(8)
+    }
+
+    /// Appends them to a page, and begins the next.
+    pub(super) fn end_page(&mut self, values: usize, page: &mut Vec<u8>) -> Encoding {
+        let width = width(values);
+        page.push(width.to_le_bytes()[0]);
+        hybrid::encode(&self.0, width, page);
+        self.0.clear();
+        Encoding::RLE_DICTIONARY
+    }
+}
+
+/// Bits for the codes of so many values.
+fn width(values: usize) -> u32 {
+    bit_width(values.saturating_sub(1) as u64)
+}
