@@ -36,7 +36,7 @@ impl Values for Booleans {
         self.0.as_slice().len()
     }
 
-    fn dictionary(&self) -> Option<Dictionary> {
+    fn take_dictionary(&mut self) -> Option<Dictionary> {
         None
     }
 

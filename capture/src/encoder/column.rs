@@ -124,7 +124,7 @@ impl Column {
             self.end_page(compressor)?;
         }
         let statistics = self.values.statistics(self.nulls);
-        self.chunk.finish(self.values.dictionary(), statistics, group, compressor)
+        self.chunk.finish(self.values.take_dictionary(), statistics, group, compressor)
     }
 }
 

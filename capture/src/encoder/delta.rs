@@ -82,19 +82,27 @@ impl Delta {
     }
 
     fn end_block(&mut self) {
-        let least = self.block[..self.filled].iter().copied().min().unwrap_or(0);
-        // What is missing in the last block takes no bits then.
-        self.block[self.filled..].fill(least);
-        let above = self.block.map(|delta| delta.wrapping_sub(least).cast_unsigned());
-        self.filled = 0;
-        varint::push_zigzag(least, &mut self.blocks);
-        let (miniblocks, _) = above.as_chunks::<MINIBLOCK>();
-        let width = |values: &[u64; MINIBLOCK]| bit_width(values.iter().fold(0, |all, v| all | v));
-        for values in miniblocks {
-            self.blocks.push(width(values).to_le_bytes()[0]);
+        let filled = std::mem::take(&mut self.filled);
+        let first = self.block[0];
+        // Many columns rise by the same again and again, or not at all.
+        if self.block[..filled].iter().fold(0, |any, delta| any | delta ^ first) == 0 {
+            varint::push_zigzag(first, &mut self.blocks);
+            self.blocks.extend_from_slice(&[0; MINIBLOCKS]);
+            return;
         }
-        for values in miniblocks {
-            pack(values, width(values), &mut self.blocks);
+        let least = self.block[..filled].iter().copied().min().unwrap_or(first);
+        // What is missing in the last block takes no bits then.
+        self.block[filled..].fill(least);
+        let above = self.block.map(|delta| delta.wrapping_sub(least).cast_unsigned());
+        let (miniblocks, _) = above.as_chunks::<MINIBLOCK>();
+        let mut widths = [0; MINIBLOCKS];
+        for (width, values) in widths.iter_mut().zip(miniblocks) {
+            *width = bit_width(values.iter().fold(0, |all, value| all | value));
+        }
+        varint::push_zigzag(least, &mut self.blocks);
+        self.blocks.extend(widths.map(|width| width.to_le_bytes()[0]));
+        for (values, width) in miniblocks.iter().zip(widths) {
+            pack(values, width, &mut self.blocks);
         }
     }
 

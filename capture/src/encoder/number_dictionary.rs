@@ -4,6 +4,8 @@ use super::hash::Hash;
 
 /// A place of the table that no code has taken.
 const FREE: u32 = u32::MAX;
+/// Numbers that are compared at once.
+const GROUP: usize = 8;
 /// Places of a new table.
 const PLACES: usize = 1 << 8;
 
@@ -28,13 +30,26 @@ impl NumberDictionary {
 
     /// Appends the code of each of the `numbers`.
     pub(super) fn encode(&mut self, numbers: &[i64], codes: &mut Vec<u32>) {
+        let Some(&first) = numbers.first() else { return };
+        let mut last = (first, self.code(first));
         codes.reserve(numbers.len());
-        let mut last = (0, FREE);
-        for &number in numbers {
-            if last.1 == FREE || last.0 != number {
-                last = (number, self.code(number));
+        let (groups, rest) = numbers.as_chunks::<GROUP>();
+        for group in groups {
+            // Many columns have the same number again and again.
+            if group.iter().fold(0, |any, number| any | number ^ last.0) == 0 {
+                codes.extend_from_slice(&[last.1; GROUP]);
+                continue;
             }
-            codes.push(last.1);
+            let all = group.map(|number| {
+                if number != last.0 {
+                    last = (number, self.code(number));
+                }
+                last.1
+            });
+            codes.extend_from_slice(&all);
+        }
+        for &number in rest {
+            codes.push(self.code(number));
         }
     }
 

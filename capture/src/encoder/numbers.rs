@@ -100,7 +100,7 @@ impl Values for Numbers {
         known * self.bits as usize / 8 + self.codes.size(known) + self.delta.size()
     }
 
-    fn dictionary(&self) -> Option<Dictionary> {
+    fn take_dictionary(&mut self) -> Option<Dictionary> {
         let numbers = self.dictionary.as_ref()?.numbers();
         let mut page = Vec::new();
         plain::push_numbers(numbers, self.bits, &mut page);
@@ -155,9 +155,7 @@ fn dense<'a>(
 }
 
 fn min_max(numbers: &[i64]) -> Option<(i64, i64)> {
-    let &first = numbers.first()?;
-    let wider = |(min, max): (i64, i64), &number: &i64| (min.min(number), max.max(number));
-    Some(numbers.iter().fold((first, first), wider))
+    Some((*numbers.iter().min()?, *numbers.iter().max()?))
 }
 
 fn wider(one: Option<(i64, i64)>, other: Option<(i64, i64)>) -> Option<(i64, i64)> {

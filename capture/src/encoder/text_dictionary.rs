@@ -16,7 +16,8 @@ pub(super) struct TextDictionary {
     starts: Vec<u32>,
     /// 32 bits of a hash above a code, at the place that the hash's first bits say, or
     /// after it: most texts that are not meant differ in their hash already, and a
-    /// table that grows needs no text. At most three quarters are taken.
+    /// table that grows needs no text. At most three quarters are taken. There are none
+    /// once the dictionary is full.
     places: Vec<u64>,
     /// The logarithm of how many places there are.
     places_bits: u32,
@@ -41,18 +42,28 @@ impl TextDictionary {
         self.starts.len()
     }
 
-    /// All texts, by their codes, as a dictionary page has them.
-    pub(super) fn page(&self) -> &[u8] {
-        &self.page
+    /// Bytes of all texts.
+    pub(super) fn size(&self) -> usize {
+        self.page.len()
     }
 
-    /// Frees what is needed for further codes only.
-    pub(super) fn close(&mut self) {
-        (self.limit, self.places, self.places_bits) = (0, vec![FREE; 1], 0);
+    /// All texts, by their codes, as a dictionary page has them. There are none any
+    /// more then.
+    pub(super) fn take_page(&mut self) -> Vec<u8> {
+        let empty = Self::new(self.hash, self.limit);
+        std::mem::replace(self, empty).page
     }
 
-    /// The code of a text; `None` if it is not there and has no room.
+    /// Whether a text had no room.
+    pub(super) fn is_full(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// The code of a text; `None` from the first on that has no room.
     pub(super) fn code(&mut self, text: &[u8]) -> Option<u32> {
+        if self.is_full() {
+            return None;
+        }
         let hash = self.hash.of_bytes(text) >> 32;
         let mut place = self.place(hash);
         loop {
@@ -79,18 +90,22 @@ impl TextDictionary {
 
     #[cold]
     fn insert(&mut self, text: &[u8], hash: u64, place: usize) -> Option<u32> {
-        let start = u32::try_from(self.page.len()).ok()?;
-        let code = u32::try_from(self.starts.len()).ok().filter(|&code| code < u32::MAX)?;
-        if self.page.len().checked_add(plain::text_size(text))? > self.limit {
+        let (start, code) = (u32::try_from(self.page.len()), u32::try_from(self.starts.len()));
+        let (Ok(start), Ok(code), true) = (start, code, self.has_room(text)) else {
+            self.places = Vec::new();
             return None;
-        }
-        plain::push_text(text, &mut self.page).ok()?;
+        };
+        plain::push_text(text, &mut self.page);
         self.starts.push(start);
         self.places[place] = hash << 32 | u64::from(code);
         if self.starts.len() > self.places.len() / 4 * 3 {
             self.grow();
         }
         Some(code)
+    }
+
+    fn has_room(&self, text: &[u8]) -> bool {
+        plain::text_size(text) <= self.limit.saturating_sub(self.page.len())
     }
 
     fn grow(&mut self) {
@@ -124,15 +139,14 @@ mod tests {
         let mut codes = 0;
         while let Some(code) = dictionary.code(text(codes).as_bytes()) {
             assert_eq!(code as usize, codes);
+            assert_eq!(dictionary.code(text(codes / 2).as_bytes()), u32::try_from(codes / 2).ok());
             codes += 1;
         }
-        assert!(codes > 3000 && dictionary.page().len() <= 50_000);
-        for n in 0..codes {
-            let code = dictionary.code(text(n).as_bytes()).unwrap();
-            assert_eq!(code as usize, n);
-        }
+        assert!(codes > 3000 && dictionary.size() <= 50_000);
+        // Not even one that is there: pages have codes or none.
+        assert!(dictionary.is_full());
+        assert_eq!(dictionary.code(text(0).as_bytes()), None);
         assert_eq!(dictionary.len(), codes);
-        dictionary.close();
-        assert_eq!(dictionary.code(b"another"), None);
+        assert!(dictionary.take_page().starts_with(b"\x01\0\0\x000\x02\0\0\0x1\x03"));
     }
 }

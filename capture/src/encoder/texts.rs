@@ -23,7 +23,6 @@ const UNKNOWN: u32 = u32::MAX;
 /// Texts, by their codes in a dictionary, or as they are once that is full.
 pub(super) struct Texts {
     dictionary: TextDictionary,
-    is_full: bool,
     /// Those of the page at hand that are in the dictionary.
     codes: Codes,
     /// Those of the page at hand that are not.
@@ -37,91 +36,81 @@ impl Texts {
     pub(super) fn new(hash: Hash, limit: usize) -> Self {
         Self {
             dictionary: TextDictionary::new(hash, limit),
-            is_full: false,
             codes: Codes::default(),
             plain: Vec::new(),
             translated: None,
         }
     }
 
-    /// Adds texts, each of which is in `row`, and returns the first row that is for
-    /// another page, if there is one.
-    fn append_texts<'a>(
-        &mut self,
-        texts: impl Iterator<Item = (usize, &'a str)>,
-    ) -> Result<Option<usize>> {
-        for (row, text) in texts {
-            let text = text.as_bytes();
-            if !self.is_full {
-                if let Some(code) = self.dictionary.code(text) {
-                    self.codes.0.push(code);
-                    continue;
-                }
-                self.is_full = true;
+    /// Adds texts, and returns how many: fewer than there are if the next one is for
+    /// another page.
+    fn append_texts<'a>(&mut self, texts: impl Iterator<Item = &'a str>) -> usize {
+        let mut count = 0;
+        for text in texts {
+            if let Some(code) = self.dictionary.code(text.as_bytes()) {
+                self.codes.0.push(code);
+            } else if !self.append_plain(text.as_bytes()) {
+                break;
             }
-            if !self.append_plain(text)? {
-                return Ok(Some(row));
-            }
+            count += 1;
         }
-        Ok(None)
+        count
     }
 
-    /// The same for texts that are known by their place in `all`.
-    fn append_places(
-        &mut self,
-        places: impl Iterator<Item = (usize, usize)>,
-        all: &ArrayRef,
-    ) -> Result<Option<usize>> {
+    /// The same for texts that are known by their places in `all`.
+    fn append_places(&mut self, places: &[usize], all: &ArrayRef) -> Result<usize> {
         let texts: &StringArray = all.as_string_opt().context("a dictionary has no strings")?;
+        let coded = match self.dictionary.is_full() {
+            false => self.append_known(places, texts, all),
+            true => 0,
+        };
+        let rest = places[coded..].iter().map(|&place| texts.value(place));
+        Ok(coded + self.append_texts(rest))
+    }
+
+    /// The same, up to one for which the dictionary has no room.
+    fn append_known(&mut self, places: &[usize], texts: &StringArray, all: &ArrayRef) -> usize {
         let mut known = match self.translated.take() {
             Some((of, known)) if Arc::ptr_eq(&of, all) => known,
             _ => vec![UNKNOWN; texts.len()],
         };
-        let mut ends = None;
-        for (row, place) in places {
-            let mut code = known[place];
-            if code == UNKNOWN || self.is_full {
-                let text = texts.value(place);
-                match self.append_texts(std::iter::once((row, text)))? {
-                    None if self.is_full => continue,
-                    None => code = self.codes.0.pop().unwrap_or(UNKNOWN),
-                    Some(row) => {
-                        ends = Some(row);
-                        break;
-                    }
-                }
+        let mut count = places.len();
+        // Hardly any is new: two short loops take less time than one that does both.
+        for (at, &place) in places.iter().enumerate() {
+            if known[place] == UNKNOWN {
+                let Some(code) = self.dictionary.code(texts.value(place).as_bytes()) else {
+                    count = at;
+                    break;
+                };
                 known[place] = code;
             }
-            self.codes.0.push(code);
         }
+        self.codes.0.extend(places[..count].iter().map(|&place| known[place]));
         self.translated = Some((Arc::clone(all), known));
-        Ok(ends)
+        count
     }
 
     /// Adds a text to a page without codes. Whether it has room there.
-    fn append_plain(&mut self, text: &[u8]) -> Result<bool> {
-        let size = plain::text_size(text);
-        let is_first = self.plain.is_empty();
-        if !self.codes.0.is_empty() || !is_first && self.plain.len() + size > PAGE_BYTES {
-            return Ok(false);
+    fn append_plain(&mut self, text: &[u8]) -> bool {
+        let bytes = self.plain.len();
+        let is_for_it = bytes == 0 || bytes + plain::text_size(text) <= PAGE_BYTES;
+        if !self.codes.0.is_empty() || !is_for_it {
+            return false;
         }
-        plain::push_text(text, &mut self.plain)?;
-        Ok(true)
+        plain::push_text(text, &mut self.plain);
+        true
     }
 }
 
 impl Values for Texts {
     fn append(&mut self, rows: &dyn Array, nulls: Option<&NullBuffer>) -> Result<usize> {
-        let ends = match rows.data_type() {
+        let count = match rows.data_type() {
             DataType::Utf8 => {
                 let texts: &StringArray = rows.as_string_opt().context("no strings")?;
                 match nulls {
-                    None => {
-                        self.append_texts((0..rows.len()).map(|row| (row, texts.value(row))))?
-                    }
+                    None => self.append_texts((0..rows.len()).map(|row| texts.value(row))),
                     Some(nulls) => {
-                        let rows = nulls.valid_indices();
-                        self.append_texts(rows.map(|row| (row, texts.value(row))))?
+                        self.append_texts(nulls.valid_indices().map(|row| texts.value(row)))
                     }
                 }
             }
@@ -130,24 +119,22 @@ impl Values for Texts {
                 if coded.values().is_empty() {
                     return Ok(rows.len());
                 }
-                let places = coded.normalized_keys();
-                match nulls {
-                    None => self.append_places(places.into_iter().enumerate(), coded.values())?,
-                    Some(nulls) => {
-                        let rows = nulls.valid_indices();
-                        self.append_places(rows.map(|row| (row, places[row])), coded.values())?
-                    }
+                let mut places = coded.normalized_keys();
+                if let Some(nulls) = nulls {
+                    places = nulls.valid_indices().map(|row| places[row]).collect();
                 }
+                self.append_places(&places, coded.values())?
             }
             other => bail!("{other} is no type of a string column"),
         };
-        Ok(ends.unwrap_or(rows.len()))
+        // Nulls after the last value belong to its page.
+        Ok(match nulls {
+            None => count,
+            Some(nulls) => nulls.valid_indices().nth(count).unwrap_or(rows.len()),
+        })
     }
 
     fn end_page(&mut self, page: &mut Vec<u8>) -> Encoding {
-        if self.is_full {
-            self.dictionary.close();
-        }
         if self.plain.is_empty() {
             return self.codes.end_page(self.dictionary.len(), page);
         }
@@ -157,12 +144,12 @@ impl Values for Texts {
 
     fn size(&self) -> usize {
         let known = self.dictionary.len();
-        self.dictionary.page().len() + self.codes.size(known) + self.plain.len()
+        self.dictionary.size() + self.codes.size(known) + self.plain.len()
     }
 
-    fn dictionary(&self) -> Option<Dictionary> {
-        let page = self.dictionary.page().to_vec();
-        Some(Dictionary { values: self.dictionary.len(), page })
+    fn take_dictionary(&mut self) -> Option<Dictionary> {
+        let values = self.dictionary.len();
+        Some(Dictionary { values, page: self.dictionary.take_page() })
     }
 
     /// Nobody looks for a key between two others, and the footer has them all.

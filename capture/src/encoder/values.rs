@@ -26,8 +26,8 @@ pub(super) trait Values: Send {
     /// rather more than fewer.
     fn size(&self) -> usize;
 
-    /// The dictionary that pages refer to.
-    fn dictionary(&self) -> Option<Dictionary>;
+    /// The dictionary that pages refer to, after the last of them.
+    fn take_dictionary(&mut self) -> Option<Dictionary>;
 
     /// What is known of all the values, of rows among which there were `nulls`.
     fn statistics(&self, nulls: u64) -> Option<Statistics>;
