@@ -23,7 +23,7 @@ const KEY_DICTIONARY_BYTES: usize = 16 << 20;
 /// Other dictionaries, of few words and some addresses.
 const DICTIONARY_BYTES: usize = 1 << 20;
 /// Rising, or the same again and again: half the time of a dictionary, and no larger.
-const OF_DIFFERENCES: [&str; 7] = [
+pub(super) const OF_DIFFERENCES: [&str; 7] = [
     columns::TS,
     columns::LATENCY_NS,
     columns::CAS,

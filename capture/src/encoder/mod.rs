@@ -21,6 +21,8 @@ mod number_dictionary;
 mod numbers;
 mod plain;
 mod row_group;
+#[cfg(test)]
+mod tests;
 mod text_dictionary;
 mod texts;
 mod values;

@@ -14,7 +14,7 @@ use parquet::{
 pub struct RowGroup {
     bytes: Bytes,
     /// With offsets from where it begins.
-    metadata: RowGroupMetaData,
+    pub(super) metadata: RowGroupMetaData,
 }
 
 impl RowGroup {
