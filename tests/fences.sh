@@ -30,7 +30,7 @@ only '\barrow_array::' "$all" $c/ $r/batch/ $r/sink/mod.rs $a/files/ $a/exchange
 only '\barrow_select::' "$all" $a/files/
 only '\bparquet::' "$all" $c/ $a/files/ $p/trace/
 only '\barrow_schema\b' "$all" $c/ $r/batch/ schema/src/columns.rs
-only '\barrow_buffer::' "$all" $r/batch/ $a/scan.rs
+only '\barrow_buffer::' "$all" $c/ $r/batch/ $a/scan.rs
 only '\bpolars::' "$all" $a/capture.rs $a/query/
 only '\bclap::' "$all" $r/cli.rs $r/main.rs $a/cli.rs $a/cli/ $a/main.rs $p/cli.rs $p/cli/ $p/main.rs
 only '\bratatui::' "$all" $a/live/mod.rs $a/live/keys.rs $a/live/view/

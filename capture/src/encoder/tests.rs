@@ -340,6 +340,16 @@ fn a_dictionary_may_have_nulls_and_none_but_nulls() {
 }
 
 #[test]
+fn strings_may_have_codes_in_one_batch_and_none_in_the_next() {
+    let texts = || [Some("b"), None, Some("a"), Some("b")].into_iter();
+    let (schema, coded) =
+        one_column(columns::HOST, Arc::new(texts().collect::<DictionaryArray<Int32Type>>()));
+    let (_, plain) = one_column(columns::HOST, Arc::new(texts().collect::<StringArray>()));
+    let batches = [coded.clone(), plain.slice(1, 3), coded];
+    assert_same(&batches, &read(file(&encode(&schema, &batches))), 0);
+}
+
+#[test]
 fn what_no_capture_has_is_an_error() {
     let error = |schema: &SchemaRef, batch: &RecordBatch| {
         let mut encoder = Encoder::new(SchemaRef::clone(schema));
