@@ -4,8 +4,6 @@ use super::hash::Hash;
 
 /// A place of the table that no code has taken.
 const FREE: u32 = u32::MAX;
-/// Numbers that are compared at once.
-const GROUP: usize = 8;
 /// Places of a new table.
 const PLACES: usize = 1 << 8;
 
@@ -28,32 +26,9 @@ impl NumberDictionary {
         &self.numbers
     }
 
-    /// Appends the code of each of the `numbers`.
-    pub(super) fn encode(&mut self, numbers: &[i64], codes: &mut Vec<u32>) {
-        let Some(&first) = numbers.first() else { return };
-        let mut last = (first, self.code(first));
-        codes.reserve(numbers.len());
-        let (groups, rest) = numbers.as_chunks::<GROUP>();
-        for group in groups {
-            // Many columns have the same number again and again.
-            if group.iter().fold(0, |any, number| any | number ^ last.0) == 0 {
-                codes.extend_from_slice(&[last.1; GROUP]);
-                continue;
-            }
-            let all = group.map(|number| {
-                if number != last.0 {
-                    last = (number, self.code(number));
-                }
-                last.1
-            });
-            codes.extend_from_slice(&all);
-        }
-        for &number in rest {
-            codes.push(self.code(number));
-        }
-    }
-
-    fn code(&mut self, number: i64) -> u32 {
+    /// The code of a number.
+    #[inline]
+    pub(super) fn code(&mut self, number: i64) -> u32 {
         let mask = self.places.len() - 1;
         let mut place = place(self.hash.of_number(number), mask);
         loop {
@@ -105,9 +80,8 @@ mod tests {
         let mut dictionary = NumberDictionary::new(Hash::new());
         let numbers: Vec<i64> = (0..5000).map(|n: i64| n.wrapping_mul(i64::MAX / 77)).collect();
         let twice = [numbers.as_slice(), &numbers].concat();
-        let mut codes = Vec::new();
-        dictionary.encode(&twice, &mut codes);
-        assert_eq!(codes, (0..5000).chain(0..5000).collect::<Vec<u32>>());
+        let codes = twice.iter().map(|&number| dictionary.code(number));
+        assert!(codes.eq((0..5000).chain(0..5000)));
         assert_eq!(dictionary.numbers(), numbers);
     }
 }

@@ -24,6 +24,9 @@ use super::{
 /// Numbers that a dictionary may have. Where there are more, few of them come again.
 const DICTIONARY_MAX: usize = 1 << 17;
 
+/// Numbers that are compared at once.
+const PART: usize = 64;
+
 /// Numbers, by their codes in a dictionary or by their differences.
 pub(super) struct Numbers {
     /// 32 or 64.
@@ -74,7 +77,9 @@ impl Values for Numbers {
         }
         let numbers = dense(rows, nulls, &mut self.dense)?;
         match &mut self.dictionary {
-            Some(dictionary) if !full => dictionary.encode(numbers, &mut self.codes.0),
+            Some(dictionary) if !full => {
+                self.codes.append(numbers, |number| Some(dictionary.code(number)));
+            }
             _ => {
                 self.delta.append(numbers);
                 self.range = wider(self.range, min_max(numbers));
@@ -155,6 +160,12 @@ fn dense<'a>(
 }
 
 fn min_max(numbers: &[i64]) -> Option<(i64, i64)> {
+    let &first = numbers.first()?;
+    let is_first = |part: &[i64]| part.iter().fold(0, |any, number| any | number ^ first) == 0;
+    // Many columns have the same number again and again, which takes less to see.
+    if numbers.chunks(PART).all(is_first) {
+        return Some((first, first));
+    }
     Some((*numbers.iter().min()?, *numbers.iter().max()?))
 }
 

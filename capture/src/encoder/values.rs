@@ -5,7 +5,10 @@ use arrow_array::Array;
 use arrow_buffer::NullBuffer;
 use parquet::{basic::Encoding, file::statistics::Statistics};
 
-use super::{bit_pack::bit_width, hybrid};
+use super::{
+    bit_pack::{GROUP, bit_width},
+    hybrid,
+};
 
 /// The values of a column chunk that is being built, of one type.
 pub(super) trait Values: Send {
@@ -44,6 +47,40 @@ pub(super) struct Dictionary {
 pub(super) struct Codes(pub(super) Vec<u32>);
 
 impl Codes {
+    /// Adds the codes of `values` as `code` tells them, and returns how many there are:
+    /// up to a value that has none.
+    #[inline]
+    pub(super) fn append<T: Copy + PartialEq>(
+        &mut self,
+        values: &[T],
+        mut code: impl FnMut(T) -> Option<u32>,
+    ) -> usize {
+        let Some(&first) = values.first() else { return 0 };
+        let Some(of_first) = code(first) else { return 0 };
+        self.0.reserve(values.len());
+        let mut last = (first, of_first);
+        for (number, group) in values.chunks(GROUP).enumerate() {
+            // Many columns have the same value again and again.
+            if group.len() == GROUP && group.iter().fold(true, |all, &v| all & (v == last.0)) {
+                self.0.extend_from_slice(&[last.1; GROUP]);
+                continue;
+            }
+            let mut codes = [0; GROUP];
+            for (at, (to, &value)) in codes.iter_mut().zip(group).enumerate() {
+                if value != last.0 {
+                    let Some(code) = code(value) else {
+                        self.0.extend_from_slice(&codes[..at]);
+                        return number * GROUP + at;
+                    };
+                    last = (value, code);
+                }
+                *to = last.1;
+            }
+            self.0.extend_from_slice(&codes[..group.len()]);
+        }
+        values.len()
+    }
+
     /// Bytes that they take, at most, in a dictionary of so many values.
     pub(super) fn size(&self, values: usize) -> usize {
         (self.0.len() * width(values) as usize).div_ceil(8)
