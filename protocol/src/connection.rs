@@ -222,31 +222,11 @@ impl Connection {
         if !self.in_step || self.exchange.over {
             return;
         }
-        let binary = self.protocol == Some(Protocol::Binary);
-        let mut left = accepted;
-        // Each datagram begins with a frame header.
-        let mut skip = if self.datagrams { 8 } else { 0 };
-        for segment in segments {
-            let length = segment.length.min(left);
-            left -= length;
-            let passed = length.min(skip);
-            skip -= passed;
-            let pieces = pieces(segment, length, passed);
-            for piece in pieces {
-                let taken = match piece {
-                    Piece::Bytes(bytes) => {
-                        self.replies.bytes(bytes, binary, at, &mut self.exchange, observer)
-                    }
-                    Piece::Hole(hole) => self.replies.hole(hole, at, &mut self.exchange, observer),
-                };
-                if let Err(reason) = taken {
-                    // One that came too late for the limit on connections is told.
-                    let unasked = self.protocol.is_none() || self.requests.explains_stray_reply();
-                    if !unasked {
-                        self.desync(reason, observer);
-                    }
-                    return;
-                }
+        if let Err(reason) = self.replied(segments, accepted, at, observer) {
+            // One that came too late for the limit on connections is told.
+            let unasked = self.protocol.is_none() || self.requests.explains_stray_reply();
+            if !unasked {
+                self.desync(reason, observer);
             }
         }
     }
@@ -337,6 +317,37 @@ impl Connection {
         }
     }
 
+    fn replied<'a>(
+        &mut self,
+        segments: impl Iterator<Item = Segment<'a>>,
+        accepted: u64,
+        at: u64,
+        observer: &mut impl Observer,
+    ) -> Result<(), Reason> {
+        let binary = self.protocol == Some(Protocol::Binary);
+        let (replies, exchange) = (&mut self.replies, &mut self.exchange);
+        let mut left = accepted;
+        // Each datagram begins with a frame header.
+        let mut skip = if self.datagrams { 8 } else { 0 };
+        for segment in segments {
+            let length = segment.length.min(left);
+            left -= length;
+            let passed = length.min(skip);
+            skip -= passed;
+            let (head, hole, tail) = segment.part(passed, length);
+            if !head.is_empty() {
+                replies.bytes(head, binary, at, exchange, observer)?;
+            }
+            if hole > 0 {
+                replies.hole(hole, at, exchange, observer)?;
+            }
+            if !tail.is_empty() {
+                replies.bytes(tail, binary, at, exchange, observer)?;
+            }
+        }
+        Ok(())
+    }
+
     fn datagram(&mut self, read: Read<'_>, at: u64, observer: &mut impl Observer) {
         /// Request id, number of the datagram, how many there are, reserved.
         const FRAME: usize = 8;
@@ -358,30 +369,32 @@ fn begins_tls(read: Read<'_>) -> bool {
     read.asked == 5 && read.data.starts_with(&[0x16, 0x03])
 }
 
-enum Piece<'a> {
-    Bytes(&'a [u8]),
-    Hole(u64),
-}
+impl<'a> Segment<'a> {
+    /// What there is of its bytes from `begin` up to `end`: first bytes, how many are
+    /// missing after those, and last bytes.
+    #[inline]
+    fn part(self, begin: u64, end: u64) -> (&'a [u8], u64, &'a [u8]) {
+        let copied = (self.head.len() + self.tail.len()) as u64;
+        // Nearly all are sent whole.
+        match self.length.checked_sub(copied) {
+            Some(hole) if begin == 0 && end == self.length => (self.head, hole, self.tail),
+            _ => self.cut(begin, end),
+        }
+    }
 
-/// The parts of the first `length` bytes of `segment` from `passed` on.
-fn pieces(segment: Segment<'_>, length: u64, passed: u64) -> impl Iterator<Item = Piece<'_>> {
-    let size = |bytes: &[u8]| bytes.len() as u64;
-    let up_to = |bytes, end: u64| -> &[u8] {
-        let bytes: &[u8] = bytes;
-        &bytes[..usize::try_from(end).map_or(bytes.len(), |end| end.min(bytes.len()))]
-    };
-    let head = up_to(segment.head, length);
-    let skipped = usize::try_from(passed).unwrap_or(usize::MAX).min(head.len());
-    // Where the tail begins in the segment; it may be cut off by a partial send.
-    let tail_at = segment.length.saturating_sub(size(segment.tail)).max(size(segment.head));
-    let tail = up_to(segment.tail, length.saturating_sub(tail_at));
-    let hole = length.min(tail_at).saturating_sub(size(head).max(passed));
-    [Piece::Bytes(&head[skipped..]), Piece::Hole(hole), Piece::Bytes(tail)].into_iter().filter(
-        |piece| match piece {
-            Piece::Bytes(bytes) => !bytes.is_empty(),
-            Piece::Hole(hole) => *hole > 0,
-        },
-    )
+    fn cut(self, begin: u64, end: u64) -> (&'a [u8], u64, &'a [u8]) {
+        let size = |bytes: &[u8]| bytes.len() as u64;
+        let up_to = |bytes: &'a [u8], end: u64| {
+            &bytes[..usize::try_from(end).map_or(bytes.len(), |end| end.min(bytes.len()))]
+        };
+        let head = up_to(self.head, end);
+        let skipped = usize::try_from(begin).unwrap_or(usize::MAX).min(head.len());
+        // Where the tail begins in the segment; it may be cut off by a partial send.
+        let tail_at = self.length.saturating_sub(size(self.tail)).max(size(self.head));
+        let tail = up_to(self.tail, end.saturating_sub(tail_at));
+        let hole = end.min(tail_at).saturating_sub(size(head).max(begin));
+        (&head[skipped..], hole, tail)
+    }
 }
 
 impl Exchange {

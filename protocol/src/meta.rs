@@ -137,7 +137,7 @@ fn counter(flags: &Flags<'_>) -> Command {
 /// Bytes that follow `ms`: those of the value that it announces, also when it is
 /// refused, unless it was refused before its length was looked at.
 fn body(line: &[u8], dialect: Dialect) -> Option<u64> {
-    let length = tokens(line).nth(2).and_then(value_length)?;
+    let length = tokens(line).nth(2).and_then(number).and_then(value_length)?;
     let key_fits = tokens(line).nth(1).is_some_and(|key| key.len() <= KEY_MAX);
     let looked_at = !dialect.before_1_6_40 || (key_fits && tokens(line).count() <= WORDS_MAX);
     looked_at.then_some(length + 2)

@@ -119,21 +119,25 @@ impl Queue {
     }
 
     /// The open requests.
+    #[inline]
     pub(crate) fn open(&self) -> &[Request] {
         &self.requests[self.front..]
     }
 
     /// The first open request.
+    #[inline]
     pub(crate) fn front(&self) -> Option<&Request> {
         self.requests.get(self.front)
     }
 
     /// The request that was read last, if it is open.
+    #[inline]
     pub(crate) fn last_mut(&mut self) -> Option<&mut Request> {
         if self.front == self.requests.len() { None } else { self.requests.last_mut() }
     }
 
     /// The entries of the open request `at`, counted from the front.
+    #[inline]
     pub(crate) fn entries_mut(&mut self, at: usize) -> &mut [Entry] {
         let range = self.requests[self.front + at].entries.clone();
         &mut self.entries[range]
@@ -144,19 +148,37 @@ impl Queue {
         self.entries.last_mut()
     }
 
+    #[inline]
     pub(crate) fn entries(&self, at: usize) -> &[Entry] {
         &self.entries[self.requests[self.front + at].entries.clone()]
     }
 
+    #[inline]
     pub(crate) fn key(&self, entry: &Entry) -> Option<&[u8]> {
         entry.key.clone().map(|range| &self.bytes[range])
     }
 
+    /// The next entry of the first open request, of those from `first` on, whose key is
+    /// `named`.
+    #[inline]
+    pub(crate) fn find(&mut self, first: usize, named: &[u8]) -> Option<(usize, &mut Entry)> {
+        let entries = &mut self.entries[self.requests.get(self.front)?.entries.clone()];
+        let bytes = &self.bytes;
+        let is_named = |entry: &Entry| entry.key.clone().is_some_and(|key| &bytes[key] == named);
+        let entries = entries.get_mut(first..)?;
+        let found = entries.iter().position(is_named)?;
+        Some((first + found, &mut entries[found]))
+    }
+
     /// Whether `reply`, whose names lie in `bytes`, can be that of `request`.
+    #[inline]
     pub(crate) fn accepts(&self, request: &Request, reply: &Reply, bytes: &[u8]) -> bool {
-        if !request.accepts.meet(reply.kind) {
-            return false;
-        }
+        let names = reply.kind == Kinds::PACKET || reply.has_flags();
+        request.accepts.meet(reply.kind) && (!names || self.names(request, reply, bytes))
+    }
+
+    /// Whether what `reply` names, where it does, is what `request` gave.
+    fn names(&self, request: &Request, reply: &Reply, bytes: &[u8]) -> bool {
         if reply.kind == Kinds::PACKET
             && (request.opcode != reply.opcode || request.opaque != reply.opaque)
         {
@@ -173,9 +195,8 @@ impl Queue {
                 return false;
             }
         }
-        let names = reply.kind == Kinds::PACKET || reply.has_flags();
         match &reply.key {
-            Some(range) if names => self.is_key(request, &bytes[range.clone()], reply.key_base64),
+            Some(range) => self.is_key(request, &bytes[range.clone()], reply.key_base64),
             _ => true,
         }
     }

@@ -7,6 +7,7 @@ use crate::{
     operation::{Command, Observer, Outcome, Protocol, Reason},
     pending::Queue,
     reply::{self, Kinds, Reply},
+    token::line_feed,
 };
 
 /// A line of a reply longer than this is none. A multi-get's lines are below 400
@@ -88,7 +89,7 @@ impl Replies {
                     self.pass(taken as u64, at, exchange, observer);
                 }
                 State::Lines(start) => {
-                    let end = memchr::memchr(b'\n', data);
+                    let end = line_feed(data);
                     let line = &data[..end.unwrap_or(data.len())];
                     start.push(line);
                     let taken = end.map_or(data.len(), |end| end + 1);
@@ -166,6 +167,17 @@ impl Replies {
             return;
         }
         let State::Value(_, then) = std::mem::take(&mut self.state) else { return };
+        self.complete(then, at, exchange, observer);
+    }
+
+    /// All of a reply was sent, or of a value of several.
+    fn complete(
+        &mut self,
+        then: Then,
+        at: u64,
+        exchange: &mut Exchange,
+        observer: &mut impl Observer,
+    ) {
         match then {
             Then::Key(index) => {
                 exchange.queue.entries_mut(0)[index].response_bytes =
@@ -189,7 +201,7 @@ impl Replies {
         exchange: &mut Exchange,
         observer: &mut impl Observer,
     ) -> Result<(), Reason> {
-        let Some(end) = memchr::memchr(b'\n', data) else {
+        let Some(end) = line_feed(data) else {
             self.carry.extend_from_slice(data);
             *data = &[];
             return if self.carry.len() > LINE_MAX { Err(Reason::Reply) } else { Ok(()) };
@@ -201,12 +213,14 @@ impl Replies {
             *data = &rest[2..];
             self.bytes += 2;
         }
-        if self.carry.is_empty() {
-            return self.whole_line(line, at, exchange, observer);
-        }
         let mut carry = std::mem::take(&mut self.carry);
-        carry.extend_from_slice(line);
-        let result = self.whole_line(&carry, at, exchange, observer);
+        let whole = if carry.is_empty() {
+            line
+        } else {
+            carry.extend_from_slice(line);
+            &carry
+        };
+        let result = self.whole_line(whole, at, exchange, observer);
         carry.clear();
         self.carry = carry;
         result
@@ -230,20 +244,16 @@ impl Replies {
         let reply = reply::line(line);
         if !self.place(&reply, line, exchange, observer)? {
             exchange.held.hold(reply.clone(), line);
-            return self.follow(
-                reply.body.map(|body| body.saturating_add(2)),
-                Then::Hold(reply),
-                at,
-                exchange,
-                observer,
-            );
+            self.follow(with_end(reply.body), Then::Hold(reply), at, exchange, observer);
+            return Ok(());
         }
         let Some(front) = exchange.queue.front() else { return Err(Reason::Reply) };
         // Of stats it is all; a dump of keys, in later releases, begins with it.
-        let ok_begins = reply.kind == Kinds::OK && front.command == Command::Other;
-        let begins_list =
-            matches!(reply.kind, Kinds::STAT | Kinds::LINE | Kinds::END | Kinds::EN) || ok_begins;
-        if front.lists && begins_list {
+        let begins_list = |command| match reply.kind {
+            Kinds::STAT | Kinds::LINE | Kinds::END | Kinds::EN => true,
+            kind => kind == Kinds::OK && command == Command::Other,
+        };
+        if front.lists && begins_list(front.command) {
             let mut start = Start::default();
             start.push(line);
             self.state = State::Lines(start);
@@ -253,26 +263,12 @@ impl Replies {
         match reply.kind {
             Kinds::VALUE => {
                 let index = self.key_of(&reply, line, &mut exchange.queue).ok_or(Reason::Reply)?;
-                self.follow(
-                    reply.body.map(|body| body.saturating_add(2)),
-                    Then::Key(index),
-                    at,
-                    exchange,
-                    observer,
-                )
+                self.follow(with_end(reply.body), Then::Key(index), at, exchange, observer);
             }
-            Kinds::END => {
-                self.end_of_values(at, exchange, observer);
-                Ok(())
-            }
-            _ => self.follow(
-                reply.body.map(|body| body.saturating_add(2)),
-                Then::Finish(reply),
-                at,
-                exchange,
-                observer,
-            ),
+            Kinds::END => self.end_of_values(at, exchange, observer),
+            _ => self.follow(with_end(reply.body), Then::Finish(reply), at, exchange, observer),
         }
+        Ok(())
     }
 
     fn packet(
@@ -315,7 +311,8 @@ impl Replies {
         self.bytes += packet.len() as u64;
         if !self.place(&reply, packet, exchange, observer)? {
             exchange.held.hold(reply.clone(), packet);
-            return self.follow(reply.body, Then::Hold(reply), at, exchange, observer);
+            self.follow(reply.body, Then::Hold(reply), at, exchange, observer);
+            return Ok(());
         }
         let lists = exchange.queue.front().is_some_and(|front| front.lists);
         let then = if lists && binary::continues(&header) {
@@ -323,7 +320,8 @@ impl Replies {
         } else {
             Then::Finish(reply.clone())
         };
-        self.follow(reply.body, then, at, exchange, observer)
+        self.follow(reply.body, then, at, exchange, observer);
+        Ok(())
     }
 
     /// A value of `body` bytes is to come, or none.
@@ -334,17 +332,32 @@ impl Replies {
         at: u64,
         exchange: &mut Exchange,
         observer: &mut impl Observer,
-    ) -> Result<(), Reason> {
-        self.state = State::Value(body.unwrap_or(0), then);
-        if body.unwrap_or(0) == 0 {
-            self.pass(0, at, exchange, observer);
+    ) {
+        match body {
+            None | Some(0) => self.complete(then, at, exchange, observer),
+            Some(left) => self.state = State::Value(left, then),
         }
-        Ok(())
+    }
+
+    /// Finds whose `reply` is: mostly the first open request's, for which it must be.
+    #[inline]
+    fn place(
+        &mut self,
+        reply: &Reply,
+        bytes: &[u8],
+        exchange: &mut Exchange,
+        observer: &mut impl Observer,
+    ) -> Result<bool, Reason> {
+        let first = exchange.queue.front().ok_or(Reason::Reply)?;
+        if first.silence.is_some() || !exchange.held.is_empty() {
+            return self.place_among_silent(reply, bytes, exchange, observer);
+        }
+        if exchange.queue.accepts(first, reply, bytes) { Ok(true) } else { Err(Reason::Reply) }
     }
 
     /// Finds whose `reply` is: the first open request's (true, after completing
     /// those before it), or one's that is not known yet (false).
-    fn place(
+    fn place_among_silent(
         &mut self,
         reply: &Reply,
         bytes: &[u8],
@@ -353,10 +366,6 @@ impl Replies {
     ) -> Result<bool, Reason> {
         let queue = &exchange.queue;
         let open = queue.open();
-        let Some(first) = open.first() else { return Err(Reason::Reply) };
-        if first.silence.is_none() && exchange.held.is_empty() {
-            return if queue.accepts(first, reply, bytes) { Ok(true) } else { Err(Reason::Reply) };
-        }
         // The first that must be answered, unless one before it can have this.
         let sure = open.iter().position(|request| request.silence.is_none());
         if let Some(sure) = sure
@@ -382,11 +391,8 @@ impl Replies {
     /// in the order of the keys, and those between were missed.
     fn key_of(&mut self, reply: &Reply, line: &[u8], queue: &mut Queue) -> Option<usize> {
         let named = &line[reply.key.clone()?];
-        let entries = queue.entries(0);
-        let found = (self.next_key..entries.len())
-            .find(|&index| queue.key(&entries[index]) == Some(named))?;
+        let (found, entry) = queue.find(self.next_key, named)?;
         self.next_key = found + 1;
-        let entry = &mut queue.entries_mut(0)[found];
         entry.outcome = Some(Outcome::Hit);
         entry.value_size = reply.value_size;
         entry.client_flags = reply.client_flags;
@@ -396,7 +402,9 @@ impl Replies {
 
     fn end_of_values(&mut self, at: u64, exchange: &mut Exchange, observer: &mut impl Observer) {
         self.next_key = 0;
-        unsure_of_repeated_keys(&mut exchange.queue);
+        if exchange.queue.entries(0).len() > 1 {
+            unsure_of_repeated_keys(&mut exchange.queue);
+        }
         if let Some(last) = exchange.queue.entries_mut(0).last_mut() {
             last.response_bytes += std::mem::take(&mut self.bytes);
         }
@@ -431,6 +439,11 @@ impl Replies {
             self.finish(reply, at, exchange, observer);
         }
     }
+}
+
+/// Bytes of a value and its CRLF.
+fn with_end(body: Option<u64>) -> Option<u64> {
+    body.map(|body| body.saturating_add(2))
 }
 
 /// The first open request is one for a list of lines.
@@ -480,10 +493,7 @@ impl Start {
 fn unsure_of_repeated_keys(queue: &mut Queue) {
     let entries = queue.entries(0);
     let hit = |at: &usize| entries[*at].outcome.is_some();
-    let hits: Vec<usize> = match entries.len() {
-        0 | 1 => return,
-        count => (0..count).filter(hit).collect(),
-    };
+    let hits: Vec<usize> = (0..entries.len()).filter(hit).collect();
     if hits.is_empty() || hits.len() == entries.len() {
         return;
     }

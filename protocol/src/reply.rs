@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::{
     operation::{Command, Outcome},
-    token::{number, tokens},
+    token::{Tokens, number, tokens},
 };
 
 /// A set of kinds of replies.
@@ -91,10 +91,10 @@ pub(crate) fn line(line: &[u8]) -> Reply {
     let mut words = tokens(line);
     let first = words.next().unwrap_or_default();
     let kind = match first {
-        b"VALUE" => return value(line),
+        b"VALUE" => return value(line, words),
         b"HD" | b"EN" | b"NF" | b"NS" | b"EX" => return meta(first, None, line, words),
         b"VA" => {
-            let body = words.next().and_then(number);
+            let body = words.number();
             return meta(first, body, line, words);
         }
         b"END" => Kinds::END,
@@ -119,12 +119,11 @@ pub(crate) fn line(line: &[u8]) -> Reply {
 }
 
 /// `VALUE <key> <flags> <bytes> [<cas>]`. Keys may hold any byte but a blank.
-fn value(line: &[u8]) -> Reply {
-    let mut words = tokens(line).skip(1);
+fn value<'a>(line: &'a [u8], mut words: Tokens<'a>) -> Reply {
     let key = words.next();
-    let client_flags = words.next().and_then(number);
-    let body: Option<u64> = words.next().and_then(number);
-    let cas = words.next().and_then(number);
+    let client_flags = words.number();
+    let body: Option<u64> = words.number();
+    let cas = words.number();
     // Without its length it is no reply that can be followed.
     let kind = if body.is_some() { Kinds::VALUE } else { Kinds::LINE };
     let key = key.map(|key| range_in(line, key));

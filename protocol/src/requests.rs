@@ -5,6 +5,7 @@ use crate::{
     connection::{Dialect, Exchange, Read},
     operation::{Observer, Protocol, Reason},
     text::{self, Next},
+    token::line_feed,
 };
 
 /// A line longer than this is not followed: memcached itself keeps only those of
@@ -149,7 +150,7 @@ impl Requests {
         dialect: Dialect,
         exchange: &mut Exchange,
     ) -> Option<Next> {
-        let Some(end) = memchr::memchr(b'\n', data) else {
+        let Some(end) = line_feed(data) else {
             self.carry.extend_from_slice(data);
             *data = &[];
             return None;

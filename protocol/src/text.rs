@@ -5,7 +5,7 @@ use crate::{
     operation::{Command, Outcome, Protocol},
     pending::{KEY_MAX, Queue, Request},
     reply::Kinds,
-    token::{number, tokens, value_length},
+    token::{Tokens, find, number, tokens, value_length},
 };
 
 /// What follows a request.
@@ -64,36 +64,56 @@ pub(crate) fn begins(data: &[u8]) -> bool {
 /// Reads the request `line` (without its end), of `wire` bytes with it.
 pub(crate) fn request(line: &[u8], wire: u64, dialect: Dialect, queue: &mut Queue) -> Next {
     // Until 1.6.39 lines were C strings, and blanks before them were skipped.
-    let line = match line.iter().position(|&byte| byte == 0) {
-        Some(end) if dialect.before_1_6_40 => &line[..end],
-        _ => line,
+    let line = match dialect.before_1_6_40.then(|| find(0, line)).flatten() {
+        Some(end) => &line[..end],
+        None => line,
     };
-    let verb = match tokens(line).next() {
+    let mut words = tokens(line);
+    let verb = match words.next() {
         Some(verb) if dialect.before_1_6_40 || line.first() != Some(&b' ') => verb,
         _ => b"",
     };
     if let [b'm', letter] = verb {
         return crate::meta::request(*letter, line, wire, dialect, queue);
     }
+    let line = Line { whole: line, words, wire };
     match verb {
-        b"get" => fetch(Command::Get, line, wire, queue),
-        b"gets" => fetch(Command::Gets, line, wire, queue),
-        b"gat" => fetch(Command::Gat, line, wire, queue),
-        b"gats" => fetch(Command::Gats, line, wire, queue),
-        b"bget" if dialect.before_1_6_40 => fetch(Command::Get, line, wire, queue),
-        b"set" => store(Command::Set, line, wire, dialect, queue),
-        b"add" => store(Command::Add, line, wire, dialect, queue),
-        b"replace" => store(Command::Replace, line, wire, dialect, queue),
-        b"append" => store(Command::Append, line, wire, dialect, queue),
-        b"prepend" => store(Command::Prepend, line, wire, dialect, queue),
-        b"cas" => store(Command::Cas, line, wire, dialect, queue),
-        b"incr" => on_key(Command::Incr, Kinds::NUMBER.or(Kinds::NOT_FOUND), line, wire, queue),
-        b"decr" => on_key(Command::Decr, Kinds::NUMBER.or(Kinds::NOT_FOUND), line, wire, queue),
-        b"touch" => on_key(Command::Touch, Kinds::TOUCHED.or(Kinds::NOT_FOUND), line, wire, queue),
-        b"delete" => {
-            on_key(Command::Delete, Kinds::DELETED.or(Kinds::NOT_FOUND), line, wire, queue)
+        b"get" => fetch(Command::Get, line, queue),
+        b"gets" => fetch(Command::Gets, line, queue),
+        b"gat" => fetch(Command::Gat, line, queue),
+        b"gats" => fetch(Command::Gats, line, queue),
+        b"bget" if dialect.before_1_6_40 => fetch(Command::Get, line, queue),
+        b"set" => store(Command::Set, line, dialect, queue),
+        b"add" => store(Command::Add, line, dialect, queue),
+        b"replace" => store(Command::Replace, line, dialect, queue),
+        b"append" => store(Command::Append, line, dialect, queue),
+        b"prepend" => store(Command::Prepend, line, dialect, queue),
+        b"cas" => store(Command::Cas, line, dialect, queue),
+        b"incr" => on_key(Command::Incr, Kinds::NUMBER.or(Kinds::NOT_FOUND), line, queue),
+        b"decr" => on_key(Command::Decr, Kinds::NUMBER.or(Kinds::NOT_FOUND), line, queue),
+        b"touch" => on_key(Command::Touch, Kinds::TOUCHED.or(Kinds::NOT_FOUND), line, queue),
+        b"delete" => on_key(Command::Delete, Kinds::DELETED.or(Kinds::NOT_FOUND), line, queue),
+        _ => without_key(verb, line, queue),
+    }
+}
+
+/// A line after its verb.
+struct Line<'a> {
+    whole: &'a [u8],
+    words: Tokens<'a>,
+    /// Bytes of it and its end.
+    wire: u64,
+}
+
+impl Line<'_> {
+    /// Its last word says so.
+    fn is_noreply(&self) -> bool {
+        let mut line = self.whole;
+        while let [before @ .., b' '] = line {
+            line = before;
         }
-        _ => without_key(verb, line, wire, queue),
+        let before = line.strip_suffix(b"noreply");
+        before.is_some_and(|before| matches!(before, [] | [.., b' ']))
     }
 }
 
@@ -102,25 +122,24 @@ fn text(command: Command, kinds: Kinds) -> Request {
 }
 
 /// `get <key>*`, `gat <exptime> <key>*`.
-fn fetch(command: Command, line: &[u8], wire: u64, queue: &mut Queue) -> Next {
-    let touches = matches!(command, Command::Gat | Command::Gats);
-    let words = if touches { 2 } else { 1 };
+fn fetch(command: Command, line: Line<'_>, queue: &mut Queue) -> Next {
+    let Line { words: mut keys, wire, .. } = line;
     let mut request = text(command, Kinds::VALUE.or(Kinds::END));
-    if touches {
-        request.ttl = tokens(line).nth(1).and_then(number);
+    if matches!(command, Command::Gat | Command::Gats) {
+        request.ttl = keys.number();
     }
-    let mut keys = tokens(line).skip(words);
-    if let (Some(key), None) = (keys.next(), keys.next()) {
+    let mut after = keys.clone();
+    if let (Some(key), None) = (after.next(), after.next()) {
         queue.push(request, std::iter::once((key, wire)), None);
         return Next::Request;
     }
     // Each key has its blank; the rest of the line goes to the first.
-    let keys: u64 = tokens(line).skip(words).map(|key| key.len() as u64 + 1).sum();
-    let mut rest = wire.saturating_sub(keys);
-    let with_bytes =
-        tokens(line).skip(words).map(|key| (key, key.len() as u64 + 1 + std::mem::take(&mut rest)));
+    let size = |key: &[u8]| key.len() as u64 + 1;
+    let total: u64 = keys.clone().map(size).sum();
+    let mut rest = wire.saturating_sub(total);
+    let with_bytes = keys.map(|key| (key, size(key) + std::mem::take(&mut rest)));
     queue.push(request, with_bytes, None);
-    if keys == 0 {
+    if total == 0 {
         only_entry(queue, wire);
     }
     Next::Request
@@ -130,10 +149,6 @@ fn only_entry(queue: &mut Queue, wire: u64) {
     if let Some(entry) = queue.last_entry_mut() {
         entry.request_bytes = wire;
     }
-}
-
-fn is_noreply(line: &[u8]) -> bool {
-    line.rsplit(|&byte| byte == b' ').find(|word| !word.is_empty()) == Some(b"noreply")
 }
 
 /// `noreply`: surely silent when the line is well-formed; else an error may come.
@@ -146,14 +161,15 @@ fn silence(request: &mut Request, quiet: bool, well_formed: bool) {
 }
 
 /// `set <key> <flags> <exptime> <bytes> [<cas>] [noreply]`, and the value.
-fn store(command: Command, line: &[u8], wire: u64, dialect: Dialect, queue: &mut Queue) -> Next {
-    let mut words = tokens(line).skip(1);
+fn store(command: Command, mut line: Line<'_>, dialect: Dialect, queue: &mut Queue) -> Next {
+    let quiet = line.is_noreply();
+    let Line { words, wire, .. } = &mut line;
     let key = words.next();
-    let flags: Option<u64> = words.next().and_then(number);
-    let ttl: Option<i32> = words.next().and_then(number);
-    let length = words.next().and_then(value_length);
+    let flags: Option<u64> = words.number();
+    let ttl: Option<i32> = words.number();
+    let length = words.number().and_then(value_length);
     let with_cas = command == Command::Cas;
-    let cas: Option<u64> = if with_cas { words.next().and_then(number) } else { None };
+    let cas: Option<u64> = if with_cas { words.number() } else { None };
     let more = words.count();
     let numbers = flags.is_some() && ttl.is_some() && length.is_some() && cas.is_some() == with_cas;
     // Client flags had 32 bits.
@@ -168,12 +184,13 @@ fn store(command: Command, line: &[u8], wire: u64, dialect: Dialect, queue: &mut
     };
     let kinds = Kinds::STORED.or(Kinds::NOT_STORED).or(Kinds::EXISTS).or(Kinds::NOT_FOUND);
     let mut request = text(command, kinds);
-    silence(&mut request, is_noreply(line), numbers && more <= 1);
+    silence(&mut request, quiet, numbers && more <= 1);
     request.ttl = ttl.map(i64::from);
     request.whole = body.is_none();
-    queue.push(request, key.map(|key| (key, wire + body.unwrap_or(0))).into_iter(), None);
+    let size = *wire + body.unwrap_or(0);
+    queue.push(request, key.map(|key| (key, size)).into_iter(), None);
     if let Some(entry) = queue.last_entry_mut() {
-        entry.request_bytes = wire + body.unwrap_or(0);
+        entry.request_bytes = size;
         entry.value_size = body.and(length);
         entry.client_flags = flags;
         entry.cas = cas;
@@ -182,14 +199,18 @@ fn store(command: Command, line: &[u8], wire: u64, dialect: Dialect, queue: &mut
 }
 
 /// `delete <key>`, `touch <key> <exptime>`, `incr <key> <delta>`.
-fn on_key(command: Command, kinds: Kinds, line: &[u8], wire: u64, queue: &mut Queue) -> Next {
-    let key = tokens(line).nth(1);
-    let argument = tokens(line).nth(2);
-    let words = tokens(line).count();
-    let quiet = is_noreply(line);
+fn on_key(command: Command, kinds: Kinds, line: Line<'_>, queue: &mut Queue) -> Next {
+    let quiet = line.is_noreply();
+    let Line { mut words, wire, .. } = line;
+    let key = words.next();
+    let argument = words.next();
+    let more = words.count();
     let well_formed = match command {
-        Command::Delete => words == 3 || (words == 4 && argument == Some(b"0")),
-        _ => words == 4,
+        Command::Delete => match more {
+            0 => argument.is_some(),
+            more => more == 1 && argument == Some(b"0"),
+        },
+        _ => more == 1,
     };
     let mut request = text(command, kinds);
     silence(&mut request, quiet, well_formed);
@@ -201,7 +222,7 @@ fn on_key(command: Command, kinds: Kinds, line: &[u8], wire: u64, queue: &mut Qu
     Next::Request
 }
 
-fn without_key(verb: &[u8], line: &[u8], wire: u64, queue: &mut Queue) -> Next {
+fn without_key(verb: &[u8], line: Line<'_>, queue: &mut Queue) -> Next {
     let (command, kinds) = match verb {
         b"flush_all" => (Command::FlushAll, Kinds::OK),
         b"version" => (Command::Version, Kinds::VERSION),
@@ -211,7 +232,9 @@ fn without_key(verb: &[u8], line: &[u8], wire: u64, queue: &mut Queue) -> Next {
         _ => (Command::Other, Kinds::ADMINISTRATION),
     };
     let mut request = text(command, kinds);
-    let listing = tokens(line).nth(1).is_some_and(|word| matches!(word, b"metadump" | b"mgdump"));
+    let quiet = line.is_noreply();
+    let argument = line.words.clone().next();
+    let listing = argument.is_some_and(|word| matches!(word, b"metadump" | b"mgdump"));
     request.lists = command == Command::Stats || (verb == b"lru_crawler" && listing);
     if request.lists {
         request.accepts = request.accepts.or(Kinds::END).or(Kinds::EN);
@@ -222,25 +245,25 @@ fn without_key(verb: &[u8], line: &[u8], wire: u64, queue: &mut Queue) -> Next {
             request.silence = Some(Outcome::NoReply);
             next = if verb == b"quit" { Next::Nothing } else { Next::Request };
         }
-        b"flush_all" | b"verbosity" => silence(&mut request, is_noreply(line), true),
+        b"flush_all" | b"verbosity" => silence(&mut request, quiet, true),
         // Some answer all the same.
-        _ if command == Command::Other && is_noreply(line) => {
+        _ if command == Command::Other && quiet => {
             request.quiet = true;
             request.silence = Some(Outcome::NoReply);
         }
         _ => {}
     }
     if command == Command::FlushAll {
-        request.ttl = tokens(line).nth(1).and_then(number);
+        request.ttl = argument.and_then(number);
     }
     // A web browser, or worse: the server hangs up without a word.
-    let last = line.rsplit(|&byte| byte == b' ').next().unwrap_or_default();
-    if command == Command::Other && last.starts_with(b"HTTP/") && tokens(line).count() > 1 {
+    let last = line.whole.rsplit(|&byte| byte == b' ').next().unwrap_or_default();
+    if command == Command::Other && last.starts_with(b"HTTP/") && tokens(line.whole).count() > 1 {
         request.silence = Some(Outcome::Error);
         next = Next::Nothing;
     }
     queue.push(request, std::iter::empty(), None);
-    only_entry(queue, wire);
+    only_entry(queue, line.wire);
     next
 }
 

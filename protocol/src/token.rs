@@ -1,8 +1,53 @@
-//! Words and numbers as memcached reads them.
+//! Lines, words and numbers as memcached reads them.
 
 use std::str::FromStr;
 
+/// Where `byte` first is in `data`: sought in eight bytes at a time, which for words and
+/// for most lines is less than what it costs to set out on more.
+pub(crate) fn find(byte: u8, data: &[u8]) -> Option<usize> {
+    const SIZE: usize = size_of::<u64>();
+    /// Of eight bytes, each is one; and the top bit of each.
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = ONES << 7;
+    // The top bit of the first that is `byte`; of those after it, perhaps.
+    let matches = |word: u64| {
+        let differs = word ^ (ONES * u64::from(byte));
+        differs.wrapping_sub(ONES) & !differs & TOPS
+    };
+    let first = |matches: u64| matches.trailing_zeros() as usize / SIZE;
+    let (words, rest) = data.as_chunks::<SIZE>();
+    for (at, word) in words.iter().enumerate() {
+        let matches = matches(u64::from_le_bytes(*word));
+        if matches != 0 {
+            return Some(at * SIZE + first(matches));
+        }
+    }
+    let begin = data.len() - rest.len();
+    match data.last_chunk() {
+        // What was looked at before is shifted out.
+        Some(last) if !rest.is_empty() => {
+            let word = u64::from_le_bytes(*last) >> (8 * (SIZE - rest.len()));
+            let at = first(matches(word));
+            (at < rest.len()).then_some(begin + at)
+        }
+        _ => Some(begin + rest.iter().position(|&other| other == byte)?),
+    }
+}
+
+/// Where the first line of `data` ends.
+pub(crate) fn line_feed(data: &[u8]) -> Option<usize> {
+    /// Most lines are no longer.
+    const SHORT: usize = 64;
+    match data.split_at_checked(SHORT) {
+        None => find(b'\n', data),
+        Some((begin, rest)) => {
+            find(b'\n', begin).or_else(|| Some(SHORT + memchr::memchr(b'\n', rest)?))
+        }
+    }
+}
+
 /// The words of a line: only blanks part them.
+#[inline]
 pub(crate) fn tokens(line: &[u8]) -> Tokens<'_> {
     Tokens { rest: line }
 }
@@ -16,6 +61,7 @@ pub(crate) struct Tokens<'a> {
 impl<'a> Iterator for Tokens<'a> {
     type Item = &'a [u8];
 
+    #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         while let Some((b' ', rest)) = self.rest.split_first() {
             self.rest = rest;
@@ -23,25 +69,62 @@ impl<'a> Iterator for Tokens<'a> {
         if self.rest.is_empty() {
             return None;
         }
-        let end = self.rest.iter().position(|&byte| byte == b' ').unwrap_or(self.rest.len());
-        let (word, rest) = self.rest.split_at(end);
+        let (word, rest) = match find(b' ', self.rest) {
+            Some(end) => (&self.rest[..end], &self.rest[end + 1..]),
+            None => (self.rest, &[][..]),
+        };
         self.rest = rest;
         Some(word)
     }
 }
 
+impl Tokens<'_> {
+    /// The next word as a number, which is read while its end is sought.
+    #[inline]
+    pub(crate) fn number<T: FromStr + TryFrom<u64>>(&mut self) -> Option<T> {
+        let (value, rest) = digits(self.rest);
+        match rest {
+            [] | [b' ', ..] if rest.len() < self.rest.len() => {
+                self.rest = rest;
+                T::try_from(value).ok()
+            }
+            _ => self.next().and_then(unusual),
+        }
+    }
+}
+
 /// A number in decimal digits, with a sign where the type has one.
+#[inline]
 pub(crate) fn number<T: FromStr + TryFrom<u64>>(token: &[u8]) -> Option<T> {
+    match digits(token) {
+        (value, []) if !token.is_empty() => T::try_from(value).ok(),
+        _ => unusual(token),
+    }
+}
+
+/// The number that the digits at the beginning of `text` are, and what follows them:
+/// more digits, where they might not fit.
+#[inline]
+fn digits(text: &[u8]) -> (u64, &[u8]) {
     /// So many digits fit any number of 64 bits.
-    const DIGITS: usize = 18;
+    const FIT: usize = 18;
+    let mut value = 0;
+    let mut rest = text;
+    while let [digit @ b'0'..=b'9', after @ ..] = rest
+        && text.len() - rest.len() < FIT
+    {
+        value = value * 10 + u64::from(digit - b'0');
+        rest = after;
+    }
+    (value, rest)
+}
+
+/// A number with a sign or with very many digits, or none at all.
+#[cold]
+fn unusual<T: FromStr>(token: &[u8]) -> Option<T> {
     /// Longer than any that fits.
     const TOO_LONG: usize = 25;
-    let digits = token.iter().all(u8::is_ascii_digit);
     match token.len() {
-        1..=DIGITS if digits => {
-            let value = token.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-            T::try_from(value).ok()
-        }
         0 | TOO_LONG.. => None,
         _ => std::str::from_utf8(token).ok()?.parse().ok(),
     }
@@ -49,8 +132,54 @@ pub(crate) fn number<T: FromStr + TryFrom<u64>>(token: &[u8]) -> Option<T> {
 
 /// The length of a value in a command line: a 32-bit integer that leaves room
 /// for a CRLF, not negative.
-pub(crate) fn value_length(token: &[u8]) -> Option<u64> {
-    number::<i32>(token)
-        .filter(|length| (0..=i32::MAX - 2).contains(length))
-        .and_then(|length| u64::try_from(length).ok())
+pub(crate) fn value_length(length: i32) -> Option<u64> {
+    Some(length).filter(|&length| length <= i32::MAX - 2).and_then(|length| length.try_into().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{find, line_feed, number, tokens};
+
+    #[test]
+    fn a_byte_is_found_wherever_it_stands_and_whatever_is_near() {
+        for length in 0..80 {
+            // Bytes that differ from it by little, or by the top bit.
+            for around in [b'\n' ^ 1, b'\n' - 1, b'\n' ^ 0x80, 0, 0xff] {
+                let mut data = vec![around; length];
+                assert_eq!((find(b'\n', &data), line_feed(&data)), (None, None));
+                for at in (0..length).rev() {
+                    data[at] = b'\n';
+                    assert_eq!((find(b'\n', &data), line_feed(&data)), (Some(at), Some(at)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn words_are_what_is_between_blanks() {
+        let words = |line| tokens(line).collect::<Vec<_>>();
+        assert_eq!(words(b"  a bc   a_long_word  "), [&b"a"[..], b"bc", b"a_long_word"]);
+        assert!(words(b"").is_empty() && words(b"   ").is_empty());
+    }
+
+    /// Whether they are words of a line or by themselves.
+    #[test]
+    fn numbers_are_as_the_type_has_them() {
+        assert_eq!(number::<u64>(b"18446744073709551615"), Some(u64::MAX));
+        assert_eq!(number::<u64>(b"18446744073709551616"), None);
+        assert_eq!(number::<i32>(b"-2147483648"), Some(i32::MIN));
+        assert_eq!(number::<i32>(b"2147483648"), None);
+        assert_eq!(
+            (number::<u32>(b"+7"), number::<u32>(b"0000000000000000000007")),
+            (Some(7), Some(7))
+        );
+        let mut words = tokens(b"12 -3  45 x +6 999999999999999999 1000000000000000000");
+        assert_eq!((words.number::<u64>(), words.number::<i64>()), (Some(12), Some(-3)));
+        assert_eq!((words.number::<u64>(), words.number::<u64>()), (Some(45), None));
+        assert_eq!((words.number(), words.number()), (Some(6), Some(999_999_999_999_999_999_u64)));
+        assert_eq!((words.number(), words.number::<u64>()), (Some(10u64.pow(18)), None));
+        for none in [&b""[..], b"-", b"1x", b"x1", b"0000000000000000000000007", b"\xff"] {
+            assert_eq!(number::<u64>(none), None);
+        }
+    }
 }

@@ -50,7 +50,7 @@ impl Pseudonyms {
 
     /// Appends the pseudonym of `key`, given in its own bytes, to `out`. It is plain
     /// ASCII that needs no escaping.
-    pub fn append(&self, key: &[u8], out: &mut String) {
+    pub fn append(&self, key: &[u8], out: &mut Vec<u8>) {
         let mut rest = key;
         while !rest.is_empty() {
             let end = rest.iter().position(|&byte| is_delimiter(byte)).unwrap_or(rest.len());
@@ -58,7 +58,7 @@ impl Pseudonyms {
                 append_hex(self.0.hash(&rest[..end]), out);
             }
             if let Some(&delimiter) = rest.get(end) {
-                out.push(char::from(delimiter));
+                out.push(delimiter);
             }
             rest = rest.get(end + 1..).unwrap_or_default();
         }
@@ -66,9 +66,9 @@ impl Pseudonyms {
 
     /// The pseudonym of `key`, given in its own bytes.
     pub fn of(&self, key: &[u8]) -> String {
-        let mut out = String::new();
+        let mut out = Vec::new();
         self.append(key, &mut out);
-        out
+        String::from_utf8(out).expect("digits and delimiters are ASCII")
     }
 }
 
@@ -82,13 +82,13 @@ fn is_delimiter(byte: u8) -> bool {
     matches!(byte, b':' | b'/' | b'.')
 }
 
-fn append_hex(hash: u64, out: &mut String) {
+fn append_hex(hash: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 16];
     for (pair, byte) in digits.chunks_exact_mut(2).zip(hash.to_be_bytes()) {
         pair[0] = DIGITS[usize::from(byte >> 4)];
         pair[1] = DIGITS[usize::from(byte & 0xf)];
     }
-    out.push_str(std::str::from_utf8(&digits).expect("digits are ASCII"));
+    out.extend_from_slice(&digits);
 }
 
 #[cfg(test)]

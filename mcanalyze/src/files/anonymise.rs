@@ -46,7 +46,6 @@ pub(crate) fn anonymise(
         |place, batch| {
             let keys = rows::texts(&batch, columns::KEY)?;
             let mut hashed = StringBuilder::new();
-            let mut text = String::new();
             for row in 0..keys.len() {
                 if keys.is_null(row) {
                     hashed.append_null();
@@ -59,9 +58,7 @@ pub(crate) fn anonymise(
                         place.row + row as u64
                     )
                 })?;
-                text.clear();
-                pseudonyms.append(&bytes, &mut text);
-                hashed.append_value(&text);
+                hashed.append_value(pseudonyms.of(&bytes));
             }
             output.write(&rows::with_column(&batch, columns::KEY, Arc::new(hashed.finish()))?)
         },

@@ -1,103 +1,159 @@
-//! Columns that are being gathered: no more than lists, so that adding a value costs
-//! next to nothing, and Arrow arrays in the end.
+//! Columns that are being gathered, and Arrow arrays in the end.
+//!
+//! A value is set at its place in a block, which costs no more than a store; each time
+//! that the block is full, all columns move theirs on.
 
 use std::{collections::HashMap, sync::Arc};
 
+use anyhow::Result;
 use arrow_array::{
-    ArrayRef, ArrowPrimitiveType, DictionaryArray, Int32Array, PrimitiveArray, StringArray,
-    types::Int32Type,
+    ArrayRef, ArrowPrimitiveType, DictionaryArray, PrimitiveArray, StringArray, types::Int32Type,
 };
-use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 
-/// Which values of a column there are.
-#[derive(Debug, Default)]
-struct Known {
-    each: Vec<bool>,
-    unknown: usize,
-}
-
-impl Known {
-    fn push(&mut self, known: bool) {
-        self.each.push(known);
-        self.unknown += usize::from(!known);
-    }
-
-    fn take(&mut self) -> Option<NullBuffer> {
-        let unknown = std::mem::take(&mut self.unknown);
-        let nulls = (unknown > 0).then(|| NullBuffer::from(self.each.as_slice()));
-        self.each.clear();
-        nulls
-    }
-}
+/// Rows of a block: as many as a word has bits.
+pub(super) const BLOCK: usize = u64::BITS as usize;
 
 /// A list, which is left as large as it was.
-pub(super) fn take<T>(list: &mut Vec<T>) -> Vec<T> {
+fn take<T>(list: &mut Vec<T>) -> Vec<T> {
     let room = Vec::with_capacity(list.len());
     std::mem::replace(list, room)
+}
+
+/// A value for each row.
+#[derive(Debug)]
+pub(super) struct Values<T> {
+    block: [T; BLOCK],
+    before: Vec<T>,
+}
+
+impl<T: Copy + Default> Default for Values<T> {
+    fn default() -> Self {
+        Self { block: [T::default(); BLOCK], before: Vec::new() }
+    }
+}
+
+impl<T: Copy> Values<T> {
+    #[inline]
+    pub(super) fn set(&mut self, row: usize, value: T) {
+        self.block[row] = value;
+    }
+
+    /// Moves on the `rows` of the block.
+    pub(super) fn flush(&mut self, rows: usize) {
+        self.before.extend_from_slice(&self.block[..rows]);
+    }
+
+    pub(super) fn take(&mut self) -> Vec<T> {
+        take(&mut self.before)
+    }
+}
+
+/// A bit for each row.
+#[derive(Debug, Default)]
+pub(super) struct Bits {
+    block: u64,
+    before: Vec<u64>,
+}
+
+impl Bits {
+    /// Sets a bit that was not set since the block was moved on.
+    #[inline]
+    pub(super) fn set(&mut self, row: usize, bit: bool) {
+        self.block |= u64::from(bit) << row;
+    }
+
+    /// Moves on the block.
+    pub(super) fn flush(&mut self) {
+        self.before.push(std::mem::take(&mut self.block).to_le());
+    }
+
+    /// All of them, for so many rows.
+    pub(super) fn take(&mut self, rows: usize) -> BooleanBuffer {
+        BooleanBuffer::new(Buffer::from(take(&mut self.before)), 0, rows)
+    }
+
+    /// As those that say which values there are, unless all are.
+    fn take_known(&mut self, rows: usize) -> Option<NullBuffer> {
+        Some(NullBuffer::new(self.take(rows))).filter(|nulls| nulls.null_count() > 0)
+    }
 }
 
 /// Numbers, or nulls.
 #[derive(Debug)]
 pub(super) struct Numbers<T: ArrowPrimitiveType> {
-    values: Vec<T::Native>,
-    known: Known,
+    values: Values<T::Native>,
+    known: Bits,
 }
 
 impl<T: ArrowPrimitiveType> Default for Numbers<T> {
     fn default() -> Self {
-        Self { values: Vec::new(), known: Known::default() }
+        Self { values: Values::default(), known: Bits::default() }
     }
 }
 
 impl<T: ArrowPrimitiveType> Numbers<T> {
-    pub(super) fn push(&mut self, value: Option<T::Native>) {
-        self.values.push(value.unwrap_or_default());
-        self.known.push(value.is_some());
+    #[inline]
+    pub(super) fn set(&mut self, row: usize, value: Option<T::Native>) {
+        self.values.set(row, value.unwrap_or_default());
+        self.known.set(row, value.is_some());
     }
 
-    pub(super) fn take(&mut self) -> ArrayRef {
-        let values = ScalarBuffer::from(take(&mut self.values));
-        Arc::new(PrimitiveArray::<T>::new(values, self.known.take()))
+    pub(super) fn flush(&mut self, rows: usize) {
+        self.values.flush(rows);
+        self.known.flush();
+    }
+
+    pub(super) fn take(&mut self) -> PrimitiveArray<T> {
+        let values = self.values.take();
+        let known = self.known.take_known(values.len());
+        PrimitiveArray::new(ScalarBuffer::from(values), known)
     }
 }
 
 /// Keys, or nulls.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Keys {
-    /// One after the other.
-    text: String,
-    /// Where each begins, and the last ends.
-    offsets: Vec<i32>,
-    known: Known,
-}
-
-impl Default for Keys {
-    fn default() -> Self {
-        Self { text: String::new(), offsets: vec![0], known: Known::default() }
-    }
+    /// One after the other, escaped: UTF-8.
+    text: Vec<u8>,
+    /// Where each ends.
+    ends: Values<i32>,
+    known: Bits,
 }
 
 impl Keys {
-    /// Adds the key that `write` appends, if it says that there is one.
-    pub(super) fn push(&mut self, write: impl FnOnce(&mut String) -> bool) {
-        let known = write(&mut self.text);
-        self.known.push(known);
+    /// Sets the key that `write` appends.
+    #[inline]
+    pub(super) fn set<K>(
+        &mut self,
+        row: usize,
+        key: Option<K>,
+        write: impl FnOnce(K, &mut Vec<u8>),
+    ) {
+        self.known.set(row, key.is_some());
+        if let Some(key) = key {
+            write(key, &mut self.text);
+        }
         // Keys have some hundreds of bytes, and a batch some thousands of them.
-        self.offsets.push(i32::try_from(self.text.len()).unwrap_or(i32::MAX));
+        self.ends.set(row, i32::try_from(self.text.len()).unwrap_or(i32::MAX));
     }
 
-    pub(super) fn take(&mut self) -> ArrayRef {
-        let text = take_text(&mut self.text);
-        let offsets = take(&mut self.offsets);
-        self.offsets.push(0);
+    pub(super) fn flush(&mut self, rows: usize) {
+        self.ends.flush(rows);
+        self.known.flush();
+    }
+
+    /// # Errors
+    ///
+    /// When what was appended is not UTF-8.
+    pub(super) fn take(&mut self) -> Result<ArrayRef> {
+        let text = Buffer::from(take(&mut self.text));
+        let mut offsets = self.ends.take();
+        let known = self.known.take_known(offsets.len());
+        offsets.insert(0, 0);
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-        Arc::new(StringArray::new(offsets, Buffer::from(text.into_bytes()), self.known.take()))
+        Ok(Arc::new(StringArray::try_new(offsets, text, known)?))
     }
-}
-
-fn take_text(text: &mut String) -> String {
-    let room = String::with_capacity(text.len());
-    std::mem::replace(text, room)
 }
 
 /// Clients, or nulls: the same few again and again.
@@ -106,7 +162,7 @@ pub(super) struct Clients {
     names: Vec<String>,
     numbers: HashMap<String, i32>,
     /// Of each row, among the names.
-    rows: Vec<Option<i32>>,
+    rows: Numbers<Int32Type>,
     /// The name that a connection had last, where no other took its place.
     recent: Vec<i32>,
 }
@@ -116,7 +172,7 @@ impl Default for Clients {
         Self {
             names: Vec::new(),
             numbers: HashMap::new(),
-            rows: Vec::new(),
+            rows: Numbers::default(),
             recent: vec![0; Self::RECENT],
         }
     }
@@ -125,9 +181,10 @@ impl Default for Clients {
 impl Clients {
     const RECENT: usize = 1024;
 
-    pub(super) fn push(&mut self, conn_id: u64, client: Option<&str>) {
+    #[inline]
+    pub(super) fn set(&mut self, row: usize, conn_id: u64, client: Option<&str>) {
         let number = client.map(|client| self.number(conn_id, client));
-        self.rows.push(number);
+        self.rows.set(row, number);
     }
 
     fn number(&mut self, conn_id: u64, client: &str) -> i32 {
@@ -150,10 +207,13 @@ impl Clients {
         number
     }
 
+    pub(super) fn flush(&mut self, rows: usize) {
+        self.rows.flush(rows);
+    }
+
     pub(super) fn take(&mut self) -> ArrayRef {
         let names: StringArray = self.names.drain(..).map(Some).collect();
         self.numbers.clear();
-        let rows = Int32Array::from(take(&mut self.rows));
-        Arc::new(DictionaryArray::<Int32Type>::new(rows, Arc::new(names)))
+        Arc::new(DictionaryArray::new(self.rows.take(), Arc::new(names)))
     }
 }

@@ -18,21 +18,35 @@ use mcrec_schema::{
 };
 
 use crate::decode::Operation;
-use column::{Clients, Keys, Numbers, take};
+use column::{BLOCK, Bits, Clients, Keys, Numbers, Values};
 
 /// Rows that are being gathered.
 pub(crate) struct Batch {
     schema: SchemaRef,
+    words: Words,
     /// Wall clock minus monotonic clock, ns.
     clock_offset: i64,
     /// What keys are hidden behind, if anything.
     pseudonyms: Option<Pseudonyms>,
-    ts: Vec<i64>,
-    op: Vec<i8>,
-    protocol: Vec<Option<i8>>,
+    rows: usize,
+    columns: Columns,
+}
+
+/// All words of the columns that have words.
+struct Words {
+    op: ArrayRef,
+    protocol: ArrayRef,
+    status: ArrayRef,
+}
+
+#[derive(Default)]
+struct Columns {
+    ts: Values<i64>,
+    op: Values<i8>,
+    protocol: Numbers<Int8Type>,
     key: Keys,
     key_len: Numbers<Int64Type>,
-    status: Vec<i8>,
+    status: Values<i8>,
     value_size: Numbers<Int64Type>,
     latency: Numbers<Int64Type>,
     ttl: Numbers<Int64Type>,
@@ -40,78 +54,68 @@ pub(crate) struct Batch {
     cas: Numbers<Int64Type>,
     request_bytes: Numbers<Int64Type>,
     response_bytes: Numbers<Int64Type>,
-    quiet: Vec<bool>,
-    request_id: Vec<i64>,
-    key_index: Vec<i32>,
-    conn_id: Vec<i64>,
+    quiet: Bits,
+    request_id: Values<i64>,
+    key_index: Values<i32>,
+    conn_id: Values<i64>,
     client: Clients,
-    thread_id: Vec<i32>,
+    thread_id: Values<i32>,
 }
 
 impl Batch {
     /// An empty batch. `clock_offset` is wall clock minus monotonic clock, ns. With
     /// `pseudonyms`, those stand for the keys.
     pub(crate) fn new(clock_offset: i64, pseudonyms: Option<Pseudonyms>) -> Self {
+        let words = Words {
+            op: all(Op::ALL.iter().map(|op| op.as_str())),
+            protocol: all(Protocol::ALL.iter().map(|protocol| protocol.as_str())),
+            status: all(Status::ALL.iter().map(|status| status.as_str())),
+        };
         Self {
             schema: Arc::new(columns::schema()),
+            words,
             clock_offset,
             pseudonyms,
-            ts: Vec::new(),
-            op: Vec::new(),
-            protocol: Vec::new(),
-            key: Keys::default(),
-            key_len: Numbers::default(),
-            status: Vec::new(),
-            value_size: Numbers::default(),
-            latency: Numbers::default(),
-            ttl: Numbers::default(),
-            client_flags: Numbers::default(),
-            cas: Numbers::default(),
-            request_bytes: Numbers::default(),
-            response_bytes: Numbers::default(),
-            quiet: Vec::new(),
-            request_id: Vec::new(),
-            key_index: Vec::new(),
-            conn_id: Vec::new(),
-            client: Clients::default(),
-            thread_id: Vec::new(),
+            rows: 0,
+            columns: Columns::default(),
         }
     }
 
     /// Adds a row.
     pub(crate) fn push(&mut self, operation: &Operation<'_>) {
-        self.ts.push((signed(operation.ts) + self.clock_offset).div_euclid(1000));
-        self.op.push(operation.op as i8);
-        self.protocol.push(operation.protocol.map(|protocol| protocol as i8));
-        let pseudonyms = self.pseudonyms.as_ref();
-        self.key.push(|text| {
-            match (operation.key, pseudonyms) {
-                (Some(bytes), None) => key::escape_into(bytes, text),
-                (Some(bytes), Some(pseudonyms)) => pseudonyms.append(bytes, text),
-                (None, _) => {}
-            }
-            operation.key.is_some()
+        let row = self.rows % BLOCK;
+        let columns = &mut self.columns;
+        columns.ts.set(row, (signed(operation.ts) + self.clock_offset).div_euclid(1000));
+        columns.op.set(row, operation.op as i8);
+        columns.protocol.set(row, operation.protocol.map(|protocol| protocol as i8));
+        columns.key.set(row, operation.key, |key, text| match &self.pseudonyms {
+            None => key::escape_into(key, text),
+            Some(pseudonyms) => pseudonyms.append(key, text),
         });
-        self.key_len.push(operation.key_len.map(signed));
-        self.status.push(operation.status as i8);
-        self.value_size.push(operation.value_size.map(signed));
-        self.latency.push(operation.latency.map(signed));
-        self.ttl.push(operation.ttl);
-        self.client_flags.push(operation.client_flags.map(u64::cast_signed));
-        self.cas.push(operation.cas.map(u64::cast_signed));
-        self.request_bytes.push(operation.request_bytes.map(signed));
-        self.response_bytes.push(operation.response_bytes.map(signed));
-        self.quiet.push(operation.quiet);
-        self.request_id.push(signed(operation.request_id));
-        self.key_index.push(operation.key_index.cast_signed());
-        self.conn_id.push(signed(operation.conn_id));
-        self.client.push(operation.conn_id, operation.client);
-        self.thread_id.push(operation.thread_id.cast_signed());
+        columns.key_len.set(row, operation.key_len.map(signed));
+        columns.status.set(row, operation.status as i8);
+        columns.value_size.set(row, operation.value_size.map(signed));
+        columns.latency.set(row, operation.latency.map(signed));
+        columns.ttl.set(row, operation.ttl);
+        columns.client_flags.set(row, operation.client_flags.map(u64::cast_signed));
+        columns.cas.set(row, operation.cas.map(u64::cast_signed));
+        columns.request_bytes.set(row, operation.request_bytes.map(signed));
+        columns.response_bytes.set(row, operation.response_bytes.map(signed));
+        columns.quiet.set(row, operation.quiet);
+        columns.request_id.set(row, signed(operation.request_id));
+        columns.key_index.set(row, operation.key_index.cast_signed());
+        columns.conn_id.set(row, signed(operation.conn_id));
+        columns.client.set(row, operation.conn_id, operation.client);
+        columns.thread_id.set(row, operation.thread_id.cast_signed());
+        self.rows += 1;
+        if row == BLOCK - 1 {
+            columns.flush(BLOCK);
+        }
     }
 
     /// Number of rows.
     pub(crate) fn rows(&self) -> usize {
-        self.ts.len()
+        self.rows
     }
 
     /// Hands over the rows as Arrow arrays and begins anew.
@@ -120,52 +124,76 @@ impl Batch {
     ///
     /// When they do not make a batch of the format's schema: a fault of mcrec.
     pub(crate) fn take(&mut self) -> Result<RecordBatch> {
-        let op = words(take(&mut self.op), Op::ALL.iter().map(|op| op.as_str()));
-        let protocol =
-            words(take(&mut self.protocol), Protocol::ALL.iter().map(|protocol| protocol.as_str()));
-        let status = words(take(&mut self.status), Status::ALL.iter().map(|s| s.as_str()));
-        let columns = self
-            .schema
-            .fields()
-            .iter()
-            .map(|field| -> ArrayRef {
-                match field.name().as_str() {
-                    columns::TS => Arc::new(
-                        TimestampMicrosecondArray::from(take(&mut self.ts)).with_timezone("UTC"),
-                    ),
-                    columns::OP => Arc::clone(&op),
-                    columns::PROTOCOL => Arc::clone(&protocol),
-                    columns::KEY => self.key.take(),
-                    columns::KEY_LEN => self.key_len.take(),
-                    columns::STATUS => Arc::clone(&status),
-                    columns::VALUE_SIZE => self.value_size.take(),
-                    columns::LATENCY_NS => self.latency.take(),
-                    columns::TTL => self.ttl.take(),
-                    columns::CLIENT_FLAGS => self.client_flags.take(),
-                    columns::CAS => self.cas.take(),
-                    columns::REQUEST_BYTES => self.request_bytes.take(),
-                    columns::RESPONSE_BYTES => self.response_bytes.take(),
-                    columns::QUIET => Arc::new(BooleanArray::from(take(&mut self.quiet))),
-                    columns::REQUEST_ID => Arc::new(Int64Array::from(take(&mut self.request_id))),
-                    columns::KEY_INDEX => Arc::new(Int32Array::from(take(&mut self.key_index))),
-                    columns::CONN_ID => Arc::new(Int64Array::from(take(&mut self.conn_id))),
-                    columns::CLIENT => self.client.take(),
-                    columns::THREAD_ID => Arc::new(Int32Array::from(take(&mut self.thread_id))),
-                    other => unreachable!("column {other} of the format is not built"),
-                }
-            })
-            .collect();
-        RecordBatch::try_new(Arc::clone(&self.schema), columns).context("cannot build a batch")
+        let rows = std::mem::take(&mut self.rows);
+        self.columns.flush(rows % BLOCK);
+        let fields = self.schema.fields().iter();
+        let arrays = fields
+            .map(|field| self.columns.take(field.name(), rows, &self.words))
+            .collect::<Result<_>>()?;
+        RecordBatch::try_new(Arc::clone(&self.schema), arrays).context("cannot build a batch")
     }
 }
 
-/// Numbers of words into a dictionary array over all the words of a column.
-fn words<'a, N>(numbers: Vec<N>, all: impl Iterator<Item = &'a str>) -> ArrayRef
-where
-    Int8Array: From<Vec<N>>,
-{
-    let words: StringArray = all.map(Some).collect();
-    Arc::new(DictionaryArray::<Int8Type>::new(Int8Array::from(numbers), Arc::new(words)))
+impl Columns {
+    /// Moves on the `rows` of the block.
+    fn flush(&mut self, rows: usize) {
+        self.ts.flush(rows);
+        self.op.flush(rows);
+        self.protocol.flush(rows);
+        self.key.flush(rows);
+        self.key_len.flush(rows);
+        self.status.flush(rows);
+        self.value_size.flush(rows);
+        self.latency.flush(rows);
+        self.ttl.flush(rows);
+        self.client_flags.flush(rows);
+        self.cas.flush(rows);
+        self.request_bytes.flush(rows);
+        self.response_bytes.flush(rows);
+        self.quiet.flush();
+        self.request_id.flush(rows);
+        self.key_index.flush(rows);
+        self.conn_id.flush(rows);
+        self.client.flush(rows);
+        self.thread_id.flush(rows);
+    }
+
+    /// The column of that name, of so many rows.
+    fn take(&mut self, name: &str, rows: usize, all: &Words) -> Result<ArrayRef> {
+        Ok(match name {
+            columns::TS => {
+                Arc::new(TimestampMicrosecondArray::from(self.ts.take()).with_timezone("UTC"))
+            }
+            columns::OP => words(self.op.take().into(), &all.op),
+            columns::PROTOCOL => words(self.protocol.take(), &all.protocol),
+            columns::KEY => self.key.take()?,
+            columns::KEY_LEN => Arc::new(self.key_len.take()),
+            columns::STATUS => words(self.status.take().into(), &all.status),
+            columns::VALUE_SIZE => Arc::new(self.value_size.take()),
+            columns::LATENCY_NS => Arc::new(self.latency.take()),
+            columns::TTL => Arc::new(self.ttl.take()),
+            columns::CLIENT_FLAGS => Arc::new(self.client_flags.take()),
+            columns::CAS => Arc::new(self.cas.take()),
+            columns::REQUEST_BYTES => Arc::new(self.request_bytes.take()),
+            columns::RESPONSE_BYTES => Arc::new(self.response_bytes.take()),
+            columns::QUIET => Arc::new(BooleanArray::from(self.quiet.take(rows))),
+            columns::REQUEST_ID => Arc::new(Int64Array::from(self.request_id.take())),
+            columns::KEY_INDEX => Arc::new(Int32Array::from(self.key_index.take())),
+            columns::CONN_ID => Arc::new(Int64Array::from(self.conn_id.take())),
+            columns::CLIENT => self.client.take(),
+            columns::THREAD_ID => Arc::new(Int32Array::from(self.thread_id.take())),
+            other => unreachable!("column {other} of the format is not built"),
+        })
+    }
+}
+
+fn all<'a>(words: impl Iterator<Item = &'a str>) -> ArrayRef {
+    Arc::new(words.map(Some).collect::<StringArray>())
+}
+
+/// Numbers of words as a dictionary array over all the words of a column.
+fn words(numbers: Int8Array, all: &ArrayRef) -> ArrayRef {
+    Arc::new(DictionaryArray::new(numbers, Arc::clone(all)))
 }
 
 /// Times and counts from small beginnings: the top bit is never set.
