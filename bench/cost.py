@@ -70,7 +70,7 @@ def compare(name, ways):
 
 
 def table(name, results):
-    print(f"\n{name}\n{'':17}{'server':>8}{'added':>7}{'from':>7}{'to':>7}{'times':>7}{'own':>7}"
+    print(f"\n{name}\n{'':19}{'server':>8}{'added':>7}{'from':>7}{'to':>7}{'times':>7}{'own':>7}"
           f"{'op/s':>9}{'p50':>8}{'p99':>8}{'B/op':>7}{'MiB':>6}  lost, in the last round")
     for way in ["nothing", *(way for way in results if way != "nothing")]:
         rounds = results[way]
@@ -81,7 +81,7 @@ def table(name, results):
         else:
             added = sorted(one["server"] - one["without"] for one in rounds)
             times = [one["server"] / one["without"] for one in rounds]
-        print(f"{way:17}{of('server'):8.2f}{median(added):7.2f}{added[0]:7.2f}{added[-1]:7.2f}{median(times):7.2f}"
+        print(f"{way:19}{of('server'):8.2f}{median(added):7.2f}{added[0]:7.2f}{added[-1]:7.2f}{median(times):7.2f}"
               f"{of('own'):7.2f}{of('rate'):9.0f}{of('p50'):8.0f}{of('p99'):8.0f}{number('bytes', 1):>7}"
               f"{number('memory', 0):>6}  {rounds[-1]['lost']}")
     targets({way: median(one["server"] - one.get("without", 0) for one in results[way]) for way in results})
@@ -90,7 +90,9 @@ def table(name, results):
 def targets(added):
     """What one way adds for each of what another adds, where that can be told."""
     pairs = [("mcrec, usdt", "empty, probes"), ("mcrec, usdt", "bpftrace by key"),
-             ("mcrec, syscalls", "empty, sys_exit"), ("mcrec, syscalls", "tcpdump"), ("mcrec, syscalls", "watch")]
+             ("mcrec, usdt", "bpftrace, 2 probes"), ("mcrec, syscalls", "empty, sys_exit"),
+             ("mcrec, syscalls", "tcpdump -w"), ("mcrec, syscalls", "tcpdump -s 256"),
+             ("mcrec, syscalls", "watch")]
     for one, other in pairs:
         if one in added and other in added:
             # A twentieth of what the server takes is lost in the noise.

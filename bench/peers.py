@@ -52,13 +52,15 @@ class Empty:
 
     program = None
 
-    def __init__(self, name, probes=()):
-        self.name, self.probes = name, probes
+    def __init__(self, name, place=None):
+        self.name, self.place = name, place
 
     def begin(self, memcached):
         command = [memcached.target / "release/examples/empty"]
-        if self.probes:
-            command += [str(memcached.pid), memcached.program, *self.probes]
+        if self.place == "probes":
+            command += [str(memcached.pid), memcached.program, *PROBES]
+        elif self.place:
+            command.append(self.place)
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self.process.stdout.readline() != "attached\n":
             raise Unavailable("its programs could not be attached")
@@ -92,13 +94,14 @@ class Mcrec:
 
 
 class Tcpdump:
-    name = program = "tcpdump"
-    # As much of each packet as holds a request or the head of a reply.
-    SNAP = "256"
+    program = "tcpdump"
+
+    def __init__(self, name, *arguments):
+        self.name, self.arguments = name, arguments
 
     def begin(self, memcached):
         self.path = memcached.path("capture.pcap")
-        command = ["tcpdump", "-i", "lo", "-s", self.SNAP, "-B", "65536", "-w", self.path, "-Z", "root",
+        command = ["tcpdump", "-i", "lo", *self.arguments, "-B", "65536", "-w", self.path, "-Z", "root",
                    "tcp", "port", str(memcached.port)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         while "listening on" not in self.process.stderr.readline():
@@ -204,20 +207,39 @@ def no_limits(memcached):
     return library
 
 
+BY_KEY = "{ @calls[str(arg1, arg2)] = count(); @bytes[str(arg1, arg2)] = sum(arg3); }"
+
+
 def by_key(program):
-    get, store = (f"usdt:{program}:memcached:command__{name}" for name in ("get", "set"))
-    return (f"{get} {{ @calls[str(arg1, arg2)] = count(); @bytes[str(arg1, arg2)] = sum(arg3); }} "
-            f"{store} {{ @calls[str(arg1, arg2)] = count(); @bytes[str(arg1, arg2)] = sum(arg3); }}")
+    """At the probes of get and set only."""
+    return " ".join(f"usdt:{program}:memcached:command__{name} {BY_KEY}" for name in ("get", "set"))
+
+
+def by_key_and_latency(program):
+    """At all the probes that mcrec attaches to."""
+    actions = {
+        "process__command__start": "{ @started[tid] = nsecs; }",
+        "process__command__end": "{ @latency = hist(nsecs - @started[tid]); }",
+        "conn__allocate": "{ @allocated = count(); }",
+        "conn__release": "{ @released = count(); }",
+    }
+    without_size = "{ @calls[str(arg1, arg2)] = count(); }"
+    actions |= {f"command__{name}": without_size for name in ("delete", "incr", "decr")}
+    return " ".join(f"usdt:{program}:memcached:{probe} {actions.get(probe, BY_KEY)}" for probe in PROBES)
 
 
 WAYS = [
     Empty("empty, sys_exit"),
+    Empty("empty, sockets", "sockets"),
     Mcrec("syscalls"),
-    Tcpdump(),
+    Tcpdump("tcpdump -w"),
+    # As much of each packet as holds a request or the head of a reply.
+    Tcpdump("tcpdump -s 256", "-s", "256"),
     Watch(),
-    Empty("empty, probes", PROBES),
+    Empty("empty, probes", "probes"),
     Mcrec("usdt"),
-    Bpftrace("bpftrace by key", by_key),
+    Bpftrace("bpftrace by key", by_key_and_latency),
+    Bpftrace("bpftrace, 2 probes", by_key),
 ]
 
 

@@ -51,6 +51,10 @@ const volatile __u32 target_tgid = 0;
 const volatile __u64 namespace_device = 0;
 const volatile __u64 namespace_inode = 0;
 
+/* Where the executable's memory is that is never written: its constants. */
+const volatile __u64 readonly_start = 0;
+const volatile __u64 readonly_bytes = 0;
+
 /* Room for segments in one MCREC_SEND, and for the largest of them. */
 #define SEGMENTS_BYTES 16384
 #define SEGMENT_BYTES (sizeof(struct mcrec_segment) + MCREC_SEGMENT_WHOLE)
@@ -58,6 +62,14 @@ const volatile __u64 namespace_inode = 0;
 #define IOVECS_MAX 1024
 /* How many are fetched at once. */
 #define IOVECS 16
+
+/* What sendmsg is given. memcached has both on its stack, one after the other, so one
+ * read fetches them: a read costs as much as all that is done with what it fetched. */
+struct message {
+	struct user_msghdr header;
+	__u64 alignment;
+	struct iovec iovecs[IOVECS];
+};
 
 /* A record being put together and the call that it describes. Here and not on
  * the stack, because the functions that bpf_loop calls need it too. */
@@ -85,7 +97,11 @@ struct scratch {
 	__u64 used;		/* bytes in segments */
 	bool value_follows;	/* the last buffer was the header of a value */
 	bool binary;		/* one of the buffers was the header of a packet */
-	struct iovec iovecs[IOVECS];
+	bool iovecs_fetched;	/* with the header: the first of them */
+	struct message message;
+	/* The constant that was sent last, such as END, and where it is. */
+	__u64 constant_at;
+	__u64 constant;
 	struct request request;
 };
 
@@ -410,6 +426,37 @@ static __always_inline bool is_value_header(const __u8 *bytes, __u64 length)
 	       bytes[(length - value - 3) & (MCREC_SEGMENT_WHOLE - 1)] != '\n';
 }
 
+/* Copies bytes that the executable has among its constants, and at most eight of them:
+ * mostly they are those of the last time. */
+static __always_inline long copy_constant(struct scratch *scratch, __u8 *to, __u64 base)
+{
+	long error;
+
+	if (scratch->constant_at != base) {
+		error = bpf_probe_read_user(&scratch->constant, sizeof(scratch->constant),
+					    (const void *)base);
+		scratch->constant_at = error ? 0 : base;
+		if (error)
+			return error;
+	}
+	*(__u64 *)to = scratch->constant;
+	return 0;
+}
+
+static __always_inline bool is_constant(__u64 base, __u64 length)
+{
+	return length <= sizeof(((struct scratch *)0)->constant) &&
+	       base - readonly_start < readonly_bytes;
+}
+
+static __always_inline long copy_segment(struct scratch *scratch, __u8 *to, __u64 base,
+					 __u64 length)
+{
+	if (is_constant(base, length))
+		return copy_constant(scratch, to, base);
+	return bpf_probe_read_user(to, length, (const void *)base);
+}
+
 static __always_inline void add_segment(struct scratch *scratch, __u64 base, __u64 length)
 {
 	struct mcrec_segment *segment;
@@ -436,7 +483,7 @@ static __always_inline void add_segment(struct scratch *scratch, __u64 base, __u
 			COUNT(argument_unreadable);
 			head = tail = 0;
 		}
-	} else if (bpf_probe_read_user(bytes, head, (const void *)base)) {
+	} else if (copy_segment(scratch, bytes, base, head)) {
 		COUNT(argument_unreadable);
 		head = 0;
 	}
@@ -456,24 +503,52 @@ static long add_iovec(__u64 index, void *unused)
 {
 	struct scratch *scratch = scratch_here();
 	__u64 i = index % IOVECS, count;
+	struct iovec *iovecs;
 
 	if (!scratch)
 		return 1;
-	if (!i) {
+	iovecs = scratch->message.iovecs;
+	if (!i && (index || !scratch->iovecs_fetched)) {
 		count = scratch->iovec_count - index;
 		barrier_var(count);
 		if (count > IOVECS)
 			count = IOVECS;
-		if (bpf_probe_read_user(scratch->iovecs, count * sizeof(struct iovec),
+		if (bpf_probe_read_user(iovecs, count * sizeof(struct iovec),
 					(const void *)(scratch->iovecs_at +
 						       index * sizeof(struct iovec)))) {
 			COUNT(argument_unreadable);
 			return 1;
 		}
 	}
-	if (scratch->iovecs[i].iov_len)
-		add_segment(scratch, scratch->iovecs[i].iov_base, scratch->iovecs[i].iov_len);
+	if (iovecs[i].iov_len)
+		add_segment(scratch, iovecs[i].iov_base, iovecs[i].iov_len);
 	return scratch->sent >= scratch->send.accepted;
+}
+
+static __always_inline void add_message(struct scratch *scratch, __u64 at)
+{
+	struct message *message = &scratch->message;
+	__u64 iovecs_at = at + __builtin_offsetof(struct message, iovecs);
+	__u64 count;
+
+	scratch->iovecs_fetched = true;
+	if (bpf_probe_read_user(message, sizeof(*message), (const void *)at)) {
+		/* There may be no memory where the buffers' addresses would be. */
+		scratch->iovecs_fetched = false;
+		if (bpf_probe_read_user(&message->header, sizeof(message->header),
+					(const void *)at)) {
+			COUNT(argument_unreadable);
+			return;
+		}
+	}
+	if (message->header.msg_iov != iovecs_at)
+		scratch->iovecs_fetched = false;
+	count = message->header.msg_iovlen;
+	if (count > IOVECS_MAX)
+		count = IOVECS_MAX;
+	scratch->iovecs_at = message->header.msg_iov;
+	scratch->iovec_count = count;
+	bpf_loop(count, add_iovec, 0, 0);
 }
 
 static __always_inline int sent(struct pt_regs *regs, __u64 accepted, bool vector)
@@ -482,7 +557,6 @@ static __always_inline int sent(struct pt_regs *regs, __u64 accepted, bool vecto
 	struct connection *connection = connection_of(descriptor);
 	struct scratch *scratch = scratch_here();
 	__u64 argument = PT_REGS_PARM2_SYSCALL(regs);
-	struct user_msghdr message = {};
 
 	if (!connection) {
 		COUNT(context_lost);
@@ -500,17 +574,10 @@ static __always_inline int sent(struct pt_regs *regs, __u64 accepted, bool vecto
 	scratch->used = 0;
 	scratch->value_follows = false;
 	scratch->binary = false;
-	if (!vector) {
+	if (vector)
+		add_message(scratch, argument);
+	else
 		add_segment(scratch, argument, PT_REGS_PARM3_SYSCALL(regs));
-	} else if (bpf_probe_read_user(&message, sizeof(message), (const void *)argument)) {
-		COUNT(argument_unreadable);
-	} else {
-		if (message.msg_iovlen > IOVECS_MAX)
-			message.msg_iovlen = IOVECS_MAX;
-		scratch->iovecs_at = message.msg_iov;
-		scratch->iovec_count = message.msg_iovlen;
-		bpf_loop(message.msg_iovlen, add_iovec, 0, 0);
-	}
 	submit_send(scratch, true);
 	return 0;
 }

@@ -65,6 +65,9 @@ struct user_msghdr {
 	__u64 msg_namelen;	/* an int and padding */
 	__u64 msg_iov;
 	__u64 msg_iovlen;
+	__u64 msg_control;
+	__u64 msg_controllen;
+	__u64 msg_flags;	/* an unsigned int and padding */
 };
 
 enum { SOCK_STREAM = 1 };

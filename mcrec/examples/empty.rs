@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! empty                       to the end of all system calls
+//! empty sockets               to the end of what receives from and sends to sockets
 //! empty PID EXECUTABLE PROBE…  to these probes of the process, as in `command__get`
 //! ```
 //!

@@ -5,6 +5,7 @@ mod executable;
 use std::{
     collections::{BTreeSet, HashSet},
     fmt, fs, io,
+    ops::Range,
     path::PathBuf,
 };
 
@@ -12,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use procfs::{
     ProcError,
     net::{TcpState, UnixState},
-    process::{FDTarget, LimitValue, Process, all_processes},
+    process::{FDTarget, LimitValue, MMPermissions, MMapPath, Process, all_processes},
 };
 
 use rustix::{
@@ -49,6 +50,8 @@ pub(crate) struct Target {
     pub(crate) worker_threads: usize,
     /// Its descriptors are below this.
     pub(crate) descriptors: u32,
+    /// Addresses of the executable's memory that is never written: where its constants are.
+    pub(crate) readonly: Range<u64>,
 }
 
 /// A memcached that was found when none was named.
@@ -134,6 +137,7 @@ impl Target {
             ports: ports(&process, &sockets),
             worker_threads: worker_threads(&process),
             descriptors: descriptors(&process),
+            readonly: readonly(&process),
         })
     }
 
@@ -158,6 +162,18 @@ impl Target {
 pub(crate) fn runs(pid: i32) -> bool {
     let stat = Process::new(pid).and_then(|process| process.stat());
     stat.is_ok_and(|stat| stat.state != 'Z')
+}
+
+/// The executable's mappings before the first that may be written; none where that
+/// cannot be told.
+fn readonly(process: &Process) -> Range<u64> {
+    let (Ok(path), Ok(mappings)) = (process.exe(), process.maps()) else { return 0..0 };
+    let own =
+        mappings.into_iter().filter(|mapping| mapping.pathname == MMapPath::Path(path.clone()));
+    own.take_while(|mapping| !mapping.perms.contains(MMPermissions::WRITE))
+        .map(|mapping| mapping.address.0..mapping.address.1)
+        .reduce(|all, next| if next.start == all.end { all.start..next.end } else { all })
+        .unwrap_or(0..0)
 }
 
 fn executable_file(pid: i32) -> PathBuf {
