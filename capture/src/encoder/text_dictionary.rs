@@ -7,6 +7,9 @@ const FREE: u64 = u64::MAX;
 /// Places of a new table, as a power of two.
 const PLACES_BITS: u32 = 8;
 
+/// Texts that are looked up together, at most.
+pub(super) const GROUP: usize = 16;
+
 /// Codes in the order in which texts came first.
 pub(super) struct TextDictionary {
     hash: Hash,
@@ -59,6 +62,25 @@ impl TextDictionary {
         self.places.is_empty()
     }
 
+    /// Codes of some of these texts, if not of all that have one. With many keys, table
+    /// and page lie in no cache, and to wait for one text takes as long as for all.
+    pub(super) fn known(&self, texts: &[&[u8]]) -> [Option<u32>; GROUP] {
+        let mut codes = [None; GROUP];
+        if self.is_full() {
+            return codes;
+        }
+        for (code, text) in codes.iter_mut().zip(texts) {
+            let hash = self.hash.of_bytes(text) >> 32;
+            let taken = self.places[self.place(hash)];
+            *code = (taken >> 32 == hash && taken != FREE).then_some(low_half(taken));
+        }
+        let starts = codes.map(|code| code.map_or(0, |code| self.starts[code as usize]));
+        for ((code, start), text) in codes.iter_mut().zip(starts).zip(texts) {
+            *code = code.filter(|_| self.is_at(start, text));
+        }
+        codes
+    }
+
     /// The code of a text; `None` from the first on that has no room.
     pub(super) fn code(&mut self, text: &[u8]) -> Option<u32> {
         if self.is_full() {
@@ -71,7 +93,7 @@ impl TextDictionary {
             if taken == FREE {
                 return self.insert(text, hash, place);
             }
-            if taken >> 32 == hash && self.is_at(low_half(taken), text) {
+            if taken >> 32 == hash && self.is_at(self.starts[low_half(taken) as usize], text) {
                 return Some(low_half(taken));
             }
             place = (place + 1) & (self.places.len() - 1);
@@ -82,8 +104,8 @@ impl TextDictionary {
         usize::try_from(hash >> (u32::BITS - self.places_bits)).unwrap_or(0)
     }
 
-    fn is_at(&self, code: u32, text: &[u8]) -> bool {
-        let start = self.starts[code as usize] as usize;
+    fn is_at(&self, start: u32, text: &[u8]) -> bool {
+        let start = start as usize;
         let Some((length, rest)) = self.page[start..].split_first_chunk() else { return false };
         u32::from_le_bytes(*length) as usize == text.len() && &rest[..text.len()] == text
     }
@@ -139,7 +161,13 @@ mod tests {
         let mut codes = 0;
         while let Some(code) = dictionary.code(text(codes).as_bytes()) {
             assert_eq!(code as usize, codes);
-            assert_eq!(dictionary.code(text(codes / 2).as_bytes()), u32::try_from(codes / 2).ok());
+            let known = [text(codes), text(codes / 2), "new".to_owned()];
+            let [_, known, new, ..] =
+                dictionary.known(&known.each_ref().map(|text| text.as_bytes()));
+            let half = u32::try_from(codes / 2).ok();
+            // One that is not where its hash says is not found at once.
+            assert!(new.is_none() && (known == half || known.is_none()));
+            assert_eq!(dictionary.code(text(codes / 2).as_bytes()), half);
             codes += 1;
         }
         assert!(codes > 3000 && dictionary.size() <= 50_000);

@@ -11,7 +11,7 @@ use parquet::{basic::Encoding, file::statistics::Statistics};
 use super::{
     hash::Hash,
     plain,
-    text_dictionary::TextDictionary,
+    text_dictionary::{GROUP, TextDictionary},
     values::{Codes, Dictionary, Values},
 };
 
@@ -44,17 +44,24 @@ impl Texts {
 
     /// Adds texts, and returns how many: fewer than there are if the next one is for
     /// another page.
-    fn append_texts<'a>(&mut self, texts: impl Iterator<Item = &'a str>) -> usize {
+    fn append_texts<'a>(&mut self, mut texts: impl Iterator<Item = &'a str>) -> usize {
         let mut count = 0;
-        for text in texts {
-            if let Some(code) = self.dictionary.code(text.as_bytes()) {
-                self.codes.0.push(code);
-            } else if !self.append_plain(text.as_bytes()) {
-                break;
+        let mut group = Vec::with_capacity(GROUP);
+        loop {
+            group.clear();
+            group.extend(texts.by_ref().take(GROUP).map(str::as_bytes));
+            if group.is_empty() {
+                return count;
             }
-            count += 1;
+            for (text, known) in group.iter().zip(self.dictionary.known(&group)) {
+                if let Some(code) = known.or_else(|| self.dictionary.code(text)) {
+                    self.codes.0.push(code);
+                } else if !self.append_plain(text) {
+                    return count;
+                }
+                count += 1;
+            }
         }
-        count
     }
 
     /// The same for texts that are known by their places in `all`.
