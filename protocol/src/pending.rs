@@ -158,6 +158,16 @@ impl Queue {
         entry.key.clone().map(|range| &self.bytes[range])
     }
 
+    /// The entry `at` of the first open request and its key, if values surely answer that.
+    #[inline]
+    pub(crate) fn sure_value(&mut self, at: usize) -> Option<(&[u8], &mut Entry)> {
+        let request = self.requests.get(self.front)?;
+        let sure = request.silence.is_none() && request.accepts.meet(Kinds::VALUE);
+        let entries = &mut self.entries[request.entries.clone()];
+        let entry = entries.get_mut(at).filter(|_| sure)?;
+        Some((&self.bytes[entry.key.clone()?], entry))
+    }
+
     /// The next entry of the first open request, of those from `first` on, whose key is
     /// `named`.
     #[inline]

@@ -6,7 +6,7 @@ use crate::{
     connection::Exchange,
     operation::{Command, Observer, Outcome, Protocol, Reason},
     pending::Queue,
-    reply::{self, Kinds, Reply},
+    reply::{self, Kinds, Reply, Value},
     token::line_feed,
 };
 
@@ -201,6 +201,9 @@ impl Replies {
         exchange: &mut Exchange,
         observer: &mut impl Observer,
     ) -> Result<(), Reason> {
+        if self.expected_value(data, exchange) {
+            return Ok(());
+        }
         let Some(end) = line_feed(data) else {
             self.carry.extend_from_slice(data);
             *data = &[];
@@ -224,6 +227,29 @@ impl Replies {
         carry.clear();
         self.carry = carry;
         result
+    }
+
+    /// Takes the line of a value that is the very next one there can be, as most are:
+    /// it is known how such a line begins, so that nothing in it has to be sought. Any
+    /// other is left to be looked at.
+    #[inline]
+    fn expected_value(&mut self, data: &mut &[u8], exchange: &mut Exchange) -> bool {
+        let Exchange { queue, held, .. } = exchange;
+        if !self.carry.is_empty() || !held.is_empty() {
+            return false;
+        }
+        let Some((key, entry)) = queue.sure_value(self.next_key) else { return false };
+        let after = data.strip_prefix(b"VALUE ").and_then(|rest| rest.strip_prefix(key));
+        let Some((value, rest)) = after.and_then(Value::read) else { return false };
+        entry.outcome = Some(Outcome::Hit);
+        entry.value_size = Some(value.size);
+        entry.client_flags = Some(value.client_flags);
+        entry.cas = value.cas;
+        self.bytes += (data.len() - rest.len()) as u64;
+        *data = rest;
+        self.state = State::Value(value.size + 2, Then::Key(self.next_key));
+        self.next_key += 1;
+        true
     }
 
     fn whole_line(

@@ -105,7 +105,7 @@ pub(crate) fn number<T: FromStr + TryFrom<u64>>(token: &[u8]) -> Option<T> {
 /// The number that the digits at the beginning of `text` are, and what follows them:
 /// more digits, where they might not fit.
 #[inline]
-fn digits(text: &[u8]) -> (u64, &[u8]) {
+pub(crate) fn digits(text: &[u8]) -> (u64, &[u8]) {
     /// So many digits fit any number of 64 bits.
     const FIT: usize = 18;
     let mut value = 0;
