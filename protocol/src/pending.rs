@@ -158,13 +158,18 @@ impl Queue {
         entry.key.clone().map(|range| &self.bytes[range])
     }
 
-    /// The entry `at` of the first open request and its key, if values surely answer that.
+    /// The first open request is for values, and surely answered.
     #[inline]
-    pub(crate) fn sure_value(&mut self, at: usize) -> Option<(&[u8], &mut Entry)> {
-        let request = self.requests.get(self.front)?;
-        let sure = request.silence.is_none() && request.accepts.meet(Kinds::VALUE);
-        let entries = &mut self.entries[request.entries.clone()];
-        let entry = entries.get_mut(at).filter(|_| sure)?;
+    pub(crate) fn awaits_values(&self) -> bool {
+        self.front()
+            .is_some_and(|request| request.silence.is_none() && request.accepts.meet(Kinds::VALUE))
+    }
+
+    /// The entry `at` of the first open request, and its key.
+    #[inline]
+    pub(crate) fn next_key(&mut self, at: usize) -> Option<(&[u8], &mut Entry)> {
+        let range = self.requests.get(self.front)?.entries.clone();
+        let entry = self.entries[range].get_mut(at)?;
         Some((&self.bytes[entry.key.clone()?], entry))
     }
 
