@@ -359,6 +359,7 @@ struct Emit<'a, F> {
 }
 
 impl<F: FnMut(&Operation<'_>)> Observer for Emit<'_, F> {
+    #[inline]
     fn operation(&mut self, operation: &mcrec_protocol::Operation<'_>) {
         if operation.key_index == 0 {
             self.numbers.request += 1;
