@@ -174,6 +174,7 @@ impl Replies {
         }
     }
 
+    #[inline]
     fn end_of_value(&mut self, index: usize, queue: &mut Queue) {
         queue.entries_mut(0)[index].response_bytes = std::mem::take(&mut self.bytes);
     }

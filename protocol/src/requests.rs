@@ -144,6 +144,7 @@ impl Requests {
     }
 
     /// Reads a line, if there is a whole one.
+    #[inline]
     fn line(
         &mut self,
         data: &mut &[u8],
