@@ -330,11 +330,16 @@ impl Connection {
         // Each datagram begins with a frame header.
         let mut skip = if self.datagrams { 8 } else { 0 };
         for segment in segments {
-            let length = segment.length.min(left);
-            left -= length;
-            let passed = length.min(skip);
-            skip -= passed;
-            let (head, hole, tail) = segment.part(passed, length);
+            let (head, hole, tail) = if skip == 0 && segment.length <= left {
+                left -= segment.length;
+                segment.whole()
+            } else {
+                let length = segment.length.min(left);
+                left -= length;
+                let passed = length.min(skip);
+                skip -= passed;
+                segment.part(passed, length)
+            };
             if !head.is_empty() {
                 replies.bytes(head, binary, at, exchange, observer)?;
             }
@@ -370,19 +375,19 @@ fn begins_tls(read: Read<'_>) -> bool {
 }
 
 impl<'a> Segment<'a> {
-    /// What there is of its bytes from `begin` up to `end`: first bytes, how many are
-    /// missing after those, and last bytes.
+    /// What there is of it: first bytes, how many are missing after those, and last bytes.
     #[inline]
-    fn part(self, begin: u64, end: u64) -> (&'a [u8], u64, &'a [u8]) {
+    fn whole(self) -> (&'a [u8], u64, &'a [u8]) {
         let copied = (self.head.len() + self.tail.len()) as u64;
-        // Nearly all are sent whole.
         match self.length.checked_sub(copied) {
-            Some(hole) if begin == 0 && end == self.length => (self.head, hole, self.tail),
-            _ => self.cut(begin, end),
+            Some(hole) => (self.head, hole, self.tail),
+            // It claims to have more than there is.
+            None => self.part(0, self.length),
         }
     }
 
-    fn cut(self, begin: u64, end: u64) -> (&'a [u8], u64, &'a [u8]) {
+    /// The same of its bytes from `begin` up to `end`.
+    fn part(self, begin: u64, end: u64) -> (&'a [u8], u64, &'a [u8]) {
         let size = |bytes: &[u8]| bytes.len() as u64;
         let up_to = |bytes: &'a [u8], end: u64| {
             &bytes[..usize::try_from(end).map_or(bytes.len(), |end| end.min(bytes.len()))]

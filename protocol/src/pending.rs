@@ -158,6 +158,21 @@ impl Queue {
         entry.key.clone().map(|range| &self.bytes[range])
     }
 
+    /// The first open request is for values, and surely answered.
+    #[inline]
+    pub(crate) fn awaits_values(&self) -> bool {
+        self.front()
+            .is_some_and(|request| request.silence.is_none() && request.accepts.meet(Kinds::VALUE))
+    }
+
+    /// The entry `at` of the first open request, and its key.
+    #[inline]
+    pub(crate) fn next_key(&mut self, at: usize) -> Option<(&[u8], &mut Entry)> {
+        let range = self.requests.get(self.front)?.entries.clone();
+        let entry = self.entries[range].get_mut(at)?;
+        Some((&self.bytes[entry.key.clone()?], entry))
+    }
+
     /// The next entry of the first open request, of those from `first` on, whose key is
     /// `named`.
     #[inline]

@@ -101,15 +101,22 @@ impl Held {
 
     /// Completes the first `count` open requests with the replies held. Returns
     /// whether there was a way to do so in which each that must be answered is.
+    #[inline]
     pub(crate) fn settle(
         &mut self,
         count: usize,
         queue: &mut Queue,
         observer: &mut impl Observer,
     ) -> bool {
-        if count == 0 {
-            return self.replies.is_empty();
-        }
+        if count == 0 { self.replies.is_empty() } else { self.settle_some(count, queue, observer) }
+    }
+
+    fn settle_some(
+        &mut self,
+        count: usize,
+        queue: &mut Queue,
+        observer: &mut impl Observer,
+    ) -> bool {
         let (fates, sound) = self.fates(&queue.open()[..count], queue);
         for fate in fates {
             let silence = queue.front().and_then(|request| request.silence);

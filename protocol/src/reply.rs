@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::{
     operation::{Command, Outcome},
-    token::{Tokens, number, tokens},
+    token::{Tokens, digits, number, tokens},
 };
 
 /// A set of kinds of replies.
@@ -89,7 +89,11 @@ pub(crate) struct Reply {
 /// Reads a line of the text and meta protocols, without its end.
 pub(crate) fn line(line: &[u8]) -> Reply {
     let mut words = tokens(line);
-    let first = words.next().unwrap_or_default();
+    let first = match line {
+        // Mostly it is one of these and nothing else.
+        b"END" | b"STORED" => line,
+        _ => words.next().unwrap_or_default(),
+    };
     let kind = match first {
         b"VALUE" => return value(line, words),
         b"HD" | b"EN" | b"NF" | b"NS" | b"EX" => return meta(first, None, line, words),
@@ -116,6 +120,34 @@ pub(crate) fn line(line: &[u8]) -> Reply {
         _ => Kinds::LINE,
     };
     Reply { kind, ..Reply::default() }
+}
+
+/// What a `VALUE` line says after the key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Value {
+    pub(crate) client_flags: u64,
+    pub(crate) size: u64,
+    pub(crate) cas: Option<u64>,
+}
+
+impl Value {
+    /// Reads it from what follows the key, with the line's end, and returns what is left.
+    /// `None` for a line that is not written as memcached does, or may not be.
+    #[inline]
+    pub(crate) fn read(text: &[u8]) -> Option<(Self, &[u8])> {
+        let number = |text| {
+            let digits_at = <[u8]>::strip_prefix(text, b" ")?;
+            let (value, rest) = digits(digits_at);
+            (rest.len() < digits_at.len()).then_some((value, rest))
+        };
+        let (client_flags, rest) = number(text)?;
+        let (size, rest) = number(rest)?;
+        let (cas, rest) = match number(rest) {
+            Some((cas, rest)) => (Some(cas), rest),
+            None => (None, rest),
+        };
+        Some((Self { client_flags, size, cas }, rest.strip_prefix(b"\r\n")?))
+    }
 }
 
 /// `VALUE <key> <flags> <bytes> [<cas>]`. Keys may hold any byte but a blank.

@@ -144,12 +144,19 @@ impl Requests {
     }
 
     /// Reads a line, if there is a whole one.
+    #[inline]
     fn line(
         &mut self,
         data: &mut &[u8],
         dialect: Dialect,
         exchange: &mut Exchange,
     ) -> Option<Next> {
+        if self.carry.is_empty()
+            && exchange.authenticated
+            && let Some(next) = text::plain_get(data, &mut exchange.queue)
+        {
+            return Some(next);
+        }
         let Some(end) = line_feed(data) else {
             self.carry.extend_from_slice(data);
             *data = &[];

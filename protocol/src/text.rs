@@ -5,7 +5,7 @@ use crate::{
     operation::{Command, Outcome, Protocol},
     pending::{KEY_MAX, Queue, Request},
     reply::Kinds,
-    token::{Tokens, find, number, tokens, value_length},
+    token::{Tokens, find, find_gap, number, tokens, value_length},
 };
 
 /// What follows a request.
@@ -59,6 +59,18 @@ pub(crate) fn begins(data: &[u8]) -> bool {
         Some(end) => VERBS.contains(&&data[..end]),
         None => !data.is_empty() && VERBS.iter().any(|verb| verb.starts_with(data)),
     }
+}
+
+/// Takes the commonest request, a get of one key, off `data` if that begins with it, written
+/// as clients do. It is the same in all releases, and seen to be it by one look at its key.
+pub(crate) fn plain_get(data: &mut &[u8], queue: &mut Queue) -> Option<Next> {
+    let text = data.strip_prefix(b"get ")?;
+    let (key, rest) = text.split_at(find_gap(text)?);
+    let rest = rest.strip_prefix(b"\r\n").filter(|_| !key.is_empty())?;
+    let wire = (data.len() - rest.len()) as u64;
+    *data = rest;
+    queue.push(fetching(Command::Get), std::iter::once((key, wire)), None);
+    Some(Next::Request)
 }
 
 /// Reads the request `line` (without its end), of `wire` bytes with it.
@@ -121,10 +133,14 @@ fn text(command: Command, kinds: Kinds) -> Request {
     Request::new(Protocol::Text, command, kinds.or(Kinds::ERRORS))
 }
 
+fn fetching(command: Command) -> Request {
+    text(command, Kinds::VALUE.or(Kinds::END))
+}
+
 /// `get <key>*`, `gat <exptime> <key>*`.
 fn fetch(command: Command, line: Line<'_>, queue: &mut Queue) -> Next {
     let Line { words: mut keys, wire, .. } = line;
-    let mut request = text(command, Kinds::VALUE.or(Kinds::END));
+    let mut request = fetching(command);
     if matches!(command, Command::Gat | Command::Gats) {
         request.ttl = keys.number();
     }

@@ -2,24 +2,44 @@
 
 use std::str::FromStr;
 
-/// Where `byte` first is in `data`: sought in eight bytes at a time, which for words and
-/// for most lines is less than what it costs to set out on more.
+/// Where `byte` first is in `data`.
 pub(crate) fn find(byte: u8, data: &[u8]) -> Option<usize> {
+    let differs = move |word: u64| word ^ (ONES * u64::from(byte));
+    first(data, |word| below(differs(word), 1), |other| other == byte)
+}
+
+/// Where the first blank or control character is in `data`.
+pub(crate) fn find_gap(data: &[u8]) -> Option<usize> {
+    first(data, |word| below(word, b' ' + 1), |byte| byte <= b' ')
+}
+
+/// Of the eight bytes of a word, each is one; and the top bit of each.
+const ONES: u64 = 0x0101_0101_0101_0101;
+const TOPS: u64 = ONES << 7;
+
+/// The top bit of the first byte of `word` that is less than `limit`, which is no more
+/// than 128; of those after it, perhaps.
+#[inline]
+fn below(word: u64, limit: u8) -> u64 {
+    word.wrapping_sub(ONES * u64::from(limit)) & !word & TOPS
+}
+
+/// Where the first byte is that is sought. That is seen in eight bytes at a time, by the
+/// lowest bit that `in_word` sets: for words and for most lines it takes less than to set
+/// out on more.
+#[inline]
+fn first(
+    data: &[u8],
+    in_word: impl Fn(u64) -> u64,
+    is_sought: impl Fn(u8) -> bool,
+) -> Option<usize> {
     const SIZE: usize = size_of::<u64>();
-    /// Of eight bytes, each is one; and the top bit of each.
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const TOPS: u64 = ONES << 7;
-    // The top bit of the first that is `byte`; of those after it, perhaps.
-    let matches = |word: u64| {
-        let differs = word ^ (ONES * u64::from(byte));
-        differs.wrapping_sub(ONES) & !differs & TOPS
-    };
-    let first = |matches: u64| matches.trailing_zeros() as usize / SIZE;
+    let place = |bits: u64| bits.trailing_zeros() as usize / SIZE;
     let (words, rest) = data.as_chunks::<SIZE>();
     for (at, word) in words.iter().enumerate() {
-        let matches = matches(u64::from_le_bytes(*word));
-        if matches != 0 {
-            return Some(at * SIZE + first(matches));
+        let bits = in_word(u64::from_le_bytes(*word));
+        if bits != 0 {
+            return Some(at * SIZE + place(bits));
         }
     }
     let begin = data.len() - rest.len();
@@ -27,10 +47,10 @@ pub(crate) fn find(byte: u8, data: &[u8]) -> Option<usize> {
         // What was looked at before is shifted out.
         Some(last) if !rest.is_empty() => {
             let word = u64::from_le_bytes(*last) >> (8 * (SIZE - rest.len()));
-            let at = first(matches(word));
+            let at = place(in_word(word));
             (at < rest.len()).then_some(begin + at)
         }
-        _ => Some(begin + rest.iter().position(|&other| other == byte)?),
+        _ => Some(begin + rest.iter().position(|&byte| is_sought(byte))?),
     }
 }
 
@@ -105,7 +125,7 @@ pub(crate) fn number<T: FromStr + TryFrom<u64>>(token: &[u8]) -> Option<T> {
 /// The number that the digits at the beginning of `text` are, and what follows them:
 /// more digits, where they might not fit.
 #[inline]
-fn digits(text: &[u8]) -> (u64, &[u8]) {
+pub(crate) fn digits(text: &[u8]) -> (u64, &[u8]) {
     /// So many digits fit any number of 64 bits.
     const FIT: usize = 18;
     let mut value = 0;
@@ -138,7 +158,7 @@ pub(crate) fn value_length(length: i32) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{find, line_feed, number, tokens};
+    use super::{find, find_gap, line_feed, number, tokens};
 
     #[test]
     fn a_byte_is_found_wherever_it_stands_and_whatever_is_near() {
@@ -150,6 +170,22 @@ mod tests {
                 for at in (0..length).rev() {
                     data[at] = b'\n';
                     assert_eq!((find(b'\n', &data), line_feed(&data)), (Some(at), Some(at)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_gap_is_found_whatever_it_is() {
+        for length in 0..40 {
+            for around in [b'!', 0x7f, 0x80, 0xff] {
+                let mut data = vec![around; length];
+                assert_eq!(find_gap(&data), None);
+                for at in (0..length).rev() {
+                    for gap in 0..=b' ' {
+                        data[at] = gap;
+                        assert_eq!(find_gap(&data), Some(at));
+                    }
                 }
             }
         }

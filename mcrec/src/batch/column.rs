@@ -187,23 +187,24 @@ impl Clients {
         self.rows.set(row, number);
     }
 
+    #[inline]
     fn number(&mut self, conn_id: u64, client: &str) -> i32 {
         let place = usize::try_from(conn_id).unwrap_or(0) % Self::RECENT;
         let recent = self.recent[place];
         let name = usize::try_from(recent).ok().and_then(|recent| self.names.get(recent));
-        if name.is_some_and(|name| name == client) {
-            return recent;
+        if name.is_none_or(|name| name != client) {
+            self.recent[place] = self.look_up(client);
         }
-        let number = match self.numbers.get(client) {
-            Some(&number) => number,
-            None => {
-                let number = i32::try_from(self.names.len()).unwrap_or(i32::MAX);
-                self.names.push(client.to_owned());
-                self.numbers.insert(client.to_owned(), number);
-                number
-            }
-        };
-        self.recent[place] = number;
+        self.recent[place]
+    }
+
+    fn look_up(&mut self, client: &str) -> i32 {
+        if let Some(&number) = self.numbers.get(client) {
+            return number;
+        }
+        let number = i32::try_from(self.names.len()).unwrap_or(i32::MAX);
+        self.names.push(client.to_owned());
+        self.numbers.insert(client.to_owned(), number);
         number
     }
 

@@ -64,6 +64,8 @@ struct Tracked {
     connection: Connection,
     /// Bytes of the send at hand that no record has accounted for.
     sending: u64,
+    /// Bytes that it held after its last record.
+    held: usize,
 }
 
 impl SyscallsDecoder {
@@ -105,7 +107,6 @@ impl SyscallsDecoder {
                 self.begin(head, record, out)?
             }
         };
-        let held_before = tracked.connection.held();
         if head.sequence != tracked.next_sequence {
             self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
                 tracked.connection.gap(emit);
@@ -118,13 +119,12 @@ impl SyscallsDecoder {
             mcrec_kind::MCREC_DATAGRAM => self.datagram(&mut tracked, head, record, out),
             mcrec_kind::MCREC_SEND => self.send(&mut tracked, head, record, out),
             mcrec_kind::MCREC_DISCONNECT => {
-                self.held -= held_before.min(self.held);
                 self.forget(tracked, Some(head.ts), out);
                 return Ok(());
             }
             _ => Err(Malformed),
         };
-        self.bound(&mut tracked, held_before, out);
+        self.bound(&mut tracked, out);
         self.connections[slot] = Some(tracked);
         result
     }
@@ -188,8 +188,8 @@ impl SyscallsDecoder {
             client,
             connection: Connection::new(self.dialect, start),
             sending: 0,
+            held: 0,
         });
-        self.held += tracked.connection.held();
         if accepted {
             self.event(Op::Connect, &tracked, head.ts, out);
         }
@@ -203,6 +203,7 @@ impl SyscallsDecoder {
         ended: Option<u64>,
         out: &mut impl FnMut(&Operation<'_>),
     ) {
+        self.held -= tracked.held;
         self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
             tracked.connection.close(emit);
         });
@@ -316,20 +317,16 @@ impl SyscallsDecoder {
     }
 
     /// Keeps what connections hold within bounds, whatever their clients send.
-    fn bound(
-        &mut self,
-        tracked: &mut Tracked,
-        before: usize,
-        out: &mut impl FnMut(&Operation<'_>),
-    ) {
-        let mut now = tracked.connection.held();
-        if self.held + now > before + HELD_MAX && now > SHARE {
+    fn bound(&mut self, tracked: &mut Tracked, out: &mut impl FnMut(&Operation<'_>)) {
+        let others = self.held - tracked.held;
+        tracked.held = tracked.connection.held();
+        if others + tracked.held > HELD_MAX && tracked.held > SHARE {
             self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
                 tracked.connection.give_up(emit);
             });
-            now = tracked.connection.held();
+            tracked.held = tracked.connection.held();
         }
-        self.held = (self.held + now).saturating_sub(before);
+        self.held = others + tracked.held;
     }
 
     fn emit<F: FnMut(&Operation<'_>)>(
@@ -362,6 +359,7 @@ struct Emit<'a, F> {
 }
 
 impl<F: FnMut(&Operation<'_>)> Observer for Emit<'_, F> {
+    #[inline]
     fn operation(&mut self, operation: &mcrec_protocol::Operation<'_>) {
         if operation.key_index == 0 {
             self.numbers.request += 1;
