@@ -355,6 +355,33 @@ fn errors_come_through_noreply_and_quiet() {
     hand.told(&["Other - Ok q", "Get a Hit v1 f0"], &[]);
 }
 
+/// The usual form of each is recognised by how it begins, and others look much like it.
+#[test]
+fn what_is_nearly_as_usual_is_told_alike() {
+    for dialect in [NEW, OLD] {
+        for (request, reply, told) in [
+            (
+                "get a ab\r\n",
+                "VALUE ab 0 1\r\nx\r\nEND\r\n",
+                &["Get a Miss", "Get ab Hit v1 f0"][..],
+            ),
+            ("get ab\r\n", "VALUE ab 00 01 07\r\nx\r\nEND\r\n", &["Get ab Hit v1 f0 c7"]),
+            ("get a \r\n", "VALUE a 0 1 \r\nx\r\nEND\r\n", &["Get a Hit v1 f0"]),
+            ("get  a\r\n", "VALUE  a 0  1\nx\r\nEND\n", &["Get a Hit v1 f0"]),
+            ("get a\n", "VALUE a +5 1\r\nx\r\nEND \r\n", &["Get a Hit v1 f5"]),
+            (
+                "get a\tb\r\n",
+                "VALUE a\tb 0 1 18446744073709551615\r\nx\r\nEND\r\n",
+                &["Get a\tb Hit v1 f0 c18446744073709551615"],
+            ),
+            ("delete noreply\r\n", "ERROR\r\n", &["Delete noreply Error q"]),
+        ] {
+            let mut hand = Hand::new(dialect, Start::Beginning);
+            hand.read(16384, request).send(reply).read(16384, "").told(told, &[]);
+        }
+    }
+}
+
 #[test]
 fn the_end_of_a_connection_gives_out_what_is_open() {
     let mut hand = Hand::new(NEW, Start::Beginning);
