@@ -60,6 +60,40 @@ static __always_inline struct connection *connection_of(__u32 descriptor)
 }
 
 /*
+ * A long read goes either into the memory of a value or into the buffer for a
+ * get line too long for the usual one. That buffer has a power of two of bytes
+ * and holds the line from its beginning; the read asks for what is left of it.
+ * What was sent right after the line goes there too.
+ */
+static __always_inline bool is_long_get(struct connection *connection, __u64 buffer, __u64 asked)
+{
+	enum { ALIGNMENT = 16 };	/* of allocated memory */
+
+	for (__u64 shift = 15; shift <= 24; shift++) {
+		__u64 start = buffer + asked - (1ULL << shift);
+		char line[8];
+		__u32 spaces;
+
+		if (asked > (1ULL << shift) || start % ALIGNMENT)
+			continue;
+		if (start == connection->long_buffer)
+			return true;
+		if (bpf_probe_read_user(line, sizeof(line), (const void *)start))
+			continue;
+		/* memcached skips spaces before the command. */
+		for (spaces = 0; spaces < sizeof(line) && line[spaces] == ' '; spaces++)
+			;
+		if (spaces == sizeof(line) || (spaces && line[spaces] == 'g') ||
+		    (line[0] == 'g' && line[1] == 'e' && line[2] == 't' &&
+		     (line[3] == ' ' || line[3] == 's'))) {
+			connection->long_buffer = start;
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
  * Whether the read that returned is one request on a key outside of the sample that
  * can be left out. The sample is looked at once: that instant counts as the
  * request's.

@@ -15,34 +15,9 @@
 #include "shared.bpf.h"
 #include "socket.bpf.h"
 #include "connection.bpf.h"
+#include "syscall.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
-
-#if defined(__TARGET_ARCH_x86)
-enum {
-	SYS_READ = 0,
-	SYS_WRITE = 1,
-	SYS_CLOSE = 3,
-	SYS_SOCKET = 41,
-	SYS_ACCEPT = 43,
-	SYS_RECVFROM = 45,
-	SYS_SENDMSG = 46,
-	SYS_ACCEPT4 = 288,
-};
-#define SYSCALL_NUMBER(regs) ((regs)->orig_ax)
-#elif defined(__TARGET_ARCH_arm64)
-enum {
-	SYS_CLOSE = 57,
-	SYS_READ = 63,
-	SYS_WRITE = 64,
-	SYS_SOCKET = 198,
-	SYS_ACCEPT = 202,
-	SYS_RECVFROM = 207,
-	SYS_SENDMSG = 211,
-	SYS_ACCEPT4 = 242,
-};
-#define SYSCALL_NUMBER(regs) ((regs)->syscallno)
-#endif
 
 /* Set before loading, and so constants to the kernel's compiler. */
 const volatile __u32 target_tgid = 0;
@@ -227,40 +202,6 @@ static __always_inline bool is_of_client(struct connection *connection, __u32 de
 	if (STATE_OF(connection->owner) == UNKNOWN)
 		identify(connection, descriptor, false);
 	return STATE_OF(connection->owner) == CLIENT;
-}
-
-/*
- * A long read goes either into the memory of a value or into the buffer for a
- * get line too long for the usual one. That buffer has a power of two of bytes
- * and holds the line from its beginning; the read asks for what is left of it.
- * What was sent right after the line goes there too.
- */
-static __always_inline bool is_long_get(struct connection *connection, __u64 buffer, __u64 asked)
-{
-	enum { ALIGNMENT = 16 };	/* of allocated memory */
-
-	for (__u64 shift = 15; shift <= 24; shift++) {
-		__u64 start = buffer + asked - (1ULL << shift);
-		char line[8];
-		__u32 spaces;
-
-		if (asked > (1ULL << shift) || start % ALIGNMENT)
-			continue;
-		if (start == connection->long_buffer)
-			return true;
-		if (bpf_probe_read_user(line, sizeof(line), (const void *)start))
-			continue;
-		/* memcached skips spaces before the command. */
-		for (spaces = 0; spaces < sizeof(line) && line[spaces] == ' '; spaces++)
-			;
-		if (spaces == sizeof(line) || (spaces && line[spaces] == 'g') ||
-		    (line[0] == 'g' && line[1] == 'e' && line[2] == 't' &&
-		     (line[3] == ' ' || line[3] == 's'))) {
-			connection->long_buffer = start;
-			return true;
-		}
-	}
-	return false;
 }
 
 /* One record of a read; the next loop continues where it ends. */
