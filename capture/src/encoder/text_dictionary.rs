@@ -162,8 +162,7 @@ mod tests {
         while let Some(code) = dictionary.code(text(codes).as_bytes()) {
             assert_eq!(code as usize, codes);
             let known = [text(codes), text(codes / 2), "new".to_owned()];
-            let [_, known, new, ..] =
-                dictionary.known(&known.each_ref().map(|text| text.as_bytes()));
+            let [_, known, new, ..] = dictionary.known(&known.each_ref().map(String::as_bytes));
             let half = u32::try_from(codes / 2).ok();
             // One that is not where its hash says is not found at once.
             assert!(new.is_none() && (known == half || known.is_none()));
