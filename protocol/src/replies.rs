@@ -64,7 +64,7 @@ enum Then {
 impl Replies {
     /// No reply is half sent.
     pub(crate) fn at_rest(&self) -> bool {
-        self.carry.is_empty() && !matches!(self.state, State::Value(..))
+        self.carry.is_empty() && matches!(self.state, State::Head)
     }
 
     /// Bytes of memory.

@@ -231,6 +231,16 @@ fn dumps_are_lists() {
     hand.told(&["Other - Ok", "Other - Ok", "Other - Ok", "Get a Hit v1 f0"], &[]);
 }
 
+/// One that its client wants no reply to is over for the queue, but for the sending it was not.
+#[test]
+fn a_list_is_let_go_that_has_no_end_when_the_server_reads_on() {
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, "lru_crawler metadump all noreply\r\n").send("key=a exp=-1\r\n");
+    hand.read(16384, GET).send(HIT).read(16384, "");
+    let unanswered = Fault::Desynced(Reason::Unanswered);
+    hand.told(&["Other - NoReply q ~", "Get a Hit v1 f0"], &[unanswered]);
+}
+
 #[test]
 fn lists_of_which_only_the_ends_are_copied_end() {
     let mut hand = Hand::new(NEW, Start::Beginning);
