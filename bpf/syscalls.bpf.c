@@ -28,7 +28,7 @@ const volatile __u64 namespace_inode = 0;
 
 /* Where the executable's memory is that is never written: its constants. */
 const volatile __u64 readonly_start = 0;
-const volatile __u64 readonly_bytes = 0;
+const volatile __u64 readonly_end = 0;
 
 /* Room for segments in one MCREC_SEND, and for the largest of them. */
 #define SEGMENTS_BYTES 16384
@@ -371,14 +371,12 @@ static __always_inline bool is_value_header(const __u8 *bytes, __u64 length)
  * mostly they are those of the last time. */
 static __always_inline long copy_constant(struct scratch *scratch, __u8 *to, __u64 base)
 {
-	long error;
-
 	if (scratch->constant_at != base) {
-		error = bpf_probe_read_user(&scratch->constant, sizeof(scratch->constant),
-					    (const void *)base);
-		scratch->constant_at = error ? 0 : base;
-		if (error)
-			return error;
+		scratch->constant_at = 0;
+		if (bpf_probe_read_user(&scratch->constant, sizeof(scratch->constant),
+					(const void *)base))
+			return -1;
+		scratch->constant_at = base;
 	}
 	*(__u64 *)to = scratch->constant;
 	return 0;
@@ -386,8 +384,9 @@ static __always_inline long copy_constant(struct scratch *scratch, __u8 *to, __u
 
 static __always_inline bool is_constant(__u64 base, __u64 length)
 {
-	return length <= sizeof(((struct scratch *)0)->constant) &&
-	       base - readonly_start < readonly_bytes;
+	enum { COPIED = sizeof(((struct scratch *)0)->constant) };
+
+	return length <= COPIED && base >= readonly_start && base + COPIED <= readonly_end;
 }
 
 static __always_inline long copy_segment(struct scratch *scratch, __u8 *to, __u64 base,

@@ -118,9 +118,14 @@ fn escape_special(key: &[u8], out: &mut Vec<u8>) {
 }
 
 fn escape_byte(byte: u8, out: &mut Vec<u8>) {
+    let [high, low] = hex(byte);
+    out.extend_from_slice(&[b'\\', b'x', high, low]);
+}
+
+/// The two digits of a byte.
+pub(crate) fn hex(byte: u8) -> [u8; 2] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| DIGITS[usize::from(value)];
-    out.extend_from_slice(&[b'\\', b'x', digit(byte >> 4), digit(byte & 0xf)]);
+    [byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)])
 }
 
 fn hex_digit(digit: u8) -> Option<u8> {

@@ -20,14 +20,14 @@ use std::fmt;
 
 use siphasher::sip::SipHasher24;
 
+use crate::key::hex;
+
 /// How `mcrec.privacy` calls this.
 pub const METHOD: &str = "SipHash-2-4 with a secret key of 128 bits: each segment between : / . \
                           by itself, as 16 hexadecimal digits";
 
 /// Digits of a secret key that is written in hexadecimal.
 pub const SECRET_DIGITS: usize = 32;
-
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// Gives keys their pseudonyms. It holds the secret, and does not print it.
 #[derive(Clone)]
@@ -83,12 +83,7 @@ fn is_delimiter(byte: u8) -> bool {
 }
 
 fn append_hex(hash: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 16];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(hash.to_be_bytes()) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 0xf)];
-    }
-    out.extend_from_slice(&digits);
+    out.extend(hash.to_be_bytes().into_iter().flat_map(hex));
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl<'a> Syscalls<'a> {
         constants.skips_text = skips && binding != Binding::Binary;
         constants.skips_binary = skips && binding != Binding::Text;
         constants.readonly_start = target.readonly.start;
-        constants.readonly_bytes = target.readonly.end.saturating_sub(target.readonly.start);
+        constants.readonly_end = target.readonly.end;
         for (to, from) in constants.listening_ports.iter_mut().zip(&target.ports) {
             *to = *from;
             constants.listening_port_count += 1;

@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeSet, HashSet},
     fmt, fs, io,
     ops::Range,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
@@ -130,6 +130,7 @@ impl Target {
         let sockets = sockets(&process)?;
         Ok(Self {
             pid,
+            readonly: readonly(&process, &path),
             path,
             executable,
             command_line: process.cmdline().unwrap_or_default(),
@@ -137,7 +138,6 @@ impl Target {
             ports: ports(&process, &sockets),
             worker_threads: worker_threads(&process),
             descriptors: descriptors(&process),
-            readonly: readonly(&process),
         })
     }
 
@@ -164,12 +164,13 @@ pub(crate) fn runs(pid: i32) -> bool {
     stat.is_ok_and(|stat| stat.state != 'Z')
 }
 
-/// The executable's mappings before the first that may be written; none where that
+/// The mappings of the executable before the first that may be written; none where that
 /// cannot be told.
-fn readonly(process: &Process) -> Range<u64> {
-    let (Ok(path), Ok(mappings)) = (process.exe(), process.maps()) else { return 0..0 };
-    let own =
-        mappings.into_iter().filter(|mapping| mapping.pathname == MMapPath::Path(path.clone()));
+fn readonly(process: &Process, executable: &Path) -> Range<u64> {
+    let Ok(mappings) = process.maps() else { return 0..0 };
+    let own = mappings
+        .into_iter()
+        .filter(|mapping| matches!(&mapping.pathname, MMapPath::Path(path) if path == executable));
     own.take_while(|mapping| !mapping.perms.contains(MMPermissions::WRITE))
         .map(|mapping| mapping.address.0..mapping.address.1)
         .reduce(|all, next| if next.start == all.end { all.start..next.end } else { all })
