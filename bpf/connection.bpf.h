@@ -40,6 +40,7 @@ struct connection {
 	__u32 sequence;
 	__u8 step;		/* enum step */
 	__u8 protocol;		/* enum protocol, of the last request that was recognised */
+	__u64 socket;		/* the kernel's struct sock, once it is known to be the owner's */
 	__u64 long_buffer;	/* where a get line too long for the usual buffer was seen */
 };
 

@@ -163,6 +163,27 @@ struct mcrec_counters {
 
 _Static_assert(sizeof(struct mcrec_counters) == 64, "layout of mcrec_counters");
 
+/* How far a ring was filled and emptied (ring.bpf.h), bytes since it was made. On lines of
+ * their own, because one is written by the server's CPUs, the other by the recorder's. */
+struct mcrec_positions {
+	__u64 produced;
+	__u64 apart[15];
+	__u64 consumed;
+	__u64 end[15];
+};
+
+_Static_assert(sizeof(struct mcrec_positions) == 256, "layout of mcrec_positions");
+
+enum mcrec_ring {
+	/* No record is longer. */
+	MCREC_RECORD_MAX = MCREC_CHUNK + 128,
+	/* Bytes of a block of the ring, unless the ring is smaller: the kernel's maps have no
+	 * larger values everywhere. */
+	MCREC_RING_BLOCK = 2 * 1024 * 1024,
+	/* Of each block beyond its end: for a record that begins there last. */
+	MCREC_RING_SPARE = 8 + MCREC_RECORD_MAX,
+};
+
 /* Programs of a source, at most. */
 #define MCREC_PROGRAMS 16
 

@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: (MIT OR Apache-2.0) */
-/* What the programs of every source have: the switch, the ring and the counters. */
+/* What the programs of every source have: the switch and the counters. */
 #ifndef SHARED_BPF_H
 #define SHARED_BPF_H
 
 /* Off while attaching and from the moment of stopping, so that a recording
  * begins and ends for all probes at once. */
 volatile bool recording = false;
-
-/* Sized by --buffer-size before loading. */
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 64 * 1024 * 1024);
-} ring SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

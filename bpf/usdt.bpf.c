@@ -13,6 +13,7 @@
 #include <bpf/usdt.bpf.h>
 #include "mcrec.h"
 #include "shared.bpf.h"
+#include "ring.bpf.h"
 #include "sample.bpf.h"
 #include "argument.bpf.h"
 
@@ -46,8 +47,10 @@ struct mcrec_read layout_read = {};
 struct mcrec_send layout_send = {};
 struct mcrec_segment layout_segment = {};
 struct mcrec_runs layout_runs = {};
+struct mcrec_positions layout_positions = {};
 enum mcrec_kind layout_kind = 0;
 enum mcrec_command layout_command = 0;
+enum mcrec_ring layout_ring = 0;
 
 static __always_inline struct connection *connection_of(long connid)
 {
@@ -70,7 +73,7 @@ static __always_inline void fill_head(struct mcrec_head *head, struct connection
 
 static __always_inline void submit_head(struct mcrec_head *head)
 {
-	if (bpf_ringbuf_output(&ring, head, sizeof(*head), BPF_RB_NO_WAKEUP))
+	if (!ring_output(head, sizeof(*head)))
 		COUNT(context_lost);
 }
 
@@ -202,7 +205,7 @@ static __always_inline void submit(struct mcrec_operation *operation, long conni
 	fill_head(&operation->head, connection, connid, MCREC_COMMAND);
 	operation->head.key_length = key_length;
 	size = offsetof(struct mcrec_operation, key) + (key_length & 0xff);
-	if (bpf_ringbuf_output(&ring, operation, size, BPF_RB_NO_WAKEUP))
+	if (!ring_output(operation, size))
 		COUNT(ring_full);
 }
 

@@ -23,7 +23,7 @@ mod batch;
 mod cli;
 #[path = "../src/decode/mod.rs"]
 mod decode;
-#[path = "../src/drain.rs"]
+#[path = "../src/drain/mod.rs"]
 mod drain;
 #[path = "../src/guard.rs"]
 mod guard;
@@ -98,7 +98,7 @@ fn main() -> Result<()> {
     };
     let seconds = second.map_or(Ok(5), |text| text.parse())?;
     let target = Target::of(pid)?;
-    let plan = Plan::new(SourceChoice::Auto, &target)?;
+    let plan = Plan::new(SourceChoice::Auto, &target, probe::has_socket_tracepoints())?;
     let batches = gather(&target, &plan, Duration::from_secs(seconds))?;
     let kept = Kept { kind: plan.kind, dialect: plan.dialect, batches };
     if let Some(path) = words.next() {

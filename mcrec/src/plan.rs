@@ -6,7 +6,7 @@ use mcrec_schema::footer::{Attached, Blind, Source};
 
 use crate::{
     cli::SourceChoice,
-    target::{Executable, Target},
+    target::{self, Executable, Target},
 };
 
 /// memcached's command probes, and what each shows.
@@ -66,12 +66,17 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Decides how to record `target`: by what a source sees, and then by what it
-    /// costs the server. `syscalls` sees all that is not encrypted and is cheaper.
+    /// costs the server. `syscalls` sees all that is not encrypted and is cheaper, and
+    /// cheapest where the kernel has `socket_tracepoints`.
     ///
     /// # Errors
     ///
     /// When no source, or not the one asked for, can see this memcached.
-    pub(crate) fn new(choice: SourceChoice, target: &Target) -> Result<Self> {
+    pub(crate) fn new(
+        choice: SourceChoice,
+        target: &Target,
+        socket_tracepoints: bool,
+    ) -> Result<Self> {
         let encryption = encryption(&target.command_line);
         let encrypted = encryption == Encryption::All;
         let probes = has_probes(&target.executable);
@@ -111,12 +116,22 @@ impl Plan {
             }
         };
         let usdt = probes.then(|| usdt(&target.executable));
+        let through = if socket_tracepoints { sockets(target) } else { None };
+        let syscalls = syscalls(encryption, through.unwrap_or_else(all_calls));
         let (source, other) = match (kind, usdt) {
-            (Kind::Usdt, Some(usdt)) => (usdt, Some(syscalls(encryption))),
-            (_, usdt) => (syscalls(encryption), usdt),
+            (Kind::Usdt, Some(usdt)) => (usdt, Some(syscalls)),
+            (_, usdt) => (syscalls, usdt),
         };
         let dialect = dialect(target);
         Ok(Self { kind, source, reason: reason.to_owned(), other, dialect })
+    }
+
+    /// What to do where this plan turns out to be impossible: the same from the end of all
+    /// system calls. `None` if that was the plan.
+    pub(crate) fn fallback(&self) -> Option<Self> {
+        let attached = all_calls();
+        let other = self.kind == Kind::Syscalls && self.source.attached != attached;
+        other.then(|| Self { source: Source { attached, ..self.source.clone() }, ..self.clone() })
     }
 
     /// One line for the start of a recording: what will be missing, if anything.
@@ -184,7 +199,32 @@ fn dialect(target: &Target) -> Dialect {
     }
 }
 
-fn syscalls(encryption: Encryption) -> Source {
+/// What shows the calls on sockets alone: tracepoints for what is received and sent, and
+/// functions of the C library for what is accepted and closed. `None` where these cannot be
+/// found, or the server receives datagrams, whose senders the tracepoint does not have yet.
+fn sockets(target: &Target) -> Option<Vec<Attached>> {
+    let sites = |names: &[&str]| {
+        target.functions.iter().filter(|function| names.contains(&function.name)).count()
+    };
+    let (accepts, closes) = (sites(&[target::ACCEPT, target::ACCEPT4]), sites(&[target::CLOSE]));
+    if target.has_udp || accepts == 0 || closes == 0 {
+        return None;
+    }
+    let attached = |probe: &str, sites| Attached { probe: probe.to_owned(), sites };
+    Some(vec![
+        attached("raw_tp:sock_recv_length", 1),
+        attached("raw_tp:sock_send_length", 1),
+        attached("uretprobe:accept", accepts),
+        attached("uprobe:close", closes),
+    ])
+}
+
+/// What shows all calls, on every kernel.
+fn all_calls() -> Vec<Attached> {
+    vec![Attached { probe: "raw_tp:sys_exit".to_owned(), sites: 1 }]
+}
+
+fn syscalls(encryption: Encryption, attached: Vec<Attached>) -> Source {
     let under_tls = Blind {
         what: "requests of connections under TLS".to_owned(),
         why: "they are read and sent as ciphertext".to_owned(),
@@ -192,7 +232,7 @@ fn syscalls(encryption: Encryption) -> Source {
     let cannot_see = if encryption == Encryption::None { Vec::new() } else { vec![under_tls] };
     Source {
         name: "syscalls".to_owned(),
-        attached: vec![Attached { probe: "raw_tp:sys_exit".to_owned(), sites: 1 }],
+        attached,
         latency: LATENCY_SYSCALLS.to_owned(),
         sees: vec![
             "every command of the text, meta and binary protocols, over TCP, UDP and unix sockets"

@@ -1,6 +1,7 @@
 //! A recording from beginning to end: attaches, runs the threads, waits, stops.
 
 use std::{
+    borrow::Cow,
     io::{self, ErrorKind},
     mem::MaybeUninit,
     os::fd::AsFd,
@@ -13,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use mcrec_capture::key_file;
 use mcrec_schema::{
     footer::{self, Footer},
@@ -32,7 +33,7 @@ use crate::{
     loss::KernelCounts,
     plan::{Kind, Plan},
     privilege,
-    probe::Probes,
+    probe::{Probes, Storage},
     raw,
     report::{self, Progress, say},
     sink::{Keep, Kept, Place, Rotation, Sink},
@@ -61,15 +62,9 @@ pub(crate) fn record(
     let pseudonyms = options.hash_keys.as_deref().map(key_file::pseudonyms).transpose()?;
     let process = stop::hold(target.pid)?;
     let own_cost = OwnCost::open();
-    let mut storage = MaybeUninit::uninit();
-    let mut probes =
-        Probes::attach(&mut storage, plan, target, options.buffer_size).map_err(|error| {
-            if target.is_running() {
-                error
-            } else {
-                anyhow!("memcached (pid {}) exited while mcrec attached to it", target.pid)
-            }
-        })?;
+    let mut storage = [const { MaybeUninit::uninit() }; 2];
+    let (mut probes, plan) = attach(&mut storage, plan, target, options.buffer_size)?;
+    let plan = &*plan;
     let footer = begin_footer(options, host, target, plan)?;
     let clock_offset = footer.capture.clock_offset_ns;
     let kernel = Arc::new(KernelCounts::new(probes.counters()?, probes.statistics()?)?);
@@ -132,6 +127,25 @@ pub(crate) fn record(
     });
     progress.finish();
     stop::stop(running, reason)
+}
+
+/// Attaches to `target` by `plan`, or where that is impossible as the plan has it for then.
+fn attach<'a, 'p>(
+    [first, second]: &'a mut [Storage; 2],
+    plan: &'p Plan,
+    target: &Target,
+    ring_bytes: u32,
+) -> Result<(Probes<'a>, Cow<'p, Plan>)> {
+    let error = match Probes::attach(first, plan, target, ring_bytes) {
+        Ok(probes) => return Ok((probes, Cow::Borrowed(plan))),
+        Err(error) => error,
+    };
+    if !target.is_running() {
+        bail!("memcached (pid {}) exited while mcrec attached to it", target.pid);
+    }
+    let Some(plan) = plan.fallback() else { return Err(error) };
+    let probes = Probes::attach(second, &plan, target, ring_bytes).map_err(|_| error)?;
+    Ok((probes, Cow::Owned(plan)))
 }
 
 /// Whether what is not a capture is out of reach now.

@@ -113,8 +113,11 @@ fn describe(target: &Target) -> String {
 }
 
 fn attached(source: &Source) -> String {
-    if let [only] = source.attached.as_slice() {
-        return only.probe.clone();
+    /// More than these have names that say less than their number.
+    const NAMED: usize = 4;
+    if source.attached.len() <= NAMED {
+        let names: Vec<&str> = source.attached.iter().map(|probe| &*probe.probe).collect();
+        return names.join(", ");
     }
     let sites: usize = source.attached.iter().map(|attached| attached.sites).sum();
     format!("{} probes at {sites} sites", source.attached.len())

@@ -1,5 +1,6 @@
 //! The BPF programs: loaded, attached, switched on and off, and what they cost.
 
+mod ring;
 mod statistics;
 mod syscalls;
 mod usdt;
@@ -17,7 +18,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use libbpf_rs::{Link, MapHandle, Object, OpenObject, PrintLevel, ProgramMut};
+use libbpf_rs::{
+    Link, MapHandle, Object, OpenObject, PrintLevel, ProgramMut,
+    btf::{Btf, types::Typedef},
+};
 use mcrec_schema::sample;
 use rustix::thread::{MembarrierCommand, membarrier};
 
@@ -30,6 +34,7 @@ use crate::{
 /// The types of `bpf/mcrec.h`, as the compiler of the BPF programs laid them out.
 pub(crate) use usdt::types as record;
 
+pub(crate) use ring::{Layout, RingMaps};
 pub(crate) use statistics::Statistics;
 
 const _: () = assert!(size_of::<record::mcrec_head>() == 32);
@@ -41,6 +46,16 @@ const _: () = assert!(size_of::<record::mcrec_send>() == 32 + 16);
 const _: () = assert!(size_of::<record::mcrec_segment>() == 8);
 const _: () = assert!(size_of::<record::mcrec_counters>() == 64);
 const _: () = assert!(size_of::<record::mcrec_runs>() == 24);
+const _: () = assert!(size_of::<record::mcrec_positions>() == 256);
+
+/// Whether the kernel has tracepoints for what is received from and sent to sockets: from
+/// 6.3 on.
+pub(crate) fn has_socket_tracepoints() -> bool {
+    let Ok(kernel) = Btf::from_vmlinux() else { return false };
+    ["btf_trace_sock_recv_length", "btf_trace_sock_send_length"]
+        .iter()
+        .all(|name| kernel.type_by_name::<Typedef<'_>>(name).is_some())
+}
 
 /// Room for the object that [`Probes`] borrows.
 pub(crate) type Storage = MaybeUninit<OpenObject>;
@@ -48,11 +63,11 @@ pub(crate) type Storage = MaybeUninit<OpenObject>;
 /// The loaded programs of a source.
 trait Programs {
     fn object(&self) -> &Object;
-    fn attach(&self, program: &ProgramMut<'_>, target: &Target) -> Result<Link>;
+    fn attach(&self, program: &ProgramMut<'_>, target: &Target) -> Result<Vec<Link>>;
     fn switch(&mut self, on: bool);
     /// Sets `sample_limit` of `bpf/sample.bpf.h`.
     fn limit_sample(&mut self, limit: u32);
-    fn ring(&self) -> libbpf_rs::Result<MapHandle>;
+    fn ring(&self) -> libbpf_rs::Result<RingMaps>;
     fn counters(&self) -> libbpf_rs::Result<MapHandle>;
     /// `runs` of `bpf/shared.bpf.h`.
     fn runs(&self) -> libbpf_rs::Result<MapHandle>;
@@ -90,9 +105,9 @@ impl<'a> Probes<'a> {
             .progs_mut()
             .filter(|program| program.autoload())
             .map(|program| programs.attach(&program, target))
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<_>>>()?;
         let copies = copies_of_links();
-        Ok(Self { programs, links, copies })
+        Ok(Self { programs, links: links.into_iter().flatten().collect(), copies })
     }
 
     /// From now on every probe that fires is recorded.
@@ -141,8 +156,8 @@ impl<'a> Probes<'a> {
     ///
     /// # Errors
     ///
-    /// When its descriptor cannot be duplicated.
-    pub(crate) fn ring(&self) -> Result<MapHandle> {
+    /// When a descriptor cannot be duplicated.
+    pub(crate) fn ring(&self) -> Result<RingMaps> {
         self.programs.ring().context("cannot share the ring buffer")
     }
 

@@ -1,16 +1,19 @@
-//! The target's system calls: `bpf/syscalls.bpf.c`, one program for all.
+//! The target's system calls: `bpf/syscalls.bpf.c`.
 
 use std::{fs, os::unix::fs::MetadataExt};
 
 use anyhow::{Context, Result};
 use libbpf_rs::{
-    Link, MapHandle, Object, ProgramMut,
+    Link, MapHandle, Object, ProgramMut, UprobeOpts,
     skel::{OpenSkel, Skel, SkelBuilder},
 };
 use mcrec_protocol::Binding;
 
-use super::{Programs, Storage, refused, refused_to_load};
-use crate::{plan::Plan, target::Target};
+use super::{Layout, Programs, RingMaps, Storage, refused, refused_to_load};
+use crate::{
+    plan::Plan,
+    target::{self, Target},
+};
 
 #[expect(
     clippy::undocumented_unsafe_blocks,
@@ -21,6 +24,18 @@ use crate::{plan::Plan, target::Target};
 mod skeleton {
     include!(concat!(env!("OUT_DIR"), "/syscalls.skel.rs"));
 }
+
+/// The programs by their numbers in `bpf/syscalls.bpf.c`, and how a plan calls what each is
+/// attached to.
+const PROGRAMS: [(&str, &str); 5] = [
+    ("sys_exit", "raw_tp:sys_exit"),
+    ("sock_recv_length", "raw_tp:sock_recv_length"),
+    ("sock_send_length", "raw_tp:sock_send_length"),
+    (ACCEPTED, "uretprobe:accept"),
+    (CLOSES, "uprobe:close"),
+];
+const ACCEPTED: &str = "accepted";
+const CLOSES: &str = "closes";
 
 /// `PROC_PID_INIT_INO`: part of the kernel's ABI.
 const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
@@ -37,13 +52,18 @@ impl<'a> Syscalls<'a> {
         let mut open = skeleton::SyscallsSkelBuilder::default()
             .open(storage)
             .map_err(|error| refused(&error, "cannot open the BPF programs"))?;
-        open.maps.ring.set_max_entries(ring_size).context("cannot size the ring buffer")?;
+        let ring = Layout::of(ring_size);
+        open.maps.ring.set_max_entries(ring.blocks).context("cannot size the ring buffer")?;
+        open.maps.ring.set_value_size(ring.entry_bytes()).context("cannot size the ring buffer")?;
         open.maps
             .connections
             .set_max_entries(target.descriptors)
             .context("cannot size the connection table")?;
         let constants = open.maps.rodata_data.as_deref_mut();
         let constants = constants.context("the BPF programs have no constants")?;
+        constants.ring_bytes = ring.bytes().into();
+        constants.ring_block_bytes = ring.block_bytes.into();
+        constants.ring_block_shift = ring.block_bytes.trailing_zeros();
         constants.target_tgid = u32::try_from(target.pid).context("a pid is not negative")?;
         let namespace =
             fs::metadata("/proc/self/ns/pid").context("cannot look at the pid namespace")?;
@@ -62,6 +82,11 @@ impl<'a> Syscalls<'a> {
             *to = *from;
             constants.listening_port_count += 1;
         }
+        for mut program in open.open_object_mut().progs_mut() {
+            let name = program.name().to_string_lossy().into_owned();
+            let probe = PROGRAMS.iter().find(|(known, _)| *known == name).map(|(_, probe)| *probe);
+            program.set_autoload(plan.source.attached.iter().any(|a| Some(&*a.probe) == probe));
+        }
         open.load().map(Self).map_err(|error| refused_to_load(&error))
     }
 }
@@ -71,10 +96,34 @@ impl Programs for Syscalls<'_> {
         self.0.object()
     }
 
-    fn attach(&self, program: &ProgramMut<'_>, _: &Target) -> Result<Link> {
-        program
-            .attach_trace()
-            .map_err(|error| refused(&error, "cannot attach to the end of system calls"))
+    fn attach(&self, program: &ProgramMut<'_>, target: &Target) -> Result<Vec<Link>> {
+        let name = program.name().to_string_lossy();
+        let functions: &[&str] = match &*name {
+            ACCEPTED => &[target::ACCEPT, target::ACCEPT4],
+            CLOSES => &[target::CLOSE],
+            _ => {
+                let link = program.attach_trace();
+                let link =
+                    link.map_err(|error| refused(&error, &format!("cannot attach to {name}")));
+                return Ok(vec![link?]);
+            }
+        };
+        let functions =
+            target.functions.iter().filter(|function| functions.contains(&function.name));
+        let links = functions.map(|function| {
+            let opts = UprobeOpts {
+                retprobe: &*name == ACCEPTED,
+                func_name: Some(function.name.to_owned()),
+                ..UprobeOpts::default()
+            };
+            program.attach_uprobe_with_opts(target.pid, &function.library, 0, opts).map_err(
+                |error| {
+                    let library = function.library.display();
+                    refused(&error, &format!("cannot attach to {} of {library}", function.name))
+                },
+            )
+        });
+        links.collect()
     }
 
     fn switch(&mut self, on: bool) {
@@ -89,8 +138,11 @@ impl Programs for Syscalls<'_> {
         }
     }
 
-    fn ring(&self) -> libbpf_rs::Result<MapHandle> {
-        MapHandle::try_from(&self.0.maps.ring)
+    fn ring(&self) -> libbpf_rs::Result<RingMaps> {
+        Ok(RingMaps {
+            blocks: MapHandle::try_from(&self.0.maps.ring)?,
+            positions: MapHandle::try_from(&self.0.maps.positions)?,
+        })
     }
 
     fn counters(&self) -> libbpf_rs::Result<MapHandle> {
@@ -101,7 +153,8 @@ impl Programs for Syscalls<'_> {
         MapHandle::try_from(&self.0.maps.runs)
     }
 
-    fn number(&self, _: &str) -> u32 {
-        0
+    fn number(&self, program: &str) -> u32 {
+        let position = PROGRAMS.iter().position(|(name, _)| *name == program);
+        position.and_then(|position| u32::try_from(position).ok()).unwrap_or(u32::MAX)
     }
 }

@@ -6,7 +6,7 @@ use libbpf_rs::{
     skel::{OpenSkel, Skel, SkelBuilder},
 };
 
-use super::{Programs, Storage, refused, refused_to_load};
+use super::{Layout, Programs, RingMaps, Storage, refused, refused_to_load};
 use crate::{plan::Plan, target::Target};
 
 #[expect(
@@ -53,11 +53,18 @@ impl<'a> Usdt<'a> {
         let mut open = skeleton::UsdtSkelBuilder::default()
             .open(storage)
             .map_err(|error| refused(&error, "cannot open the BPF programs"))?;
-        open.maps.ring.set_max_entries(ring_size).context("cannot size the ring buffer")?;
+        let ring = Layout::of(ring_size);
+        open.maps.ring.set_max_entries(ring.blocks).context("cannot size the ring buffer")?;
+        open.maps.ring.set_value_size(ring.entry_bytes()).context("cannot size the ring buffer")?;
         open.maps
             .connections
             .set_max_entries(target.descriptors)
             .context("cannot size the connection table")?;
+        let constants = open.maps.rodata_data.as_deref_mut();
+        let constants = constants.context("the BPF programs have no constants")?;
+        constants.ring_bytes = ring.bytes().into();
+        constants.ring_block_bytes = ring.block_bytes.into();
+        constants.ring_block_shift = ring.block_bytes.trailing_zeros();
         for mut program in open.open_object_mut().progs_mut() {
             let probe = probe_of(&program.name().to_string_lossy());
             program.set_autoload(plan.source.attached.iter().any(|a| a.probe == probe));
@@ -71,14 +78,14 @@ impl Programs for Usdt<'_> {
         self.0.object()
     }
 
-    fn attach(&self, program: &ProgramMut<'_>, target: &Target) -> Result<Link> {
+    fn attach(&self, program: &ProgramMut<'_>, target: &Target) -> Result<Vec<Link>> {
         let probe = probe_of(&program.name().to_string_lossy());
-        program.attach_usdt(target.pid, target.executable_file(), "memcached", &probe).map_err(
-            |error| {
-                let what = format!("cannot attach to probe {probe} of process {}", target.pid);
-                refused(&error, &what)
-            },
-        )
+        let link = program.attach_usdt(target.pid, target.executable_file(), "memcached", &probe);
+        let link = link.map_err(|error| {
+            let what = format!("cannot attach to probe {probe} of process {}", target.pid);
+            refused(&error, &what)
+        });
+        Ok(vec![link?])
     }
 
     fn switch(&mut self, on: bool) {
@@ -93,8 +100,11 @@ impl Programs for Usdt<'_> {
         }
     }
 
-    fn ring(&self) -> libbpf_rs::Result<MapHandle> {
-        MapHandle::try_from(&self.0.maps.ring)
+    fn ring(&self) -> libbpf_rs::Result<RingMaps> {
+        Ok(RingMaps {
+            blocks: MapHandle::try_from(&self.0.maps.ring)?,
+            positions: MapHandle::try_from(&self.0.maps.positions)?,
+        })
     }
 
     fn counters(&self) -> libbpf_rs::Result<MapHandle> {

@@ -1,6 +1,7 @@
 //! The memcached to record: finding it, and what can be known of it from outside.
 
 mod executable;
+mod library;
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -25,6 +26,12 @@ use rustix::{
 pub(crate) use executable::Executable;
 #[cfg(test)]
 pub(crate) use executable::Version;
+pub(crate) use library::Function;
+
+/// Functions of the C library that begin a connection, and one that ends it.
+pub(crate) const ACCEPT: &str = "accept";
+pub(crate) const ACCEPT4: &str = "accept4";
+pub(crate) const CLOSE: &str = "close";
 
 /// No Linux process has descriptors beyond this (`fs.nr_open`'s default).
 pub(crate) const DESCRIPTORS_MAX: u32 = 1 << 20;
@@ -52,6 +59,10 @@ pub(crate) struct Target {
     pub(crate) descriptors: u32,
     /// Addresses of the executable's memory that is never written: where its constants are.
     pub(crate) readonly: Range<u64>,
+    /// Where it may call the functions that begin and end a connection.
+    pub(crate) functions: Vec<Function>,
+    /// Whether it has UDP sockets.
+    pub(crate) has_udp: bool,
 }
 
 /// A memcached that was found when none was named.
@@ -131,6 +142,8 @@ impl Target {
         Ok(Self {
             pid,
             readonly: readonly(&process, &path),
+            functions: library::functions(&process, &[ACCEPT, ACCEPT4, CLOSE]),
+            has_udp: udp_ports(&process, &sockets).next().is_some(),
             path,
             executable,
             command_line: process.cmdline().unwrap_or_default(),
@@ -263,14 +276,14 @@ fn ports(process: &Process, sockets: &HashSet<u64>) -> Vec<u16> {
         .flatten()
         .filter(|entry| entry.state == TcpState::Listen && sockets.contains(&entry.inode))
         .map(|entry| entry.local_address.port());
-    let udp = [process.udp(), process.udp6()]
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| sockets.contains(&entry.inode))
-        .map(|entry| entry.local_address.port());
-    let ports: BTreeSet<u16> = tcp.chain(udp).collect();
+    let ports: BTreeSet<u16> = tcp.chain(udp_ports(process, sockets)).collect();
     ports.into_iter().collect()
+}
+
+/// What cannot be read is left out.
+fn udp_ports(process: &Process, sockets: &HashSet<u64>) -> impl Iterator<Item = u16> {
+    let udp = [process.udp(), process.udp6()].into_iter().flatten().flatten();
+    udp.filter(|entry| sockets.contains(&entry.inode)).map(|entry| entry.local_address.port())
 }
 
 /// Addresses of listening sockets. For information only: what cannot be read is left out.

@@ -1,19 +1,21 @@
 //! Thread 1: empties the ring into batches and hands them on. Nothing else.
 
+mod ring;
+
 use std::{
-    cell::RefCell,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
-use libbpf_rs::{AsRawLibbpf, MapCore, MapHandle, RingBuffer, RingBufferBuilder};
+use anyhow::Result;
 
 use crate::{
     host,
+    probe::RingMaps,
     raw::{Filled, RawBatch},
 };
+use ring::{Ring, Taken};
 
 /// Records taken before looking whether the batch is full.
 const ROUND_RECORDS: usize = 64;
@@ -37,65 +39,48 @@ pub(crate) struct Control {
 ///
 /// # Errors
 ///
-/// When the ring cannot be opened or read.
-pub(crate) fn run(ring: &MapHandle, batches: &Filled, control: &Control) -> Result<()> {
-    let pause = pause(ring.max_entries());
-    let Some(first) = batches.empty() else { return Ok(()) };
-    let batch = RefCell::new(first);
-    let mut builder = RingBufferBuilder::new();
-    // Called from C: it must not panic, and it does nothing but copy.
-    builder
-        .add(ring, |record| {
-            batch.borrow_mut().push(record);
-            0
-        })
-        .context("cannot open the ring buffer")?;
-    let ring = builder.build().context("cannot open the ring buffer")?;
+/// When the ring cannot be mapped.
+pub(crate) fn run(maps: &RingMaps, batches: &Filled, control: &Control) -> Result<()> {
+    let mut ring = Ring::open(maps)?;
+    let pause = pause(maps.layout().bytes());
+    let Some(mut batch) = batches.empty() else { return Ok(()) };
     while !control.end_now.load(Ordering::Acquire) {
         // Read before consuming: what was there when it was set is drained.
         let last = control.end_when_empty.load(Ordering::Acquire);
-        let used = used(&ring);
+        let used = ring.used();
         control.ring_used.store(used, Ordering::Relaxed);
         control.ring_peak.fetch_max(used, Ordering::Relaxed);
         let began = host::monotonic_ns();
-        let emptied = fill(&batch, &ring)?;
-        if !batch.borrow().is_empty() {
+        let taken = fill(&mut batch, &mut ring);
+        if !batch.is_empty() {
             // Where all are full, this waits.
             let Some(next) = batches.empty() else { return Ok(()) };
-            if !batches.send(batch.replace(next)) {
+            if !batches.send(std::mem::replace(&mut batch, next)) {
                 return Ok(());
             }
         }
-        if !emptied {
-            continue;
+        if taken == Taken::All {
+            control.drained_to.store(began, Ordering::Release);
+            if last {
+                return Ok(());
+            }
         }
-        control.drained_to.store(began, Ordering::Release);
-        if last {
-            return Ok(());
+        if taken != Taken::Some {
+            thread::sleep(pause);
         }
-        thread::sleep(pause);
     }
     Ok(())
 }
 
-/// Fills the batch. Whether that emptied the ring.
-fn fill(batch: &RefCell<RawBatch>, ring: &RingBuffer<'_>) -> Result<bool> {
-    while !batch.borrow().is_full() {
-        match usize::try_from(ring.consume_raw_n(ROUND_RECORDS)) {
-            Ok(ROUND_RECORDS) => {}
-            Ok(_) => return Ok(true),
-            Err(_) => bail!("cannot read the ring buffer any more"),
+/// Fills the batch.
+fn fill(batch: &mut RawBatch, ring: &mut Ring) -> Taken {
+    while !batch.is_full() {
+        let taken = ring.take(ROUND_RECORDS, |record| batch.push(record));
+        if taken != Taken::Some {
+            return taken;
         }
     }
-    Ok(false)
-}
-
-fn used(ring: &RingBuffer<'_>) -> u64 {
-    // SAFETY: the manager is alive, and its first ring, the only one, with it.
-    unsafe {
-        let ring = libbpf_sys::ring_buffer__ring(ring.as_libbpf_object().as_ptr(), 0);
-        libbpf_sys::ring__avail_data_size(ring)
-    }
+    Taken::Some
 }
 
 /// The programs never wake us: a wake-up a record would cost the server more
@@ -105,5 +90,5 @@ fn used(ring: &RingBuffer<'_>) -> u64 {
 fn pause(ring_bytes: u32) -> Duration {
     const BYTES_PER_SECOND: f64 = 100e6;
     let fills_in = Duration::from_secs_f64(f64::from(ring_bytes) / BYTES_PER_SECOND);
-    (fills_in / 4).clamp(Duration::from_micros(200), Duration::from_millis(10))
+    (fills_in / 4).clamp(Duration::from_micros(200), Duration::from_millis(50))
 }

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: (MIT OR Apache-2.0) */
+/* What the server read from a client. */
+#ifndef READ_BPF_H
+#define READ_BPF_H
+
+#include "lifetime.bpf.h"
+
+/*
+ * A record being put together and the call that it describes. Here and not on the stack,
+ * because of its size and because the function that bpf_loop calls needs it too. The
+ * programs run with preemption off and none twice at once on one CPU, so each CPU has one.
+ */
+struct read_scratch {
+	union {
+		struct mcrec_head head;
+		struct mcrec_read read;
+		struct {
+			struct mcrec_read datagram;
+			struct mcrec_address source;
+		};
+		__u8 bytes[sizeof(struct mcrec_read) + sizeof(struct mcrec_address) + MCREC_CHUNK];
+	};
+	__u64 buffer;
+	__u64 wanted;		/* bytes to copy */
+	struct request request;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct read_scratch);
+} read_scratches SEC(".maps");
+
+static __always_inline struct read_scratch *read_scratch_here(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&read_scratches, &zero);
+}
+
+/* One record of a read; the next loop continues where it ends. */
+static long add_chunk(__u64 index, void *unused)
+{
+	struct read_scratch *scratch = read_scratch_here();
+	struct connection *connection;
+	__u64 fixed, offset, length;
+
+	if (!scratch)
+		return 1;
+	connection = connection_of(scratch->head.connection);
+	if (!connection)
+		return 1;
+	fixed = sizeof(struct mcrec_read);
+	if (scratch->head.kind == MCREC_DATAGRAM)
+		fixed += sizeof(struct mcrec_address);
+	offset = index * MCREC_CHUNK;
+	length = scratch->wanted - offset;
+	barrier_var(length);
+	if (length > MCREC_CHUNK)
+		length = MCREC_CHUNK;
+	if (bpf_probe_read_user(scratch->bytes + fixed, length,
+				(const void *)(scratch->buffer + offset))) {
+		COUNT(argument_unreadable);
+		length = 0;
+	}
+	scratch->read.offset = offset;
+	scratch->read.copied = length;
+	if (!submit(&scratch->head, connection, fixed + length)) {
+		if (index)
+			COUNT(context_lost);
+		else
+			COUNT(ring_full);
+	}
+	return 0;
+}
+
+static __always_inline void fill_source(struct mcrec_address *source, __u64 user)
+{
+	struct {
+		__u16 family;
+		__be16 port;
+		__u8 ip[4];	/* IPv6 has its flow information here */
+	} from = {};
+
+	__builtin_memset(source, 0, sizeof(*source));
+	if (!user)
+		return;
+	if (bpf_probe_read_user(&from, sizeof(from), (const void *)user)) {
+		COUNT(argument_unreadable);
+		return;
+	}
+	source->family = from.family;
+	source->port = __builtin_bswap16(from.port);
+	if (from.family == AF_INET)
+		__builtin_memcpy(source->ip, from.ip, sizeof(from.ip));
+	else if (from.family == AF_INET6 &&
+		 bpf_probe_read_user(source->ip, sizeof(source->ip),
+				     (const void *)(user + sizeof(from))))
+		COUNT(argument_unreadable);
+}
+
+/* To look for a value costs about as much as to copy so many bytes. */
+#define WORTH_LOOKING 2048
+
+static __always_inline int received(struct pt_regs *regs, struct sock *sock, __u64 length,
+				    enum mcrec_kind kind)
+{
+	__u32 descriptor = PT_REGS_PARM1_SYSCALL(regs);
+	struct connection *connection = connection_of(descriptor);
+	struct read_scratch *scratch = read_scratch_here();
+	__u32 limit = sample_limit;
+	__u64 asked, chunks = 1;
+
+	if (!connection) {
+		COUNT(operations);
+		COUNT(connection_untracked);
+		return 0;
+	}
+	if (!scratch || !is_of_client(connection, descriptor, sock))
+		return 0;
+	asked = PT_REGS_PARM3_SYSCALL(regs);
+	scratch->buffer = PT_REGS_PARM2_SYSCALL(regs);
+	if (!limit || kind != MCREC_READ) {
+		connection->step = UNCLEAR;
+	} else {
+		scratch->request.buffer = scratch->buffer;
+		scratch->request.length = length;
+		if (is_left_out(connection, &scratch->request, asked, limit)) {
+			COUNT(sampled_out);
+			return 0;
+		}
+	}
+	COUNT(operations);
+	scratch->wanted = length;
+	if (kind == MCREC_READ && asked > MCREC_CHUNK &&
+	    !is_long_get(connection, scratch->buffer, asked))
+		scratch->wanted = 0;
+	if (kind == MCREC_READ && asked == COMMAND && length > WORTH_LOOKING) {
+		scratch->request.buffer = scratch->buffer;
+		scratch->request.length = length;
+		scratch->wanted = before_value(&scratch->request) ?: length;
+	}
+	fill_head(&scratch->head, descriptor, INODE_OF(connection->owner), kind);
+	scratch->read.length = length;
+	scratch->read.asked = asked;
+	if (kind == MCREC_DATAGRAM)
+		fill_source(&scratch->source, PT_REGS_PARM5_SYSCALL(regs));
+	if (scratch->wanted > MCREC_CHUNK)
+		chunks = (scratch->wanted + MCREC_CHUNK - 1) / MCREC_CHUNK;
+	if (chunks > MCREC_CHUNKS_MAX)
+		chunks = MCREC_CHUNKS_MAX;
+	if (chunks == 1)
+		add_chunk(0, 0);
+	else
+		bpf_loop(chunks, add_chunk, 0, 0);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: (MIT OR Apache-2.0) */
+/*
+ * The ring that records go through. It is memory that the recorder has mapped, with one
+ * position up to which producers have taken room and one up to which the recorder has read.
+ * Room is taken by compare and swap: there is no lock, and no helper that would have one,
+ * because the kernel's own ring buffer costs the server three times as much for a record
+ * as this.
+ *
+ * A record is its length, as one word, and its bytes, to a multiple of 8. The word is
+ * written last: until then it is zero, and the recorder waits. It leaves zeros behind.
+ * A record lies in one piece: where it begins near the end of a block, it ends in spare
+ * memory that each block has there, and the next block begins with as much that is unused.
+ */
+#ifndef RING_BPF_H
+#define RING_BPF_H
+
+/* Set, with the maps' sizes, before loading: bytes of the ring and of a block of it, both
+ * powers of two, and of the latter which power. */
+const volatile __u64 ring_bytes = MCREC_RING_BLOCK;
+const volatile __u64 ring_block_bytes = MCREC_RING_BLOCK;
+const volatile __u32 ring_block_shift = 21;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, MCREC_RING_BLOCK + MCREC_RING_SPARE);
+} ring SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct mcrec_positions);
+} positions SEC(".maps");
+
+/* How often room is tried for: each time in vain, another CPU has got some. */
+#define RING_TRIES 64
+
+#define RING_TAKEN(size) (sizeof(__u64) + (((size) + 7) & ~7ULL))
+
+/* Where there is room now for so many bytes that nobody else will take. */
+static __always_inline bool ring_take(__u64 bytes, __u64 *at)
+{
+	struct mcrec_positions *positions_here;
+	volatile __u64 *produced, *consumed;
+	__u32 zero = 0;
+
+	positions_here = bpf_map_lookup_elem(&positions, &zero);
+	if (!positions_here)
+		return false;
+	produced = &positions_here->produced;
+	consumed = &positions_here->consumed;
+	for (__u32 i = 0; i < RING_TRIES; i++) {
+		*at = *produced;
+		if (*at + bytes - *consumed > ring_bytes)
+			return false;
+		if (__sync_val_compare_and_swap(&positions_here->produced, *at, *at + bytes) == *at)
+			return true;
+	}
+	return false;
+}
+
+/* Copies what is short with fewer instructions than a helper takes to begin. Reads and writes
+ * up to seven bytes more. */
+#define COPY_SHORT 128
+
+static __always_inline void copy(__u8 *to, const void *from, __u64 size)
+{
+	if (size > COPY_SHORT) {
+		bpf_probe_read_kernel(to, size, from);
+		return;
+	}
+	for (__u32 i = 0; i < COPY_SHORT; i += sizeof(__u64)) {
+		if (i >= size)
+			break;
+		*(volatile __u64 *)(to + i) = *(const volatile __u64 *)(from + i);
+	}
+}
+
+/* Puts a record of 1 to MCREC_RECORD_MAX bytes on the ring. Whether there was room. */
+static __always_inline bool ring_output(const void *record, __u64 size)
+{
+	__u64 at, offset;
+	__u32 index;
+	__u8 *block;
+
+	if (size > MCREC_RECORD_MAX || !ring_take(RING_TAKEN(size), &at))
+		return false;
+	index = (at & (ring_bytes - 1)) >> ring_block_shift;
+	offset = at & (ring_block_bytes - sizeof(__u64));
+	block = bpf_map_lookup_elem(&ring, &index);
+	if (!block)	/* never; the verifier cannot know */
+		return false;
+	block += offset;
+	copy(block + sizeof(__u64), record, size);
+#if defined(__TARGET_ARCH_x86)
+	/* There, writes become visible in their order. */
+	barrier();
+	*(volatile __u64 *)block = size;
+#else
+	__sync_lock_test_and_set((__u64 *)block, size);
+#endif
+	return true;
+}
+
+#endif

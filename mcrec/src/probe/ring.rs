@@ -1,0 +1,54 @@
+//! The ring of `bpf/ring.bpf.h`: how it is cut up, and its maps.
+
+use libbpf_rs::MapHandle;
+
+use super::record::mcrec_ring;
+
+/// Of a record that begins at the end of a block, bytes beyond that end at most.
+const SPARE: u32 = mcrec_ring::MCREC_RING_SPARE.0;
+const BLOCK: u32 = mcrec_ring::MCREC_RING_BLOCK.0;
+
+/// How a ring of some size is cut up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// Bytes of a block, a power of two.
+    pub(crate) block_bytes: u32,
+    /// How many there are, a power of two.
+    pub(crate) blocks: u32,
+}
+
+/// The maps of a ring.
+#[derive(Debug)]
+pub(crate) struct RingMaps {
+    /// `ring`: the blocks.
+    pub(crate) blocks: MapHandle,
+    /// `positions`: how far it was filled and emptied.
+    pub(crate) positions: MapHandle,
+}
+
+impl Layout {
+    /// Of a ring of `bytes`, a power of two.
+    pub(crate) fn of(bytes: u32) -> Self {
+        let block_bytes = bytes.min(BLOCK);
+        Self { block_bytes, blocks: bytes / block_bytes }
+    }
+
+    /// Bytes of the ring.
+    pub(crate) fn bytes(self) -> u32 {
+        self.block_bytes * self.blocks
+    }
+
+    /// Bytes of an entry of the map: of a block, and beyond its end.
+    pub(crate) fn entry_bytes(self) -> u32 {
+        self.block_bytes + SPARE
+    }
+}
+
+impl RingMaps {
+    /// How the ring was cut up.
+    pub(crate) fn layout(&self) -> Layout {
+        use libbpf_rs::MapCore;
+        let block_bytes = self.blocks.value_size() - SPARE;
+        Layout { block_bytes, blocks: self.blocks.max_entries() }
+    }
+}
