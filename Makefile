@@ -6,7 +6,7 @@ SHELL := /bin/sh
 # Where cargo puts what it builds; everything else that is built goes there too.
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 MEMCACHED := $(TARGET)/memcached
-SERVERS := 1.6.18 1.6.38 debian-1.6.18 plain-1.6.38 plain-1.6.45 full-1.6.38
+SERVERS := 1.6.18 1.6.38 debian-1.6.18 plain-1.6.38 plain-1.6.45 full-1.6.38 static-1.6.38
 PYTHON := $(TARGET)/python/bin/python
 
 .PHONY: help

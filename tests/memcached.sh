@@ -8,6 +8,7 @@
 #   debian-1.6.18               the program that is in Debian's package
 #   plain-1.6.38, plain-1.6.45  built as `./configure` without options says
 #   full-1.6.38                 built with TLS and SASL
+#   static-1.6.38               without a C library that it would share with others
 # All are without symbols; only the first two have probes. With a debian- or
 # plain- one comes memcached's own test suite, as FOLDER/suite-RELEASE.
 # The machine's package sources are not changed: the lists are kept in FOLDER.
@@ -26,7 +27,7 @@ program=$folder/memcached-$name
 release=${name##*-}
 case $name in
 1.6.18 | debian-1.6.18) distribution=bookworm ;;
-1.6.38 | plain-1.6.38 | full-1.6.38) distribution=trixie ;;
+1.6.38 | plain-1.6.38 | full-1.6.38 | static-1.6.38) distribution=trixie ;;
 plain-1.6.45) distribution=sid ;;
 *)
 	echo "$0: there is no memcached called $name" >&2
@@ -37,6 +38,7 @@ case $name in
 full-*) options="--enable-tls --enable-sasl --enable-sasl-pwdb" ;;
 # Only memcached-debug would count coverage, and write it to where it was built.
 debian-* | plain-*) options=--disable-coverage ;;
+static-*) options="--disable-coverage LDFLAGS=-static" ;;
 *) options=--enable-dtrace ;;
 esac
 

@@ -20,7 +20,7 @@ use support::{
     random::Random,
     recorder::Recorder,
     rows::{Shown, by_connection, is_event, of_done, of_row},
-    server::{Address, Server, WITHOUT_PROBES, program},
+    server::{Address, STATIC, Server, WITHOUT_PROBES, program},
     until,
     wire::{Answer, Done, Expected, Log, Wire},
 };
@@ -86,18 +86,17 @@ fn assert_recorded(path: &Path, logs: &[Log]) {
     assert_eq!((loss.seen, loss.written), (rows.len() as u64, rows.len() as u64));
 }
 
-/// Every release, by TCP and by a Unix socket.
+/// Every release, and every way to see system calls, by TCP and by a Unix socket.
 fn servers(arguments: &'static [&str]) -> impl Iterator<Item = Server> {
-    WITHOUT_PROBES.iter().flat_map(|release| [false, true].map(|unix| (release, unix))).map(
-        |(release, unix)| {
-            eprintln!("memcached {release}{}", if unix { ", Unix socket" } else { "" });
-            if unix {
-                Server::start_unix(release, arguments)
-            } else {
-                Server::start(release, arguments)
-            }
-        },
-    )
+    let releases = WITHOUT_PROBES.into_iter().chain([STATIC]);
+    releases.flat_map(|release| [false, true].map(|unix| (release, unix))).map(|(release, unix)| {
+        eprintln!("memcached {release}{}", if unix { ", Unix socket" } else { "" });
+        if unix {
+            Server::start_unix(release, arguments)
+        } else {
+            Server::start(release, arguments)
+        }
+    })
 }
 
 /// Sends pipelines of the connection's protocol.
@@ -148,6 +147,29 @@ fn pipelines_of_every_protocol_equal_the_clients_log() {
         assert_recorded(&path, &logs);
         let count: usize = logs.iter().map(|log| log.done.len()).sum();
         assert!(count > 8000, "the log is not of nothing: {count}");
+    }
+}
+
+/// The tracepoints of sockets came with Linux 6.3.
+fn has_socket_tracepoints() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(3))
+}
+
+#[test]
+fn the_calls_on_sockets_are_seen_there_where_that_is_possible() {
+    const SOCKETS: [&str; 4] =
+        ["raw_tp:sock_recv_length", "raw_tp:sock_send_length", "uretprobe:accept", "uprobe:close"];
+    let sockets = if has_socket_tracepoints() { &SOCKETS[..] } else { &["raw_tp:sys_exit"] };
+    for (release, expected) in [("debian-1.6.18", sockets), (STATIC, &["raw_tp:sys_exit"])] {
+        let server = Server::start(release, &[]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("capture.parquet");
+        Recorder::start(server.pid(), &path, &SOURCE).interrupt();
+        let attached = capture::footer(&path).unwrap().source.attached;
+        let probes: Vec<&str> = attached.iter().map(|attached| &*attached.probe).collect();
+        assert_eq!(probes, expected, "{release}");
     }
 }
 

@@ -18,6 +18,9 @@ pub const RELEASES: [(&str, u32); 2] = [("1.6.18", 18), ("1.6.38", 38)];
 /// Those of its builds that have no probes and a release each.
 pub const WITHOUT_PROBES: [&str; 3] = ["debian-1.6.18", "plain-1.6.38", "plain-1.6.45"];
 
+/// The one that has its C library in itself, so that its calls cannot be seen there.
+pub const STATIC: &str = "static-1.6.38";
+
 /// Where `make memcached` puts the memcached of `release`.
 ///
 /// # Panics
