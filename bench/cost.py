@@ -90,7 +90,7 @@ def table(name, results):
 def targets(added):
     """What one way adds for each of what another adds, where that can be told."""
     pairs = [("mcrec, usdt", "empty, probes"), ("mcrec, usdt", "bpftrace by key"),
-             ("mcrec, usdt", "bpftrace, 2 probes"), ("mcrec, syscalls", "empty, sys_exit"),
+             ("mcrec, usdt", "bpftrace, 2 probes"), ("mcrec, syscalls", "empty, sockets"),
              ("mcrec, syscalls", "tcpdump -w"), ("mcrec, syscalls", "tcpdump -s 256"),
              ("mcrec, syscalls", "watch")]
     for one, other in pairs:

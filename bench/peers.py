@@ -229,8 +229,8 @@ def by_key_and_latency(program):
 
 
 WAYS = [
-    Empty("empty, sys_exit"),
     Empty("empty, sockets", "sockets"),
+    Empty("empty, sys_exit"),
     Mcrec("syscalls"),
     Tcpdump("tcpdump -w"),
     # As much of each packet as holds a request or the head of a reply.

@@ -5,8 +5,7 @@ use std::{env, path::PathBuf};
 use libbpf_cargo::SkeletonBuilder;
 
 /// C flags that do not depend on the target. `make lint` compiles with these too.
-/// Compare and swap needs instruction set v3, which is older than what else the
-/// programs need of the kernel.
+/// Compare and swap needs instruction set v3.
 const CLANG_FLAGS: [&str; 4] = ["-Wall", "-Werror", "-mcpu=v3", "-I../bpf"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -78,6 +78,7 @@ use plan::{Kind, Plan};
 use probe::Probes;
 use raw::RawBatch;
 use target::Target;
+use writer::AHEAD;
 
 const RING_BYTES: u32 = 256 << 20;
 const BATCH_ROWS: usize = 8192;
@@ -186,7 +187,10 @@ fn decoded(
         Kind::Syscalls => Decoder::Syscalls(SyscallsDecoder::new(kept.dialect)),
     };
     let mut rows = 0;
-    for record in kept.batches.iter().flat_map(RawBatch::records) {
+    for (record, later) in kept.batches.iter().flat_map(|batch| batch.records_and_later(AHEAD)) {
+        if let Some(later) = later {
+            decoder.expect(later);
+        }
         // What a recording would count as a loss is none here.
         let _ = decoder.decode(record, &mut |operation| {
             rows += 1;

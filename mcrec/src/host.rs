@@ -74,9 +74,9 @@ impl Host {
                 remedy: "the kernel must be built with CONFIG_DEBUG_INFO_BTF (and /sys be mounted)",
             },
             Need {
-                name: "BPF ring buffer",
-                met: kernel_at_least(&uname.release().to_string_lossy(), (5, 8)),
-                remedy: "the kernel must be 5.8 or newer",
+                name: "atomic BPF instructions",
+                met: kernel_at_least(&uname.release().to_string_lossy(), (5, 12)),
+                remedy: "the kernel must be 5.12 or newer",
             },
             Need {
                 name: "uprobes",

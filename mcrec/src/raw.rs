@@ -43,6 +43,15 @@ impl RawBatch {
         self.ends.iter().map(move |&end| &self.bytes[std::mem::replace(&mut start, end)..end])
     }
 
+    /// The records, in order, each with the one that comes so many records later.
+    pub(crate) fn records_and_later(
+        &self,
+        distance: usize,
+    ) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let mut later = self.records().skip(distance);
+        self.records().map(move |record| (record, later.next()))
+    }
+
     /// The last of them.
     pub(crate) fn last(&self) -> Option<&[u8]> {
         self.records().last()

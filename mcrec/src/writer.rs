@@ -33,6 +33,8 @@ const BATCH_ROWS: usize = 8192;
 const ROW_BYTES: u64 = 32;
 /// but not fewer than this.
 const BATCH_ROWS_LEAST: usize = 256;
+/// By the time that so many records are decoded, memory has answered.
+pub(crate) const AHEAD: usize = 12;
 /// How often orders are looked for where nothing comes from the ring.
 const ATTENTION: Duration = Duration::from_millis(100);
 
@@ -170,7 +172,10 @@ impl Writer {
     fn take(&mut self, batch: &RawBatch, rows: &mut Rows) -> Result<()> {
         rows.gathered.learn();
         let mut enough = self.batch_rows();
-        for record in batch.records() {
+        for (record, later) in batch.records_and_later(AHEAD) {
+            if let Some(later) = later {
+                rows.decoder.expect(later);
+            }
             rows.decode(record);
             if rows.gathered.batch.rows() < enough {
                 continue;

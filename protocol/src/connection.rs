@@ -2,7 +2,7 @@
 
 use crate::{
     operation::{Command, Fault, Observer, Outcome, Protocol, Reason},
-    pending::Queue,
+    pending::{Queue, Rooms},
     quiet::Held,
     replies::Replies,
     requests::Requests,
@@ -246,6 +246,19 @@ impl Connection {
     /// The connection ends, or is no longer looked at. Gives out what is open.
     pub fn close(&mut self, observer: &mut impl Observer) {
         self.exchange.settle(observer);
+    }
+
+    /// Takes memory for open requests from what connections share, if it has none: to be
+    /// called before [`Connection::received`], for the sake of speed.
+    #[inline]
+    pub fn take_room(&mut self, rooms: &mut Rooms) {
+        self.exchange.queue.take_room(rooms);
+    }
+
+    /// Leaves it to others, if no request is open.
+    #[inline]
+    pub fn leave_room(&mut self, rooms: &mut Rooms) {
+        self.exchange.queue.leave_room(rooms);
     }
 
     /// Bytes of memory that it holds.

@@ -81,6 +81,14 @@ pub(crate) struct Queue {
     bytes: Vec<u8>,
 }
 
+/// Memory for requests that connections share, because few have open ones at a time.
+#[derive(Debug, Default)]
+pub struct Rooms(Vec<Queue>);
+
+impl Rooms {
+    const MOST: usize = 256;
+}
+
 /// Lists that have grown beyond these are given back when they are empty.
 pub(crate) const KEPT: (usize, usize) = (256, 16 << 10);
 /// A key longer than this is none (`KEY_MAX_LENGTH`).
@@ -275,6 +283,27 @@ impl Queue {
             entry.cas = reply.cas.or(entry.cas);
         }
         self.entries[last].response_bytes += reply.bytes;
+    }
+
+    /// Takes the memory of another queue, if it has none.
+    #[inline]
+    pub(crate) fn take_room(&mut self, rooms: &mut Rooms) {
+        if self.entries.capacity() == 0
+            && let Some(room) = rooms.0.pop()
+        {
+            *self = room;
+        }
+    }
+
+    /// Leaves its memory to other queues, if it is empty.
+    #[inline]
+    pub(crate) fn leave_room(&mut self, rooms: &mut Rooms) {
+        if self.requests.is_empty() && self.entries.capacity() > 0 {
+            let room = std::mem::take(self);
+            if rooms.0.len() < Rooms::MOST {
+                rooms.0.push(room);
+            }
+        }
     }
 
     fn clear(&mut self) {

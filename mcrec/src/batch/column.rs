@@ -3,11 +3,11 @@
 //! A value is set at its place in a block, which costs no more than a store; each time
 //! that the block is full, all columns move theirs on.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Result;
 use arrow_array::{
-    ArrayRef, ArrowPrimitiveType, DictionaryArray, PrimitiveArray, StringArray, types::Int32Type,
+    Array, ArrayRef, ArrowPrimitiveType, DictionaryArray, PrimitiveArray, StringArray, types::Int32Type,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 
@@ -156,11 +156,16 @@ impl Keys {
     }
 }
 
-/// Clients, or nulls: the same few again and again.
+/// Clients, or nulls: mostly the same connections' in batch after batch, which then have one
+/// dictionary. A name may be in it more than once, where connections come and go.
 #[derive(Debug)]
 pub(super) struct Clients {
-    names: Vec<String>,
-    numbers: HashMap<String, i32>,
+    /// The names, one after the other.
+    text: Vec<u8>,
+    /// Where in the text each begins, and the last ends.
+    bounds: Vec<i32>,
+    /// The names, as the last batch had them.
+    names: Arc<StringArray>,
     /// Of each row, among the names.
     rows: Numbers<Int32Type>,
     /// The name that a connection had last, where no other took its place.
@@ -170,8 +175,9 @@ pub(super) struct Clients {
 impl Default for Clients {
     fn default() -> Self {
         Self {
-            names: Vec::new(),
-            numbers: HashMap::new(),
+            text: Vec::new(),
+            bounds: vec![0],
+            names: Arc::new(StringArray::new_null(0)),
             rows: Numbers::default(),
             recent: vec![0; Self::RECENT],
         }
@@ -179,7 +185,9 @@ impl Default for Clients {
 }
 
 impl Clients {
-    const RECENT: usize = 1024;
+    const RECENT: usize = 1 << 14;
+    /// With more names than these, the next batch begins without any.
+    const NAMES: usize = 2 * Self::RECENT;
 
     #[inline]
     pub(super) fn set(&mut self, row: usize, conn_id: u64, client: Option<&str>) {
@@ -191,30 +199,41 @@ impl Clients {
     fn number(&mut self, conn_id: u64, client: &str) -> i32 {
         let place = usize::try_from(conn_id).unwrap_or(0) % Self::RECENT;
         let recent = self.recent[place];
-        let name = usize::try_from(recent).ok().and_then(|recent| self.names.get(recent));
-        if name.is_none_or(|name| name != client) {
-            self.recent[place] = self.look_up(client);
+        if self.name(recent) == Some(client.as_bytes()) {
+            return recent;
         }
-        self.recent[place]
+        let number = i32::try_from(self.bounds.len() - 1).unwrap_or(i32::MAX);
+        self.text.extend_from_slice(client.as_bytes());
+        // Addresses are short, and there are some ten thousands of them.
+        self.bounds.push(i32::try_from(self.text.len()).unwrap_or(i32::MAX));
+        self.recent[place] = number;
+        number
     }
 
-    fn look_up(&mut self, client: &str) -> i32 {
-        if let Some(&number) = self.numbers.get(client) {
-            return number;
-        }
-        let number = i32::try_from(self.names.len()).unwrap_or(i32::MAX);
-        self.names.push(client.to_owned());
-        self.numbers.insert(client.to_owned(), number);
-        number
+    #[inline]
+    fn name(&self, number: i32) -> Option<&[u8]> {
+        let number = usize::try_from(number).ok()?;
+        let &[start, end] = self.bounds.get(number..number + 2)? else { return None };
+        self.text.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
     }
 
     pub(super) fn flush(&mut self, rows: usize) {
         self.rows.flush(rows);
     }
 
-    pub(super) fn take(&mut self) -> ArrayRef {
-        let names: StringArray = self.names.drain(..).map(Some).collect();
-        self.numbers.clear();
-        Arc::new(DictionaryArray::new(self.rows.take(), Arc::new(names)))
+    /// # Errors
+    ///
+    /// When a name is not UTF-8.
+    pub(super) fn take(&mut self) -> Result<ArrayRef> {
+        if self.names.len() != self.bounds.len() - 1 {
+            let offsets = OffsetBuffer::new(ScalarBuffer::from(self.bounds.clone()));
+            let text = Buffer::from(self.text.clone());
+            self.names = Arc::new(StringArray::try_new(offsets, text, None)?);
+        }
+        let names = Arc::clone(&self.names) as ArrayRef;
+        if self.names.len() > Self::NAMES {
+            *self = Self { rows: std::mem::take(&mut self.rows), ..Self::default() };
+        }
+        Ok(Arc::new(DictionaryArray::new(self.rows.take(), names)))
     }
 }

@@ -180,7 +180,7 @@ impl Columns {
             columns::REQUEST_ID => Arc::new(Int64Array::from(self.request_id.take())),
             columns::KEY_INDEX => Arc::new(Int32Array::from(self.key_index.take())),
             columns::CONN_ID => Arc::new(Int64Array::from(self.conn_id.take())),
-            columns::CLIENT => self.client.take(),
+            columns::CLIENT => self.client.take()?,
             columns::THREAD_ID => Arc::new(Int32Array::from(self.thread_id.take())),
             other => unreachable!("column {other} of the format is not built"),
         })

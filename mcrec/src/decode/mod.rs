@@ -90,6 +90,14 @@ impl Decoder {
         }
     }
 
+    /// Says which record comes some records later, so that what it needs is there by then.
+    #[inline]
+    pub(crate) fn expect(&self, record: &[u8]) {
+        if let Self::Syscalls(decoder) = self {
+            decoder.expect(record);
+        }
+    }
+
     /// Gives out what is still open.
     pub(crate) fn finish(&mut self, out: &mut impl FnMut(&Operation<'_>)) {
         match self {

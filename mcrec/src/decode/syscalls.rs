@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use mcrec_protocol::{
     Command, Connection, Dialect, Fault, Observer, Outcome, Protocol as Spoken, Read, Reason,
-    Segment, Start,
+    Rooms, Segment, Start,
 };
 use mcrec_schema::codes::{Op, Protocol, Status};
 
@@ -42,6 +42,8 @@ pub(crate) struct SyscallsDecoder {
     connections: Vec<Option<Box<Tracked>>>,
     /// Bytes that all of them hold.
     held: usize,
+    /// For their requests.
+    rooms: Rooms,
     numbers: Numbers,
     tally: Tally,
 }
@@ -75,6 +77,7 @@ impl SyscallsDecoder {
             dialect,
             connections: Vec::new(),
             held: 0,
+            rooms: Rooms::default(),
             numbers: Numbers::default(),
             tally: Tally::default(),
         }
@@ -115,7 +118,10 @@ impl SyscallsDecoder {
         tracked.next_sequence = head.sequence.wrapping_add(1);
         let result = match kind {
             mcrec_kind::MCREC_CONNECT => Ok(()),
-            mcrec_kind::MCREC_READ => self.read(&mut tracked, head, record, out),
+            mcrec_kind::MCREC_READ => {
+                tracked.connection.take_room(&mut self.rooms);
+                self.read(&mut tracked, head, record, out)
+            }
             mcrec_kind::MCREC_DATAGRAM => self.datagram(&mut tracked, head, record, out),
             mcrec_kind::MCREC_SEND => self.send(&mut tracked, head, record, out),
             mcrec_kind::MCREC_DISCONNECT => {
@@ -124,9 +130,21 @@ impl SyscallsDecoder {
             }
             _ => Err(Malformed),
         };
+        tracked.connection.leave_room(&mut self.rooms);
         self.bound(&mut tracked, out);
         self.connections[slot] = Some(tracked);
         result
+    }
+
+    /// Fetches into the caches what decoding `record` will need: with many connections, it
+    /// lies in none.
+    #[inline]
+    pub(crate) fn expect(&self, record: &[u8]) {
+        let Ok(head) = read_head(record) else { return };
+        let slot = usize::try_from(head.connection).ok().and_then(|at| self.connections.get(at));
+        if let Some(Some(tracked)) = slot {
+            prefetch(&**tracked);
+        }
     }
 
     /// Gives out what is still open: requests whose replies were not seen.
@@ -397,6 +415,19 @@ impl<F: FnMut(&Operation<'_>)> Observer for Emit<'_, F> {
             Fault::Encrypted => self.tally.encrypted += 1,
         }
     }
+}
+
+/// Begins to fetch all lines of a value into the caches, and does not wait.
+#[inline]
+fn prefetch<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..size_of::<T>()).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: within the value; and it is only a hint.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast::<i8>().add(line)) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
 }
 
 /// The part of a read that a record holds. The last part has what was not copied.
