@@ -34,8 +34,8 @@ const LATENCY_USDT: &str = "From process__command__start to the start of the nex
      request, the send of the reply, and (with extstore) the read of the value from disk. All keys \
      of a request have the same.";
 
-const LATENCY_SYSCALLS: &str = "From the return of the read that brought the last byte of the \
-     request to the return of the send that took the last byte of its reply. Requests of a pipeline \
+const LATENCY_SYSCALLS: &str = "From the end of the read that brought the last byte of the \
+     request to the end of the send that took the last byte of its reply. Requests of a pipeline \
      that came with one read begin together, and replies that leave with one send end together, so \
      a later one includes the wait for those before it. Null where there was no reply, or it was \
      not seen. The time that a request waited in the socket before it was read is not in it.";

@@ -237,3 +237,64 @@ impl Clients {
         Ok(Arc::new(DictionaryArray::new(self.rows.take(), names)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{Array, ArrayRef, cast::AsArray, types::Int32Type};
+
+    use super::{BLOCK, Clients};
+
+    fn texts(column: &ArrayRef) -> Vec<Option<String>> {
+        let column = column.as_dictionary::<Int32Type>();
+        let names = column.downcast_dict::<arrow_array::StringArray>().unwrap();
+        names.into_iter().map(|name| name.map(ToOwned::to_owned)).collect()
+    }
+
+    #[test]
+    fn each_row_has_its_client_in_batch_after_batch() {
+        let mut clients = Clients::default();
+        let places = Clients::RECENT as u64;
+        let mut dictionary = None;
+        for batch in 0..4u64 {
+            // Connections of one place, of many names, of one, and of none.
+            let rows: Vec<(u64, Option<String>)> = (0..BLOCK as u64)
+                .map(|row| match row % 4 {
+                    0 => (row * places, Some(format!("10.0.0.{row}:1"))),
+                    1 => (7, Some(format!("10.0.{batch}.{row}:2"))),
+                    2 => (9, Some("unix".to_owned())),
+                    _ => (row, None),
+                })
+                .collect();
+            for (at, (connection, client)) in rows.iter().enumerate() {
+                clients.set(at, *connection, client.as_deref());
+            }
+            clients.flush(BLOCK);
+            let taken = clients.take().unwrap();
+            let expected: Vec<Option<String>> = rows.into_iter().map(|(_, name)| name).collect();
+            assert_eq!(texts(&taken), expected, "batch {batch}");
+            dictionary = Some(taken);
+        }
+        // The same connections once more: the same dictionary, and not an equal one.
+        clients.set(0, 9, Some("unix"));
+        clients.flush(1);
+        let (before, after) = (dictionary.unwrap(), clients.take().unwrap());
+        let names = |column: &ArrayRef| column.as_any_dictionary().values().to_data();
+        assert!(names(&before).ptr_eq(&names(&after)));
+    }
+
+    #[test]
+    fn names_of_connections_that_came_and_went_are_let_go() {
+        let mut clients = Clients::default();
+        let many = Clients::NAMES as u64 + 1;
+        for connection in 0..many {
+            clients.set(0, connection, Some(&connection.to_string()));
+        }
+        clients.flush(1);
+        assert_eq!(texts(&clients.take().unwrap()), [Some((many - 1).to_string())]);
+        clients.set(0, 3, Some("three"));
+        clients.flush(1);
+        let taken = clients.take().unwrap();
+        assert_eq!(texts(&taken), [Some("three".to_owned())]);
+        assert_eq!(taken.as_any_dictionary().values().len(), 1);
+    }
+}
