@@ -95,6 +95,9 @@ static __always_inline int opened(__u32 descriptor, bool accepted)
 		return 0;
 	}
 	owner = *(volatile __u64 *)&connection->owner;
+	/* Where one library's function calls another's, this was seen at the inner one. */
+	if (accepted && is_still(descriptor, owner))
+		return 0;
 	forget(connection, descriptor, owner);
 	if (accepted)
 		identify(connection, descriptor, true);

@@ -40,26 +40,29 @@ struct {
 
 #define RING_TAKEN(size) (sizeof(__u64) + (((size) + 7) & ~7ULL))
 
-/* Where there is room now for so many bytes that nobody else will take. */
-static __always_inline bool ring_take(__u64 bytes, __u64 *at)
-{
-	struct mcrec_positions *positions_here;
-	volatile __u64 *produced, *consumed;
-	__u32 zero = 0;
+#define RING_FULL (~0ULL)
 
-	positions_here = bpf_map_lookup_elem(&positions, &zero);
-	if (!positions_here)
-		return false;
-	produced = &positions_here->produced;
-	consumed = &positions_here->consumed;
+/*
+ * The position of as much room, which nobody else will take, or RING_FULL. Not inlined, and
+ * not static: so the kernel verifies it once, and not for each way that leads here.
+ */
+__noinline __u64 ring_take(__u64 bytes)
+{
+	struct mcrec_positions *here;
+	__u32 zero = 0;
+	__u64 at;
+
+	here = bpf_map_lookup_elem(&positions, &zero);
+	if (!here)
+		return RING_FULL;
 	for (__u32 i = 0; i < RING_TRIES; i++) {
-		*at = *produced;
-		if (*at + bytes - *consumed > ring_bytes)
-			return false;
-		if (__sync_val_compare_and_swap(&positions_here->produced, *at, *at + bytes) == *at)
-			return true;
+		at = *(volatile __u64 *)&here->produced;
+		if (at + bytes - *(volatile __u64 *)&here->consumed > ring_bytes)
+			return RING_FULL;
+		if (__sync_val_compare_and_swap(&here->produced, at, at + bytes) == at)
+			return at;
 	}
-	return false;
+	return RING_FULL;
 }
 
 /* Copies what is short with fewer instructions than a helper takes to begin. Reads and writes
@@ -86,7 +89,10 @@ static __always_inline bool ring_output(const void *record, __u64 size)
 	__u32 index;
 	__u8 *block;
 
-	if (size > MCREC_RECORD_MAX || !ring_take(RING_TAKEN(size), &at))
+	if (size > MCREC_RECORD_MAX)
+		return false;
+	at = ring_take(RING_TAKEN(size));
+	if (at == RING_FULL)
 		return false;
 	index = (at & (ring_bytes - 1)) >> ring_block_shift;
 	offset = at & (ring_block_bytes - sizeof(__u64));

@@ -124,12 +124,12 @@ SEC("tp_btf/sock_send_length") int BPF_PROG(sock_send_length, struct sock *sock,
 }
 
 /* The end of accept and accept4, and the beginning of close, in the target only. */
-SEC("uretprobe") int BPF_URETPROBE(accepted, int descriptor)
+SEC("uretprobe.multi") int BPF_URETPROBE(accepted, int descriptor)
 {
 	IN_TARGET(3, descriptor >= 0 ? opened(descriptor, true) : 0);
 }
 
-SEC("uprobe") int BPF_UPROBE(closes, int descriptor)
+SEC("uprobe.multi") int BPF_UPROBE(closes, int descriptor)
 {
 	IN_TARGET(4, closing(descriptor));
 }

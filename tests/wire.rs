@@ -150,18 +150,18 @@ fn pipelines_of_every_protocol_equal_the_clients_log() {
     }
 }
 
-/// The tracepoints of sockets came with Linux 6.3.
-fn has_socket_tracepoints() -> bool {
+/// What that takes came with Linux 6.6.
+fn can_see_sockets() -> bool {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
-    (numbers.next(), numbers.next()) >= (Some(6), Some(3))
+    (numbers.next(), numbers.next()) >= (Some(6), Some(6))
 }
 
 #[test]
 fn the_calls_on_sockets_are_seen_there_where_that_is_possible() {
     const SOCKETS: [&str; 4] =
         ["raw_tp:sock_recv_length", "raw_tp:sock_send_length", "uretprobe:accept", "uprobe:close"];
-    let sockets = if has_socket_tracepoints() { &SOCKETS[..] } else { &["raw_tp:sys_exit"] };
+    let sockets = if can_see_sockets() { &SOCKETS[..] } else { &["raw_tp:sys_exit"] };
     for (release, expected) in [("debian-1.6.18", sockets), (STATIC, &["raw_tp:sys_exit"])] {
         let server = Server::start(release, &[]);
         let folder = tempfile::tempdir().unwrap();

@@ -99,7 +99,7 @@ fn main() -> Result<()> {
     };
     let seconds = second.map_or(Ok(5), |text| text.parse())?;
     let target = Target::of(pid)?;
-    let plan = Plan::new(SourceChoice::Auto, &target, probe::has_socket_tracepoints())?;
+    let plan = Plan::new(SourceChoice::Auto, &target, probe::can_see_sockets())?;
     let batches = gather(&target, &plan, Duration::from_secs(seconds))?;
     let kept = Kept { kind: plan.kind, dialect: plan.dialect, batches };
     if let Some(path) = words.next() {

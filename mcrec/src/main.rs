@@ -93,14 +93,14 @@ fn record(options: &Record) -> Result<ExitCode> {
         None => only_running()?,
     })?;
     if options.check {
-        let plan = Plan::new(options.source, &target, probe::has_socket_tracepoints());
+        let plan = Plan::new(options.source, &target, probe::can_see_sockets());
         let found = report::check(&host, &target, plan.as_ref().ok());
         stdout().write_all(found.as_bytes()).context("cannot write to stdout")?;
         plan?;
         host.require()?;
         return Ok(ExitCode::SUCCESS);
     }
-    let plan = Plan::new(options.source, &target, probe::has_socket_tracepoints())?;
+    let plan = Plan::new(options.source, &target, probe::can_see_sockets())?;
     host.require()?;
     let output = options.files.output.clone();
     let output = output.unwrap_or_else(|| default_output(options, &host, &target));

@@ -67,7 +67,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// Decides how to record `target`: by what a source sees, and then by what it
     /// costs the server. `syscalls` sees all that is not encrypted and is cheaper, and
-    /// cheapest where the kernel has `socket_tracepoints`.
+    /// cheapest where the kernel `can_see_sockets` alone.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl Plan {
     pub(crate) fn new(
         choice: SourceChoice,
         target: &Target,
-        socket_tracepoints: bool,
+        can_see_sockets: bool,
     ) -> Result<Self> {
         let encryption = encryption(&target.command_line);
         let encrypted = encryption == Encryption::All;
@@ -116,22 +116,28 @@ impl Plan {
             }
         };
         let usdt = probes.then(|| usdt(&target.executable));
-        let through = if socket_tracepoints { sockets(target) } else { None };
-        let syscalls = syscalls(encryption, through.unwrap_or_else(all_calls));
+        let sockets = sockets(target, can_see_sockets);
+        let why_not = sockets.as_ref().err().filter(|_| kind == Kind::Syscalls).copied();
+        let syscalls = syscalls(encryption, sockets.unwrap_or_else(|_| all_calls()));
         let (source, other) = match (kind, usdt) {
             (Kind::Usdt, Some(usdt)) => (usdt, Some(syscalls)),
             (_, usdt) => (syscalls, usdt),
         };
         let dialect = dialect(target);
-        Ok(Self { kind, source, reason: reason.to_owned(), other, dialect })
+        let reason = why_not.map_or_else(|| reason.to_owned(), |why| because(reason, why));
+        Ok(Self { kind, source, reason, other, dialect })
     }
 
-    /// What to do where this plan turns out to be impossible: the same from the end of all
-    /// system calls. `None` if that was the plan.
-    pub(crate) fn fallback(&self) -> Option<Self> {
+    /// What to do where this plan turns out to be impossible, and `why`: the same from the
+    /// end of all system calls. `None` if that was the plan.
+    pub(crate) fn fallback(&self, why: &str) -> Option<Self> {
         let attached = all_calls();
         let other = self.kind == Kind::Syscalls && self.source.attached != attached;
-        other.then(|| Self { source: Source { attached, ..self.source.clone() }, ..self.clone() })
+        other.then(|| Self {
+            source: Source { attached, ..self.source.clone() },
+            reason: because(&self.reason, why),
+            ..self.clone()
+        })
     }
 
     /// One line for the start of a recording: what will be missing, if anything.
@@ -199,19 +205,29 @@ fn dialect(target: &Target) -> Dialect {
     }
 }
 
+/// The reason for a source, and why it sees all system calls and not those on sockets alone.
+fn because(reason: &str, why: &str) -> String {
+    format!("{reason}; at all system calls, because {why}")
+}
+
 /// What shows the calls on sockets alone: tracepoints for what is received and sent, and
-/// functions of the C library for what is accepted and closed. `None` where these cannot be
-/// found, or the server receives datagrams, whose senders the tracepoint does not have yet.
-fn sockets(target: &Target) -> Option<Vec<Attached>> {
+/// functions of the C library for what is accepted and closed. Else why not.
+fn sockets(target: &Target, can_see_sockets: bool) -> Result<Vec<Attached>, &'static str> {
     let sites = |names: &[&str]| {
         target.functions.iter().filter(|function| names.contains(&function.name)).count()
     };
     let (accepts, closes) = (sites(&[target::ACCEPT, target::ACCEPT4]), sites(&[target::CLOSE]));
-    if target.has_udp || accepts == 0 || closes == 0 {
-        return None;
+    if !can_see_sockets {
+        return Err("this kernel cannot show those on sockets alone (from Linux 6.6 on)");
+    }
+    if target.has_udp {
+        return Err("it has UDP sockets, whose datagrams show their senders only there");
+    }
+    if accepts == 0 || closes == 0 {
+        return Err("its C library's accept and close were not found");
     }
     let attached = |probe: &str, sites| Attached { probe: probe.to_owned(), sites };
-    Some(vec![
+    Ok(vec![
         attached("raw_tp:sock_recv_length", 1),
         attached("raw_tp:sock_send_length", 1),
         attached("uretprobe:accept", accepts),

@@ -143,7 +143,10 @@ fn attach<'a, 'p>(
     if !target.is_running() {
         bail!("memcached (pid {}) exited while mcrec attached to it", target.pid);
     }
-    let Some(plan) = plan.fallback() else { return Err(error) };
+    // The last line has what libbpf said, which is for who writes such programs.
+    let why = format!("{error:#}");
+    let why = why.lines().next().unwrap_or_default();
+    let Some(plan) = plan.fallback(why) else { return Err(error) };
     let probes = Probes::attach(second, &plan, target, ring_bytes).map_err(|_| error)?;
     Ok((probes, Cow::Owned(plan)))
 }

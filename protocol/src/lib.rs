@@ -26,5 +26,5 @@ mod text;
 mod token;
 
 pub use connection::{Binding, Connection, Dialect, Read, Segment, Start};
-pub use pending::Rooms;
 pub use operation::{Command, Fault, Observer, Operation, Outcome, Protocol, Reason};
+pub use pending::Rooms;

@@ -20,7 +20,10 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use libbpf_rs::{
     Link, MapHandle, Object, OpenObject, PrintLevel, ProgramMut,
-    btf::{Btf, types::Typedef},
+    btf::{
+        Btf,
+        types::{Struct, Typedef},
+    },
 };
 use mcrec_schema::sample;
 use rustix::thread::{MembarrierCommand, membarrier};
@@ -48,13 +51,15 @@ const _: () = assert!(size_of::<record::mcrec_counters>() == 64);
 const _: () = assert!(size_of::<record::mcrec_runs>() == 24);
 const _: () = assert!(size_of::<record::mcrec_positions>() == 256);
 
-/// Whether the kernel has tracepoints for what is received from and sent to sockets: from
-/// 6.3 on.
-pub(crate) fn has_socket_tracepoints() -> bool {
+/// Whether the kernel can show the calls on sockets alone: it has tracepoints for what is
+/// received and sent (from 6.3 on), and links of uprobes that need no more privileges than
+/// what else is done here (from 6.6 on).
+pub(crate) fn can_see_sockets() -> bool {
     let Ok(kernel) = Btf::from_vmlinux() else { return false };
     ["btf_trace_sock_recv_length", "btf_trace_sock_send_length"]
         .iter()
         .all(|name| kernel.type_by_name::<Typedef<'_>>(name).is_some())
+        && kernel.type_by_name::<Struct<'_>>("bpf_uprobe_multi_link").is_some()
 }
 
 /// Room for the object that [`Probes`] borrows.

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::MetadataExt};
 
 use anyhow::{Context, Result};
 use libbpf_rs::{
-    Link, MapHandle, Object, ProgramMut, UprobeOpts,
+    Link, MapHandle, Object, ProgramMut, UprobeMultiOpts,
     skel::{OpenSkel, Skel, SkelBuilder},
 };
 use mcrec_protocol::Binding;
@@ -111,17 +111,17 @@ impl Programs for Syscalls<'_> {
         let functions =
             target.functions.iter().filter(|function| functions.contains(&function.name));
         let links = functions.map(|function| {
-            let opts = UprobeOpts {
+            let opts = UprobeMultiOpts {
+                offsets: vec![function.offset],
                 retprobe: &*name == ACCEPTED,
-                func_name: Some(function.name.to_owned()),
-                ..UprobeOpts::default()
+                ..UprobeMultiOpts::default()
             };
-            program.attach_uprobe_with_opts(target.pid, &function.library, 0, opts).map_err(
-                |error| {
-                    let library = function.library.display();
-                    refused(&error, &format!("cannot attach to {} of {library}", function.name))
-                },
-            )
+            let link =
+                program.attach_uprobe_multi_with_opts(target.pid, &function.library, "", opts);
+            link.map_err(|error| {
+                let library = function.library.display();
+                refused(&error, &format!("cannot attach to {} of {library}", function.name))
+            })
         });
         links.collect()
     }

@@ -1,24 +1,32 @@
-//! Functions of the libraries that the target has loaded.
+//! Functions of the C library that the target has loaded.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
-use object::{Object, ObjectSymbol};
+use object::{Object, ObjectSegment, ObjectSymbol};
 use procfs::process::{MMPermissions, MMapPath, MemoryMap, Process};
 
-/// No C library is larger; a larger file is not looked into.
-const LIBRARY_MAX: u64 = 64 << 20;
+/// How the files begin that system calls are made from: those of glibc, with threads apart
+/// before 2.34, and of musl.
+const LIBRARIES: [&str; 4] = ["libc.", "libc-", "libpthread", "ld-musl-"];
 
-/// A function of a library, or of the executable, that the target may call.
+/// A function that the target may call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Function {
     /// The file that has it, by a path that works from here.
     pub(crate) library: PathBuf,
+    /// Where it is in that file, bytes.
+    pub(crate) offset: usize,
     /// What it is called.
     pub(crate) name: &'static str,
 }
 
-/// Those of the functions called `names` that are in code which `process` has loaded. Nothing
-/// where that cannot be told, and nothing of a file that was replaced since it was loaded.
+/// Those of the functions called `names` that `process` has loaded. Nothing where that
+/// cannot be told, and nothing of a file that was replaced since it was loaded.
 pub(crate) fn functions(process: &Process, names: &[&'static str]) -> Vec<Function> {
     let Ok(mappings) = process.maps() else { return Vec::new() };
     let files: BTreeSet<PathBuf> = mappings
@@ -26,28 +34,46 @@ pub(crate) fn functions(process: &Process, names: &[&'static str]) -> Vec<Functi
         .filter(|mapping| mapping.perms.contains(MMPermissions::EXECUTE))
         .filter_map(|mapping| file(process, &mapping))
         .collect();
-    let functions = files.into_iter().flat_map(|library| {
-        let defined = defined(&library, names);
-        defined.into_iter().map(move |name| Function { library: library.clone(), name })
-    });
-    functions.collect()
+    files.iter().flat_map(|library| defined(library, names)).collect()
 }
 
-/// The mapped file, as it can be opened from here.
+/// The mapped file, if it is a library of those, as it can be opened from here.
 fn file(process: &Process, mapping: &MemoryMap) -> Option<PathBuf> {
     let MMapPath::Path(path) = &mapping.pathname else { return None };
+    let name = path.file_name()?.to_str()?;
+    if !LIBRARIES.iter().any(|start| name.starts_with(start)) {
+        return None;
+    }
     let root = PathBuf::from(format!("/proc/{}/root", process.pid()));
-    let file = root.join(path.strip_prefix("/").ok()?);
-    let metadata = fs::metadata(&file).ok()?;
-    (metadata.ino() == mapping.inode && metadata.len() <= LIBRARY_MAX).then_some(file)
+    // As the process would call it, or, where its root is below ours, as we would.
+    [root.join(path.strip_prefix("/").ok()?), path.clone()]
+        .into_iter()
+        .find(|file| fs::metadata(file).is_ok_and(|metadata| metadata.ino() == mapping.inode))
 }
 
-fn defined(library: &PathBuf, names: &[&'static str]) -> Vec<&'static str> {
+fn defined(library: &Path, names: &[&'static str]) -> Vec<Function> {
     let Ok(bytes) = fs::read(library) else { return Vec::new() };
     let Ok(file) = object::File::parse(&*bytes) else { return Vec::new() };
-    let has = |name: &str| {
-        file.dynamic_symbols()
-            .any(|symbol| symbol.is_definition() && symbol.name_bytes() == Ok(name.as_bytes()))
-    };
-    names.iter().copied().filter(|name| has(name)).collect()
+    let found = file.dynamic_symbols().filter(ObjectSymbol::is_definition).filter_map(|symbol| {
+        let symbol_name = symbol.name().ok()?;
+        let name = names.iter().find(|name| **name == symbol_name)?;
+        let offset = file_offset(&file, symbol.address())?;
+        Some(Function { library: library.to_owned(), offset, name })
+    });
+    let mut found: Vec<Function> = found.collect();
+    // A function may have several versions of its name.
+    found.sort_by_key(|function| function.offset);
+    found.dedup_by_key(|function| function.offset);
+    found
+}
+
+fn file_offset(file: &object::File<'_>, address: u64) -> Option<usize> {
+    file.segments().find_map(|segment| {
+        let within = address.checked_sub(segment.address())?;
+        let (offset, size) = segment.file_range();
+        if within >= size {
+            return None;
+        }
+        usize::try_from(offset + within).ok()
+    })
 }
