@@ -13,10 +13,9 @@
 #ifndef RING_BPF_H
 #define RING_BPF_H
 
-/* Set, with the maps' sizes, before loading: bytes of the ring and of a block of it, both
- * powers of two, and of the latter which power. */
+/* Set, with the map's size, before loading: bytes of the ring, a power of two, and which
+ * power those of a block are. */
 const volatile __u64 ring_bytes = MCREC_RING_BLOCK;
-const volatile __u64 ring_block_bytes = MCREC_RING_BLOCK;
 const volatile __u32 ring_block_shift = 21;
 
 struct {
@@ -95,7 +94,7 @@ static __always_inline bool ring_output(const void *record, __u64 size)
 	if (at == RING_FULL)
 		return false;
 	index = (at & (ring_bytes - 1)) >> ring_block_shift;
-	offset = at & (ring_block_bytes - sizeof(__u64));
+	offset = at & ((1ULL << ring_block_shift) - sizeof(__u64));
 	block = bpf_map_lookup_elem(&ring, &index);
 	if (!block)	/* never; the verifier cannot know */
 		return false;

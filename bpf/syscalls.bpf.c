@@ -14,7 +14,6 @@
 #include "shared.bpf.h"
 #include "ring.bpf.h"
 #include "socket.bpf.h"
-#include "connection.bpf.h"
 #include "syscall.bpf.h"
 #include "read.bpf.h"
 #include "send.bpf.h"

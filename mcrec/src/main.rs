@@ -92,15 +92,15 @@ fn record(options: &Record) -> Result<ExitCode> {
         Some(pid) => pid,
         None => only_running()?,
     })?;
+    let plan = Plan::new(options.source, &target, probe::can_see_sockets());
     if options.check {
-        let plan = Plan::new(options.source, &target, probe::can_see_sockets());
         let found = report::check(&host, &target, plan.as_ref().ok());
         stdout().write_all(found.as_bytes()).context("cannot write to stdout")?;
         plan?;
         host.require()?;
         return Ok(ExitCode::SUCCESS);
     }
-    let plan = Plan::new(options.source, &target, probe::can_see_sockets())?;
+    let plan = plan?;
     host.require()?;
     let output = options.files.output.clone();
     let output = output.unwrap_or_else(|| default_output(options, &host, &target));

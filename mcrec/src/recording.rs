@@ -143,7 +143,7 @@ fn attach<'a, 'p>(
     if !target.is_running() {
         bail!("memcached (pid {}) exited while mcrec attached to it", target.pid);
     }
-    // The last line has what libbpf said, which is for who writes such programs.
+    // What follows the first line is what libbpf said, for who writes such programs.
     let why = format!("{error:#}");
     let why = why.lines().next().unwrap_or_default();
     let Some(plan) = plan.fallback(why) else { return Err(error) };

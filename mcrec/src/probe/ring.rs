@@ -1,6 +1,7 @@
 //! The ring of `bpf/ring.bpf.h`: how it is cut up, and its maps.
 
-use libbpf_rs::MapHandle;
+use anyhow::{Context, Result};
+use libbpf_rs::{MapCore, MapHandle, OpenMapMut};
 
 use super::record::mcrec_ring;
 
@@ -38,6 +39,14 @@ impl Layout {
         self.block_bytes * self.blocks
     }
 
+    /// Makes the map `ring` of that size, before it is loaded. The programs need to know it
+    /// too.
+    pub(super) fn size(self, ring: &mut OpenMapMut<'_>) -> Result<()> {
+        let sized = ring.set_max_entries(self.blocks);
+        let sized = sized.and_then(|()| ring.set_value_size(self.entry_bytes()));
+        sized.context("cannot size the ring buffer")
+    }
+
     /// Bytes of an entry of the map: of a block, and beyond its end.
     pub(crate) fn entry_bytes(self) -> u32 {
         self.block_bytes + SPARE
@@ -47,7 +56,6 @@ impl Layout {
 impl RingMaps {
     /// How the ring was cut up.
     pub(crate) fn layout(&self) -> Layout {
-        use libbpf_rs::MapCore;
         let block_bytes = self.blocks.value_size() - SPARE;
         Layout { block_bytes, blocks: self.blocks.max_entries() }
     }

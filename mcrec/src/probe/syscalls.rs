@@ -53,8 +53,7 @@ impl<'a> Syscalls<'a> {
             .open(storage)
             .map_err(|error| refused(&error, "cannot open the BPF programs"))?;
         let ring = Layout::of(ring_size);
-        open.maps.ring.set_max_entries(ring.blocks).context("cannot size the ring buffer")?;
-        open.maps.ring.set_value_size(ring.entry_bytes()).context("cannot size the ring buffer")?;
+        ring.size(&mut open.maps.ring)?;
         open.maps
             .connections
             .set_max_entries(target.descriptors)
@@ -62,7 +61,6 @@ impl<'a> Syscalls<'a> {
         let constants = open.maps.rodata_data.as_deref_mut();
         let constants = constants.context("the BPF programs have no constants")?;
         constants.ring_bytes = ring.bytes().into();
-        constants.ring_block_bytes = ring.block_bytes.into();
         constants.ring_block_shift = ring.block_bytes.trailing_zeros();
         constants.target_tgid = u32::try_from(target.pid).context("a pid is not negative")?;
         let namespace =

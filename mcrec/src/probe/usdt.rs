@@ -54,8 +54,7 @@ impl<'a> Usdt<'a> {
             .open(storage)
             .map_err(|error| refused(&error, "cannot open the BPF programs"))?;
         let ring = Layout::of(ring_size);
-        open.maps.ring.set_max_entries(ring.blocks).context("cannot size the ring buffer")?;
-        open.maps.ring.set_value_size(ring.entry_bytes()).context("cannot size the ring buffer")?;
+        ring.size(&mut open.maps.ring)?;
         open.maps
             .connections
             .set_max_entries(target.descriptors)
@@ -63,7 +62,6 @@ impl<'a> Usdt<'a> {
         let constants = open.maps.rodata_data.as_deref_mut();
         let constants = constants.context("the BPF programs have no constants")?;
         constants.ring_bytes = ring.bytes().into();
-        constants.ring_block_bytes = ring.block_bytes.into();
         constants.ring_block_shift = ring.block_bytes.trailing_zeros();
         for mut program in open.open_object_mut().progs_mut() {
             let probe = probe_of(&program.name().to_string_lossy());

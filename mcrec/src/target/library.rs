@@ -8,7 +8,7 @@ use std::{
 };
 
 use object::{Object, ObjectSegment, ObjectSymbol};
-use procfs::process::{MMPermissions, MMapPath, MemoryMap, Process};
+use procfs::process::{MMPermissions, MMapPath, MemoryMap};
 
 /// How the files begin that system calls are made from: those of glibc, with threads apart
 /// before 2.34, and of musl.
@@ -25,26 +25,25 @@ pub(crate) struct Function {
     pub(crate) name: &'static str,
 }
 
-/// Those of the functions called `names` that `process` has loaded. Nothing where that
-/// cannot be told, and nothing of a file that was replaced since it was loaded.
-pub(crate) fn functions(process: &Process, names: &[&'static str]) -> Vec<Function> {
-    let Ok(mappings) = process.maps() else { return Vec::new() };
+/// Those of the functions called `names` that process `pid` has among its `mappings`. Nothing
+/// of a file that was replaced since it was mapped.
+pub(crate) fn functions(pid: i32, mappings: &[MemoryMap], names: &[&'static str]) -> Vec<Function> {
     let files: BTreeSet<PathBuf> = mappings
-        .into_iter()
+        .iter()
         .filter(|mapping| mapping.perms.contains(MMPermissions::EXECUTE))
-        .filter_map(|mapping| file(process, &mapping))
+        .filter_map(|mapping| file(pid, mapping))
         .collect();
     files.iter().flat_map(|library| defined(library, names)).collect()
 }
 
 /// The mapped file, if it is a library of those, as it can be opened from here.
-fn file(process: &Process, mapping: &MemoryMap) -> Option<PathBuf> {
+fn file(pid: i32, mapping: &MemoryMap) -> Option<PathBuf> {
     let MMapPath::Path(path) = &mapping.pathname else { return None };
     let name = path.file_name()?.to_str()?;
     if !LIBRARIES.iter().any(|start| name.starts_with(start)) {
         return None;
     }
-    let root = PathBuf::from(format!("/proc/{}/root", process.pid()));
+    let root = PathBuf::from(format!("/proc/{pid}/root"));
     // As the process would call it, or, where its root is below ours, as we would.
     [root.join(path.strip_prefix("/").ok()?), path.clone()]
         .into_iter()

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use procfs::{
     ProcError,
     net::{TcpState, UnixState},
-    process::{FDTarget, LimitValue, MMPermissions, MMapPath, Process, all_processes},
+    process::{FDTarget, LimitValue, MMPermissions, MMapPath, MemoryMap, Process, all_processes},
 };
 
 use rustix::{
@@ -139,16 +139,19 @@ impl Target {
             );
         }
         let sockets = sockets(&process)?;
+        let udp_ports = udp_ports(&process, &sockets);
+        // What cannot be read is left out.
+        let mappings: Vec<MemoryMap> = process.maps().into_iter().flatten().collect();
         Ok(Self {
             pid,
-            readonly: readonly(&process, &path),
-            functions: library::functions(&process, &[ACCEPT, ACCEPT4, CLOSE]),
-            has_udp: udp_ports(&process, &sockets).next().is_some(),
+            readonly: readonly(&mappings, &path),
+            functions: library::functions(pid, &mappings, &[ACCEPT, ACCEPT4, CLOSE]),
+            has_udp: !udp_ports.is_empty(),
             path,
             executable,
             command_line: process.cmdline().unwrap_or_default(),
             listening: listening(&process, &sockets),
-            ports: ports(&process, &sockets),
+            ports: ports(&process, &sockets, udp_ports),
             worker_threads: worker_threads(&process),
             descriptors: descriptors(&process),
         })
@@ -179,10 +182,9 @@ pub(crate) fn runs(pid: i32) -> bool {
 
 /// The mappings of the executable before the first that may be written; none where that
 /// cannot be told.
-fn readonly(process: &Process, executable: &Path) -> Range<u64> {
-    let Ok(mappings) = process.maps() else { return 0..0 };
+fn readonly(mappings: &[MemoryMap], executable: &Path) -> Range<u64> {
     let own = mappings
-        .into_iter()
+        .iter()
         .filter(|mapping| matches!(&mapping.pathname, MMapPath::Path(path) if path == executable));
     own.take_while(|mapping| !mapping.perms.contains(MMPermissions::WRITE))
         .map(|mapping| mapping.address.0..mapping.address.1)
@@ -269,21 +271,22 @@ fn sockets_held(process: &Process) -> Result<HashSet<u64>> {
 }
 
 /// What cannot be read is left out.
-fn ports(process: &Process, sockets: &HashSet<u64>) -> Vec<u16> {
+fn ports(process: &Process, sockets: &HashSet<u64>, udp: Vec<u16>) -> Vec<u16> {
     let tcp = [process.tcp(), process.tcp6()]
         .into_iter()
         .flatten()
         .flatten()
         .filter(|entry| entry.state == TcpState::Listen && sockets.contains(&entry.inode))
         .map(|entry| entry.local_address.port());
-    let ports: BTreeSet<u16> = tcp.chain(udp_ports(process, sockets)).collect();
+    let ports: BTreeSet<u16> = tcp.chain(udp).collect();
     ports.into_iter().collect()
 }
 
 /// What cannot be read is left out.
-fn udp_ports(process: &Process, sockets: &HashSet<u64>) -> impl Iterator<Item = u16> {
+fn udp_ports(process: &Process, sockets: &HashSet<u64>) -> Vec<u16> {
     let udp = [process.udp(), process.udp6()].into_iter().flatten().flatten();
-    udp.filter(|entry| sockets.contains(&entry.inode)).map(|entry| entry.local_address.port())
+    let own = udp.filter(|entry| sockets.contains(&entry.inode));
+    own.map(|entry| entry.local_address.port()).collect()
 }
 
 /// Addresses of listening sockets. For information only: what cannot be read is left out.
