@@ -138,11 +138,13 @@ pub(crate) fn stop(mut running: Running<'_>, reason: &str) -> Result<Outcome> {
     let _ = running.ending.halt.set(Halt { at, cost });
     running.probes.detach();
     running.control.end_when_empty.store(true, Ordering::Release);
+    running.drain.thread().unpark();
     while !running.writer.is_finished() {
         // Impatience: leave the ring as it is and make the final commit.
-        if let Ok(Event::Signal(_)) = running.events.recv_timeout(Duration::from_millis(50)) {
+        if let Ok(Event::Signal(_)) = running.events.recv_timeout(Duration::from_millis(5)) {
             let _ = running.ending.abandoned.set(());
             running.control.end_now.store(true, Ordering::Release);
+            running.drain.thread().unpark();
         }
     }
     let drained = running.drain.join().map_err(|_| anyhow!("the draining thread failed"))?;

@@ -66,7 +66,8 @@ pub(crate) fn run(maps: &RingMaps, batches: &Filled, control: &Control) -> Resul
             }
         }
         if taken != Taken::Some {
-            thread::sleep(pause);
+            // Until then, or until it is told to end.
+            thread::park_timeout(pause);
         }
     }
     Ok(())
