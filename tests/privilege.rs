@@ -27,8 +27,8 @@ const ROOT: u32 = 0;
 const OWNER: u32 = 54_321;
 const OTHER: u32 = 54_322;
 
-const EPERM: i32 = 1;
-const EACCES: i32 = 13;
+const EPERM: i64 = 1;
+const EACCES: i64 = 13;
 
 /// A folder for captures, of `owner`'s. The path to it is closed to all but root.
 fn folder_of(owner: u32) -> (tempfile::TempDir, PathBuf) {
@@ -57,41 +57,116 @@ fn sleeper(user: u32) -> Running {
     Running::start(Command::new("setpriv").args(ids).args(["--clear-groups", "sleep", "600"]))
 }
 
-/// Makes process `pid` call functions of its C library, and returns for each the
-/// result and `errno`.
-fn inject(pid: u32, calls: &[String]) -> Vec<(i32, i32)> {
+/// A system call for a process to make, by its number on x86-64.
+#[derive(Clone, Debug)]
+struct Call(u32, Vec<Argument>);
+
+#[derive(Clone, Debug)]
+enum Argument {
+    Number(u64),
+    /// Where these bytes are.
+    Bytes(Vec<u8>),
+    /// What the call before returned.
+    Answer,
+}
+use Argument::{Answer, Bytes, Number};
+
+const REGISTERS: [&str; 4] = ["rdi", "rsi", "rdx", "r10"];
+
+/// Makes process `pid` make system calls, and returns what the kernel answers to the last of
+/// each list: `-errno` where it refuses. Registers are set and one instruction is stepped
+/// over: debuggers older than the processor cannot call functions, for which they would have
+/// to restore registers that they do not know.
+fn inject(pid: u32, calls: &[Vec<Call>]) -> Vec<i64> {
     let mut gdb = Command::new("gdb");
     gdb.args(["-q", "-nx", "-batch", "-p", &pid.to_string()]);
-    for call in calls {
-        gdb.args(["-ex", &format!("set $result = {call}")]);
-        gdb.args(["-ex", r#"printf "answer %d %d\n", $result, *((int*(*)())__errno_location)()"#]);
+    let mut tell = |command: &str| {
+        gdb.args(["-ex", command]);
+    };
+    let used = ["rip", "rax", "orig_rax", "rcx", "r11"];
+    let used = || used.iter().chain(&REGISTERS);
+    tell("set scheduler-locking on");
+    used().for_each(|register| tell(&format!("set $saved_{register} = ${register}")));
+    // The instruction, in the C library's function of that name.
+    tell("find /b (char *)&syscall, +64, 0x0f, 0x05");
+    tell("set $instruction = $_");
+    for calls in calls {
+        calls.iter().for_each(|call| make(call, &mut tell));
+        tell(r#"printf "answer %ld\n", $rax"#);
     }
+    used().for_each(|register| tell(&format!("set ${register} = $saved_{register}")));
     let output = gdb.output().expect("gdb runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let answers = said.lines().filter_map(|line| line.strip_prefix("answer "));
-    let answers: Vec<_> = answers
-        .filter_map(|answer| answer.split_once(' '))
-        .map(|(result, errno)| (result.parse().unwrap(), errno.parse().unwrap()))
-        .collect();
+    let answers: Vec<_> = answers.map(|answer| answer.parse().unwrap()).collect();
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert_eq!(answers.len(), calls.len(), "{said}{complaint}");
     answers
 }
 
-fn open(path: &Path) -> String {
-    format!(r#"((int(*)(const char*,int,int))open)("{}",0,0)"#, path.display())
+/// Tells gdb to have a call made.
+fn make(Call(number, arguments): &Call, tell: &mut impl FnMut(&str)) {
+    // Below what the function at hand may use without telling.
+    let mut free = 1024;
+    for (register, argument) in REGISTERS.iter().zip(arguments) {
+        match argument {
+            Number(number) => tell(&format!("set ${register} = {number}")),
+            Answer => tell(&format!("set ${register} = $rax")),
+            Bytes(bytes) => {
+                tell(&format!("set ${register} = $rsp - {free}"));
+                for (at, word) in bytes.chunks(8).enumerate() {
+                    let mut padded = [0; 8];
+                    padded[..word.len()].copy_from_slice(word);
+                    let word = u64::from_le_bytes(padded);
+                    tell(&format!("set {{unsigned long}}(${register} + {}) = {word}", at * 8));
+                }
+                free += 512;
+            }
+        }
+    }
+    // That it was interrupted in a call is no reason to go on with that one.
+    tell("set $orig_rax = -1");
+    tell(&format!("set $rax = {number}"));
+    tell("set $rip = $instruction");
+    tell("stepi");
 }
 
-fn kill(pid: u32) -> String {
-    format!("((int(*)(int,int))kill)({pid},0)")
+/// With its NUL.
+fn string(text: &str) -> Argument {
+    Bytes([text.as_bytes(), b"\0"].concat())
+}
+
+fn open(path: &Path) -> Vec<Call> {
+    vec![Call(2, vec![string(path.to_str().unwrap()), Number(0), Number(0)])]
+}
+
+fn kill(pid: u32) -> Vec<Call> {
+    vec![Call(62, vec![Number(pid.into()), Number(0)])]
 }
 
 /// Connects a new socket to a port of the loopback interface.
-fn connect(port: u16) -> String {
+fn connect(port: u16) -> Vec<Call> {
     let [high, low] = port.to_be_bytes();
-    let address = format!(r"\002\000\{high:03o}\{low:03o}\177\000\000\001\0\0\0\0\0\0\0\0");
-    let socket = "((int(*)(int,int,int))socket)(2,1,0)";
-    format!(r#"((int(*)(int,const char*,int))connect)({socket},"{address}",16)"#)
+    let address = vec![2, 0, high, low, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let socket = Call(41, vec![Number(2), Number(1), Number(0)]);
+    vec![socket, Call(42, vec![Answer, Bytes(address), Number(16)])]
+}
+
+fn setgroups() -> Vec<Call> {
+    vec![Call(116, vec![Number(0), Number(0)])]
+}
+
+fn chroot() -> Vec<Call> {
+    vec![Call(161, vec![string("/")])]
+}
+
+fn become_root() -> Vec<Call> {
+    vec![Call(117, vec![Number(0), Number(0), Number(0)])]
+}
+
+/// Creates a file in the folder that is descriptor `at`.
+fn create(at: u64, name: &str) -> Vec<Call> {
+    vec![Call(257, vec![Number(at), string(name), Number(0o301), Number(0o600)])]
 }
 
 /// What a field of every thread's status says.
@@ -157,27 +232,22 @@ fn assert_confined(source: &str, owner: u32) {
         kill(other.0.id()),
         kill(std::process::id()),
         connect(listener.local_addr().unwrap().port()),
-        "((int(*)(long,const int*))setgroups)(0,0)".to_owned(),
-        r#"((int(*)(const char*))chroot)("/")"#.to_owned(),
+        setgroups(),
+        chroot(),
     ];
     let undropped = sleeper(ROOT);
-    for (call, (result, _)) in calls.iter().zip(inject(undropped.0.id(), &calls)) {
-        assert!(result >= 0, "root may {call}");
+    for (call, answer) in calls.iter().zip(inject(undropped.0.id(), &calls)) {
+        assert!(answer >= 0, "root may {call:?}: {answer}");
     }
-    for (call, (result, errno)) in calls.iter().zip(inject(pid, &calls)) {
-        assert_eq!(result, -1, "{call}");
-        assert!([EPERM, EACCES].contains(&errno), "{call}: {errno}");
+    for (call, answer) in calls.iter().zip(inject(pid, &calls)) {
+        assert!([-EPERM, -EACCES].contains(&answer), "{call:?}: {answer}");
     }
     if owner != ROOT {
-        let back = ["((int(*)(int,int,int))setresuid)(0,0,0)".to_owned()];
-        assert_eq!(inject(pid, &back), [(-1, EPERM)]);
+        assert_eq!(inject(pid, &[become_root()]), [-EPERM]);
     }
     let descriptor = descriptor_of(pid, &folder);
-    let create = format!(
-        r#"((int(*)(int,const char*,int,int))openat)({},"new",0301,0600)"#,
-        descriptor.to_str().unwrap()
-    );
-    assert!(inject(pid, &[create])[0].0 >= 0);
+    let descriptor = descriptor.to_str().unwrap().parse().unwrap();
+    assert!(inject(pid, &[create(descriptor, "new")])[0] >= 0);
     assert_eq!(fs::metadata(folder.join("new")).unwrap().uid(), owner);
 
     work(&mut client, 100);
@@ -244,7 +314,7 @@ fn three_capabilities_record_the_memcached_of_somebody_else() {
         }
         assert!(statuses(pid, "NoNewPrivs").iter().all(|value| value == "1"));
         let refused = inject(pid, &[open(Path::new("/etc/passwd")), kill(server.pid())]);
-        assert_eq!(refused, [(-1, EACCES), (-1, EPERM)]);
+        assert_eq!(refused, [-EACCES, -EPERM]);
         let (status, said) = recorder.interrupt();
         assert!(status.success(), "{said}");
         assert_eq!(capture::rows(&path).len(), 100, "{source}: {said}");
