@@ -11,6 +11,8 @@
  * programs run with preemption off and none twice at once on one CPU, so each CPU has one.
  */
 struct read_scratch {
+	__u64 buffer;
+	__u64 wanted;		/* bytes to copy */
 	union {
 		struct mcrec_head head;
 		struct mcrec_read read;
@@ -20,8 +22,6 @@ struct read_scratch {
 		};
 		__u8 bytes[sizeof(struct mcrec_read) + sizeof(struct mcrec_address) + MCREC_CHUNK];
 	};
-	__u64 buffer;
-	__u64 wanted;		/* bytes to copy */
 	struct request request;
 };
 

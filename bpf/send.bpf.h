@@ -28,13 +28,6 @@ struct message {
 
 /* As struct read_scratch. */
 struct send_scratch {
-	union {
-		struct mcrec_head head;
-		struct {
-			struct mcrec_send send;
-			__u8 segments[SEGMENTS_BYTES];
-		};
-	};
 	__u64 iovecs_at;
 	__u64 iovec_count;
 	__u64 sent;		/* bytes in the buffers seen so far */
@@ -42,10 +35,17 @@ struct send_scratch {
 	bool value_follows;	/* the last buffer was the header of a value */
 	bool binary;		/* one of the buffers was the header of a packet */
 	bool iovecs_fetched;	/* with the header: the first of them */
-	struct message message;
 	/* The constant that was sent last, such as END, and where it is. */
 	__u64 constant_at;
 	__u64 constant;
+	struct message message;
+	union {
+		struct mcrec_head head;
+		struct {
+			struct mcrec_send send;
+			__u8 segments[SEGMENTS_BYTES];
+		};
+	};
 };
 
 struct {

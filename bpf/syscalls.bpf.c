@@ -32,7 +32,7 @@ static __always_inline bool is_target(void)
 	struct bpf_pidns_info process = {};
 
 	if (!namespace_inode)
-		return bpf_get_current_pid_tgid() >> 32 == target_tgid;
+		return bpf_get_current_task_btf()->tgid == (__s32)target_tgid;
 	return !bpf_get_ns_current_pid_tgid(namespace_device, namespace_inode, &process,
 					    sizeof(process)) &&
 	       process.tgid == target_tgid;

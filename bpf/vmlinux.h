@@ -123,6 +123,7 @@ struct files_struct {
 };
 
 struct task_struct {
+	__s32 tgid;
 	struct files_struct *files;
 };
 
