@@ -15,9 +15,10 @@ import time
 class Memcached:
     """A memcached of its own, of one of the builds of `make memcached`."""
 
-    def __init__(self, target, build="1.6.18", threads=1, arguments=()):
+    def __init__(self, target, build="1.6.18", threads=1, arguments=(), cpus=None):
         self.target, self.build = pathlib.Path(target), build
         self.arguments = ["-t", str(threads), *arguments]
+        self.cpus = cpus or os.sched_getaffinity(0)
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -26,6 +27,7 @@ class Memcached:
         self.process = subprocess.Popen(
             [self.program, "-u", "root", "-l", "127.0.0.1", "-p", "-1", *self.arguments],
             env=os.environ | {"MEMCACHED_PORT_FILENAME": str(port_file)},
+            preexec_fn=lambda: os.sched_setaffinity(0, self.cpus),
         )
         self.pid = self.process.pid
         while not port_file.exists() or "\n" not in port_file.read_text():

@@ -48,7 +48,8 @@ class Nothing:
 
 
 class Empty:
-    """Programs that do nothing: the floor of what recording can cost."""
+    """Programs that do nothing, or only read a probe's arguments: the floor of what recording
+    can cost."""
 
     program = None
 
@@ -57,10 +58,10 @@ class Empty:
 
     def begin(self, memcached):
         command = [memcached.target / "release/examples/empty"]
-        if self.place == "probes":
-            command += [str(memcached.pid), memcached.program, *PROBES]
-        elif self.place:
+        if self.place:
             command.append(self.place)
+        if self.place in ("probes", "arguments"):
+            command += [str(memcached.pid), memcached.program, *PROBES]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self.process.stdout.readline() != "attached\n":
             raise Unavailable("its programs could not be attached")
@@ -237,6 +238,7 @@ WAYS = [
     Tcpdump("tcpdump -s 256", "-s", "256"),
     Watch(),
     Empty("empty, probes", "probes"),
+    Empty("arguments, probes", "arguments"),
     Mcrec("usdt"),
     Bpftrace("bpftrace by key", by_key_and_latency),
     Bpftrace("bpftrace, 2 probes", by_key),

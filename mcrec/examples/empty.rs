@@ -1,10 +1,11 @@
-//! Attaches BPF programs that do nothing where mcrec attaches those that record: what that
-//! costs is the floor of what recording can cost.
+//! Attaches BPF programs that do nothing where mcrec attaches those that record, or only
+//! read the arguments that it reads: what that costs is the floor of what recording can cost.
 //!
 //! ```text
-//! empty                       to the end of all system calls
-//! empty sockets               to the end of what receives from and sends to sockets
-//! empty PID EXECUTABLE PROBE…  to these probes of the process, as in `command__get`
+//! empty                                 to the end of all system calls
+//! empty sockets                         to the end of what receives from and sends to sockets
+//! empty probes PID EXECUTABLE PROBE…     to these probes of the process, as in `command__get`
+//! empty arguments PID EXECUTABLE PROBE…  there too, and reads their arguments
 //! ```
 //!
 //! Says `attached`, and stays until its standard input ends.
@@ -42,12 +43,22 @@ fn main() -> Result<(), Box<dyn Error>> {
             skeleton.progs.sock_recv_length.attach_trace()?,
             skeleton.progs.sock_send_length.attach_trace()?,
         ],
-        Some(pid) => {
-            let pid = pid.parse()?;
+        Some(what) => {
+            let pid = words.next().ok_or("which process?")?.parse()?;
             let executable = PathBuf::from(words.next().ok_or("which executable?")?);
-            let program = &skeleton.progs.probe;
+            let programs = &skeleton.progs;
             words
-                .map(|probe| program.attach_usdt(pid, &executable, "memcached", &probe))
+                .map(|probe| {
+                    let program = match &*probe {
+                        _ if what == "probes" => &programs.probe,
+                        "command__delete" | "command__incr" | "command__decr" => {
+                            &programs.arguments_3
+                        }
+                        command if command.starts_with("command__") => &programs.arguments_5,
+                        _ => &programs.arguments_1,
+                    };
+                    program.attach_usdt(pid, &executable, "memcached", &probe)
+                })
                 .collect::<Result<_, _>>()?
         }
     };
