@@ -8,19 +8,17 @@ mcrec --example storm --example empty`. Needs root. README.md says how to read w
 prints.
 """
 
-import os
 import pathlib
 import sys
 import time
 
-from machine import Memcached, Storm, many_files, median
+from machine import Memcached, Storm, apart, many_files, median
 from peers import Nothing, Unavailable, here
 
 TARGET = pathlib.Path(sys.argv[1])
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 5
 SECONDS = float(sys.argv[3]) if len(sys.argv) > 3 else 1.5
 SETTLE = 0.3
-CPUS = os.sched_getaffinity(0)
 SMALL = {"keys": 100_000, "value": 100}
 # Threads of the server, and the load.
 LOADS = {
@@ -43,23 +41,13 @@ def measure(way, memcached, storm):
     return seen | {"bytes": size and size / operations, "memory": memory, "lost": lost}
 
 
-def places(threads):
-    """The CPUs of the server, and of all others. A server with one worker has one for itself:
-    where the scheduler puts its clients changes its cost by more than what is measured here."""
-    if threads > 1 or len(CPUS) == 1:
-        return CPUS, CPUS
-    return {min(CPUS)}, CPUS - {min(CPUS)}
-
-
 def compare(name, ways):
     """Of each way, in each round: what was seen, and the server's cost without it, of just
     before and just after."""
     threads, load = LOADS[name]
     results = {way.name: [] for way in ways}
     arguments = ["-m", "1024", "-c", "2000"]
-    server, others = places(threads)
-    os.sched_setaffinity(0, others)
-    with Memcached(TARGET, threads=threads, arguments=arguments, cpus=server) as memcached:
+    with Memcached(TARGET, threads=threads, arguments=arguments, cpus=apart(threads)) as memcached:
         memcached.fill(**load)
         with Storm(memcached, **load) as storm:
             before = measure(Nothing(), memcached, storm)

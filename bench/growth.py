@@ -12,14 +12,14 @@ a capture is tried with one of MINUTES: its first minute against its last.
 import pathlib
 import sys
 
-from machine import Memcached, Recorder, Storm, many_files, median
+from machine import Memcached, Recorder, Storm, apart, many_files, median
 
 TARGET = pathlib.Path(sys.argv[1])
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
 SECONDS = int(sys.argv[3]) if len(sys.argv) > 3 else 5
 MINUTES = int(sys.argv[4]) if len(sys.argv) > 4 else 5
 # As few bytes to a value as let ten million be stored.
-LOAD = {"value": 20, "keys": 1000, "connections": 16, "threads": 2}
+LOAD = {"value": 20, "keys": 1000, "connections": 16}
 CONNECTIONS = [16, 1, 1000, 10_000]
 KEYS = [1000, 100_000, 10_000_000]
 ARGUMENTS = ["-m", "4096", "-c", "12000"]
@@ -43,8 +43,7 @@ def compare(name, sizes):
     first = None
     for size in sizes:
         load = LOAD | {name: size}
-        load["threads"] = min(load["threads"], load["connections"])
-        with Memcached(TARGET, threads=2, arguments=ARGUMENTS) as memcached:
+        with Memcached(TARGET, arguments=ARGUMENTS, cpus=apart(1)) as memcached:
             memcached.fill(**load)
             with Storm(memcached, **load) as storm:
                 rounds = [measure(memcached, storm) for _ in range(ROUNDS)]
@@ -59,7 +58,7 @@ def compare(name, sizes):
 
 def over_time():
     """Its cost in each minute, and whether anything is lost at the highest rate."""
-    with Memcached(TARGET, threads=2, arguments=ARGUMENTS) as memcached:
+    with Memcached(TARGET, arguments=ARGUMENTS, cpus=apart(1)) as memcached:
         load = LOAD | {"keys": 1_000_000}
         memcached.fill(**load)
         recorder = Recorder(memcached)

@@ -12,13 +12,26 @@ import tempfile
 import time
 
 
+CPUS = os.sched_getaffinity(0)
+
+
+def apart(threads):
+    """The CPUs for a server. One with one worker has one for itself, and all that is started
+    from here has the others: where the scheduler puts a worker and its clients changes its
+    cost by more than what is measured."""
+    alone = threads == 1 and len(CPUS) > 1
+    server = {min(CPUS)} if alone else CPUS
+    os.sched_setaffinity(0, CPUS - server if alone else CPUS)
+    return server
+
+
 class Memcached:
     """A memcached of its own, of one of the builds of `make memcached`."""
 
     def __init__(self, target, build="1.6.18", threads=1, arguments=(), cpus=None):
         self.target, self.build = pathlib.Path(target), build
         self.arguments = ["-t", str(threads), *arguments]
-        self.cpus = cpus or os.sched_getaffinity(0)
+        self.cpus = cpus or CPUS
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -31,6 +44,7 @@ class Memcached:
         )
         self.pid = self.process.pid
         while not port_file.exists() or "\n" not in port_file.read_text():
+            assert self.process.poll() is None, "memcached ended at once"
             time.sleep(0.01)
         self.port = int(re.search(r"TCP INET: (\d+)", port_file.read_text())[1])
         return self
