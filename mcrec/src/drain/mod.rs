@@ -5,10 +5,10 @@ mod ring;
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::{
     host,
@@ -19,6 +19,8 @@ use ring::{Ring, Taken};
 
 /// Records taken before looking whether the batch is full.
 const ROUND_RECORDS: usize = 64;
+/// How long a record that nobody can be writing is waited for.
+const UNFINISHED_AT_MOST: Duration = Duration::from_secs(1);
 
 /// What the drain is told, and what it tells, while it runs.
 #[derive(Debug, Default)]
@@ -39,11 +41,12 @@ pub(crate) struct Control {
 ///
 /// # Errors
 ///
-/// When the ring cannot be mapped.
+/// When the ring cannot be mapped, or holds a record that no program will finish any more.
 pub(crate) fn run(maps: &RingMaps, batches: &Filled, control: &Control) -> Result<()> {
     let mut ring = Ring::open(maps)?;
     let pause = pause(maps.layout().bytes());
     let Some(mut batch) = batches.empty() else { return Ok(()) };
+    let mut unfinished: Option<Instant> = None;
     while !control.end_now.load(Ordering::Acquire) {
         // Read before consuming: what was there when it was set is drained.
         let last = control.end_when_empty.load(Ordering::Acquire);
@@ -64,6 +67,14 @@ pub(crate) fn run(maps: &RingMaps, batches: &Filled, control: &Control) -> Resul
             if last {
                 return Ok(());
             }
+        }
+        // To end when empty is said when no program runs any more: nobody is to be waited for.
+        if last && taken == Taken::UpToUnfinished {
+            let since = unfinished.get_or_insert_with(Instant::now);
+            ensure!(
+                since.elapsed() < UNFINISHED_AT_MOST,
+                "a record on the ring was never finished: what came after it is not in the capture"
+            );
         }
         if taken != Taken::Some {
             // Until then, or until it is told to end.
