@@ -57,7 +57,7 @@ def compare(name, sizes):
 
 
 def over_time():
-    """Its cost in each minute, and whether anything is lost at the highest rate."""
+    """Its cost in each minute, and whether anything is lost."""
     with Memcached(TARGET, arguments=ARGUMENTS, cpus=apart(1)) as memcached:
         load = LOAD | {"keys": 1_000_000}
         memcached.fill(**load)

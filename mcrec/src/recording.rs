@@ -197,8 +197,14 @@ fn launch<'a>(
     })?;
     let ring = probes.ring()?;
     let drain = spawn("drain", &events_in, {
-        let control = Arc::clone(&control);
-        move || drain::run(&ring, &filled, &control)
+        let (control, ending) = (Arc::clone(&control), Arc::clone(&ending));
+        move || {
+            if drain::run(&ring, &filled, &control)? {
+                // Before the writer can see that nothing comes any more.
+                let _ = ending.abandoned.set(());
+            }
+            Ok(())
+        }
     })?;
     Ok(Running { probes, kernel, control, drain, ending, writer, events })
 }

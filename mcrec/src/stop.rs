@@ -142,7 +142,6 @@ pub(crate) fn stop(mut running: Running<'_>, reason: &str) -> Result<Outcome> {
     while !running.writer.is_finished() {
         // Impatience: leave the ring as it is and make the final commit.
         if let Ok(Event::Signal(_)) = running.events.recv_timeout(Duration::from_millis(5)) {
-            let _ = running.ending.abandoned.set(());
             running.control.end_now.store(true, Ordering::Release);
             running.drain.thread().unpark();
         }
