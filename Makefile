@@ -45,7 +45,7 @@ bench-cost: memcached python ## what recording costs, beside the other ways to l
 	python3 bench/highest.py "$(TARGET)"
 
 .PHONY: bench-analysis
-bench-analysis: python ## how fast mcanalyze answers, beside DuckDB
+bench-analysis: python ## how fast mcanalyze answers, beside DuckDB and polars
 	cargo build --release --bin mcanalyze --example generate
 	python3 bench/analysis.py "$(TARGET)" "$(PYTHON)"
 

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""How fast mcanalyze answers, beside DuckDB asked the same of the same file.
+"""How fast mcanalyze answers, beside DuckDB and polars asked the same of the same file.
 
     bench/analysis.py TARGET PYTHON [ROWS] [ROUNDS]
 
 TARGET is cargo's target folder after `cargo build --release --bin mcanalyze --example
-generate`, PYTHON an interpreter that has duckdb (`make python`). A capture of ROWS rows (20
-million) is made first, and read once. In each round both are asked each question in turn,
-in processes of their own; the medians, their ratio and the peak of memory are printed.
-Below 1.0, mcanalyze was faster. DuckDB gets the columns that mcanalyze prints, in the way
-that is fastest for it: the figures of the top keys are computed for those keys only.
+generate`, PYTHON an interpreter that has duckdb and polars (`make python`). A capture of
+ROWS rows (20 million) is made first, and read once. In each round all are asked each
+question in turn, in processes of their own. Printed are the median time, millions of rows a
+second, the peak of memory, and the time against that of mcanalyze: above 1.0, mcanalyze was
+faster. The others get the columns that mcanalyze prints, in the way that is fastest for
+them: the figures of the top keys are computed for those keys only.
 """
 
 import os
@@ -22,6 +23,7 @@ import time
 TARGET, PYTHON = map(pathlib.Path, sys.argv[1:3])
 ROWS = sys.argv[3] if len(sys.argv) > 3 else "20000000"
 ROUNDS = int(sys.argv[4]) if len(sys.argv) > 4 else 5
+WITH_POLARS = pathlib.Path(__file__).with_name("with_polars.py")
 
 STORES = "('set', 'add', 'replace', 'append', 'prepend', 'cas')"
 TOP = """
@@ -47,10 +49,11 @@ SERIES = f"""
            sum(value_size) FILTER (op NOT IN {STORES}), quantile_disc(latency_ns, [0.5, 0.99]),
            count(DISTINCT conn_id) FROM '{{file}}' GROUP BY slot ORDER BY slot"""
 
+# What to call it, how mcanalyze and polars are asked, and how DuckDB is.
 QUESTIONS = [
-    ("--top 20, with the summary", ["{file}", "--top", "20"], [TOP, TOTALS]),
-    ("latency", ["latency", "{file}"], [LATENCY, HISTOGRAM]),
-    ("series", ["series", "{file}"], [SERIES]),
+    ("--top 20, with the summary", ["{file}", "--top", "20"], "top", [TOP, TOTALS]),
+    ("latency", ["latency", "{file}"], "latency", [LATENCY, HISTOGRAM]),
+    ("series", ["series", "{file}"], "series", [SERIES]),
 ]
 
 
@@ -63,36 +66,54 @@ def run(command):
     return time.monotonic() - begin, usage.ru_maxrss / 1024
 
 
+def in_duckdb(queries):
+    calls = [f"duckdb.sql({query!r}).fetchall()" for query in queries]
+    return [PYTHON, "-c", "\n".join(["import duckdb", *calls])]
+
+
+def interval(file):
+    """Microseconds of one, as mcanalyze chooses it: about 40 to a capture."""
+    span = f"SELECT max(epoch_us(ts)) - min(epoch_us(ts)) FROM '{file}'"
+    shown = subprocess.run([PYTHON, "-c", f"import duckdb; print(duckdb.sql({span!r}).fetchall()[0][0])"],
+                           stdout=subprocess.PIPE, check=True, text=True)
+    return max(int(shown.stdout) // 36, 1)
+
+
+def compare(ways):
+    """Of each, the medians of seconds and memory."""
+    taken = {name: [] for name in ways}
+    for round_number in range(ROUNDS + 1):
+        for name, command in ways.items():
+            measured = run(command)
+            # The first brings the file into memory.
+            if round_number:
+                taken[name].append(measured)
+    return {name: [statistics.median(each) for each in zip(*rounds)] for name, rounds in taken.items()}
+
+
+def show(what, results):
+    mine = results["mcanalyze"][0]
+    for name, (seconds, memory) in results.items():
+        print(f"{what:28}{name:10}{seconds:8.2f} s{int(ROWS) / seconds / 1e6:8.1f} M/s{memory:7.0f} MiB"
+              f"{seconds / mine:7.2f}")
+        what = ""
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         file = f"{folder}/capture.parquet"
         subprocess.run([TARGET / "release/examples/generate", file, ROWS], check=True)
         print(f"{int(ROWS):,} rows, {os.stat(file).st_size / 2**20:.0f} MiB, {os.cpu_count()} CPUs")
-        # As mcanalyze chooses it: about 40 intervals.
-        span = subprocess.run(
-            [PYTHON, "-c", f"import duckdb; print(duckdb.sql(\"SELECT max(epoch_us(ts)) - min(epoch_us(ts)) FROM '{file}'\").fetchall()[0][0])"],
-            stdout=subprocess.PIPE, check=True, text=True,
-        )
-        step = max(int(span.stdout) // 36, 1)
-        print(f"{'':28}{'mcanalyze':>20}{'DuckDB':>20}  ratio")
-        for name, words, queries in QUESTIONS:
-            mine = [TARGET / "release/mcanalyze", *(word.format(file=file) for word in words)]
-            script = "import duckdb\n" + "\n".join(
-                f"duckdb.sql({query.format(file=file, step=step)!r}).fetchall()" for query in queries
-            )
-            theirs = [PYTHON, "-c", script]
-            ways = {"mcanalyze": (mine, []), "DuckDB": (theirs, [])}
-            for round_number in range(ROUNDS + 1):
-                for command, times in ways.values():
-                    measured = run(command)
-                    # The first brings the file into memory.
-                    if round_number:
-                        times.append(measured)
-            medians = [[statistics.median(each) for each in zip(*times)] for _, times in ways.values()]
-            shown = "".join(f"{seconds:8.2f} s {memory:5.0f} MiB" for seconds, memory in medians)
-            print(f"{name:28}{shown}  {medians[0][0] / medians[1][0]:.2f}")
-        seconds, memory = run([TARGET / "release/mcanalyze", "report", file, "-o", f"{folder}/report.html"])
-        print(f"{'report, all of it':28}{seconds:8.2f} s {memory:5.0f} MiB")
+        step = interval(file)
+        mcanalyze = TARGET / "release/mcanalyze"
+        for what, words, question, queries in QUESTIONS:
+            show(what, compare({
+                "mcanalyze": [mcanalyze, *(word.format(file=file) for word in words)],
+                "DuckDB": in_duckdb([query.format(file=file, step=step) for query in queries]),
+                "polars": [PYTHON, WITH_POLARS, file, question, str(step)],
+            }))
+        report = [mcanalyze, "report", file, "-o", f"{folder}/report.html"]
+        show("report, all of it", {"mcanalyze": run(report)})
 
 
 main()
