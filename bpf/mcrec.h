@@ -142,11 +142,11 @@ _Static_assert(sizeof(struct mcrec_segment) == 8, "layout of mcrec_segment");
  * usdt: operations counts every command probe that fired while recording; each
  * of those is either on the ring or in one of the loss counters that follow it.
  *
- * syscalls: operations counts every read and recvfrom that returned bytes of a
- * client; ring_full those whose (first) record found no room, and
- * connection_untracked those beyond the connection table. argument_unreadable
- * counts user memory that could not be read: the record is on the ring without
- * it. context_lost counts all other records that were lost.
+ * syscalls: operations counts every read of a client that begins with a request, and
+ * every datagram, for each has an operation or more; ring_full those whose (first)
+ * record found no room, and connection_untracked those beyond the connection table.
+ * argument_unreadable counts user memory that could not be read: the record is on the
+ * ring without it. context_lost counts all other records that were lost.
  */
 struct mcrec_counters {
 	__u64 operations;

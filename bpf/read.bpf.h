@@ -39,6 +39,16 @@ static __always_inline struct read_scratch *read_scratch_here(void)
 	return bpf_map_lookup_elem(&read_scratches, &zero);
 }
 
+/*
+ * Whether a read has the beginning of a request, and so an operation or more. Others go on
+ * with a line or a value, and what begins after that is not known here; so what is counted
+ * is the least there can be. (One that wants just as much of a value looks the same.)
+ */
+static __always_inline bool begins_request(__u8 kind, __u64 asked)
+{
+	return kind == MCREC_DATAGRAM || asked == COMMAND;
+}
+
 /* One record of a read; the next loop continues where it ends. */
 static long add_chunk(__u64 index, void *unused)
 {
@@ -67,7 +77,7 @@ static long add_chunk(__u64 index, void *unused)
 	scratch->read.offset = offset;
 	scratch->read.copied = length;
 	if (!submit(&scratch->head, connection, fixed + length)) {
-		if (index)
+		if (index || !begins_request(scratch->head.kind, scratch->read.asked))
 			COUNT(context_lost);
 		else
 			COUNT(ring_full);
@@ -110,16 +120,17 @@ static __always_inline int received(struct pt_regs *regs, struct sock *sock, __u
 	struct connection *connection = connection_of(descriptor);
 	struct read_scratch *scratch = read_scratch_here();
 	__u32 limit = sample_limit;
-	__u64 asked, chunks = 1;
+	__u64 asked = PT_REGS_PARM3_SYSCALL(regs), chunks = 1;
 
 	if (!connection) {
-		COUNT(operations);
-		COUNT(connection_untracked);
+		if (begins_request(kind, asked)) {
+			COUNT(operations);
+			COUNT(connection_untracked);
+		}
 		return 0;
 	}
 	if (!scratch || !is_of_client(connection, descriptor, sock))
 		return 0;
-	asked = PT_REGS_PARM3_SYSCALL(regs);
 	scratch->buffer = PT_REGS_PARM2_SYSCALL(regs);
 	if (!limit || kind != MCREC_READ) {
 		connection->step = UNCLEAR;
@@ -131,7 +142,8 @@ static __always_inline int received(struct pt_regs *regs, struct sock *sock, __u
 			return 0;
 		}
 	}
-	COUNT(operations);
+	if (begins_request(kind, asked))
+		COUNT(operations);
 	scratch->wanted = length;
 	if (kind == MCREC_READ && asked > MCREC_CHUNK &&
 	    !is_long_get(connection, scratch->buffer, asked))

@@ -2,6 +2,13 @@
 
 mod support;
 
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::SystemTime,
+};
+
 use rustix::process::Signal;
 use support::{
     capture,
@@ -127,4 +134,103 @@ fn what_a_recorder_that_stands_still_loses_is_counted_to_the_operation() {
     assert!(shown.unknown <= 4, "{}", shown.unknown);
     let last = shown.ranges.values().map(|(_, last)| last + 1).sum::<u64>();
     assert_eq!(last, sent, "the later rows are there, to the last");
+}
+
+#[test]
+fn no_more_is_said_to_be_lost_than_was_where_a_request_takes_several_reads() {
+    const VALUE: usize = 200_000;
+    let server = Server::start("1.6.18", &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("capture.parquet");
+    let arguments = ["--source", "syscalls", "--buffer-size", "4KiB", "--commit-every", "100ms"];
+    let mut recorder = Recorder::start(server.pid(), &path, &arguments);
+    let pid = recorder.process.id();
+    let mut client = Client::connect(server.address, Protocol::Text);
+    let mut work = |operations: usize| {
+        let value = vec![b'x'; VALUE];
+        for number in 0..operations {
+            client.store("set", format!("key:{number}").as_bytes(), &value, "");
+        }
+    };
+    recorder.signal(Signal::STOP);
+    until("mcrec to stop", || (state(pid) == 'T').then_some(()));
+    work(500);
+    recorder.signal(Signal::CONT);
+    until("mcrec to see the loss", || {
+        (capture::footer(&path)?.loss.losses.ring_full > 0).then_some(())
+    });
+    work(10);
+
+    let (status, said) = recorder.interrupt();
+    assert_eq!(status.code(), Some(1), "{said}");
+    let loss = capture::footer(&path).unwrap().loss;
+    let rows = capture::rows(&path).len() as u64;
+    let missing = client.log.len() as u64 - rows;
+    let lost = loss.losses.total();
+    assert!(missing / 2 < lost && lost <= missing, "{missing} are missing: {loss:?}");
+    assert!(loss.incomplete.request_boundaries_lost > 0, "{loss:?}");
+    assert!(said.contains("lost       at least "), "{said}");
+}
+
+#[test]
+fn a_request_that_was_under_way_is_missing_and_counted() {
+    let server = Server::start("1.6.18", &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("capture.parquet");
+    let mut client = Client::connect(server.address, Protocol::Text);
+    // That the first is answered shows that the server has read what follows it too.
+    client.send(b"get none\r\nset key 0 0 5\r\nva");
+    client.get_reply("get", &[b"none".to_vec()]);
+    let mut recorder = Recorder::start(server.pid(), &path, &["--source", "syscalls"]);
+    client.send(b"lue\r\n");
+    client.store_reply("set", b"key", 5);
+    client.get("get", &[b"key".to_vec()]);
+
+    let (status, said) = recorder.interrupt();
+    assert_eq!(status.code(), Some(1), "{said}");
+    let rows = capture::rows(&path);
+    assert_eq!(rows.iter().map(|row| &*row.op).collect::<Vec<_>>(), ["get"], "{rows:?}");
+    let loss = capture::footer(&path).unwrap().loss;
+    assert_eq!((loss.losses.connection_unsynced, loss.losses.total()), (1, 1), "{loss:?}");
+}
+
+#[test]
+fn all_that_happens_between_its_beginning_and_its_end_is_there() {
+    let server = Server::start("1.6.18", &[]);
+    let folder = tempfile::tempdir().unwrap();
+    for source in ["syscalls", "usdt"] {
+        let path = folder.path().join(source);
+        let mut client = Client::connect(server.address, Protocol::Text);
+        let over = AtomicBool::new(false);
+        let mut times = Vec::new();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let sent = now_us();
+                    client.store("set", format!("key:{}", times.len()).as_bytes(), b"value", "");
+                    times.push((sent, now_us()));
+                }
+            });
+            let mut recorder = Recorder::start(server.pid(), &path, &["--source", source]);
+            let (status, said) = recorder.interrupt();
+            over.store(true, Ordering::Relaxed);
+            assert_eq!(status.code(), Some(0), "{said}");
+        });
+        let capture = capture::footer(&path).unwrap().capture;
+        let keys: HashSet<Vec<u8>> = capture::rows(&path).into_iter().map(|row| row.key).collect();
+        let between = times.iter().enumerate().filter(|(_, (sent, answered))| {
+            *sent >= capture.start_us && *answered <= capture.end_us
+        });
+        let missing: Vec<_> = between
+            .filter(|(number, _)| !keys.contains(format!("key:{number}").as_bytes()))
+            .collect();
+        assert!(missing.is_empty(), "{source}: {missing:?} from {}", capture.start_us);
+        assert!(!keys.is_empty(), "{source}");
+    }
+}
+
+/// Wall clock, µs since the epoch.
+fn now_us() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_micros()).unwrap()
 }

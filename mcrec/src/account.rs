@@ -80,8 +80,6 @@ pub(crate) struct Account {
     rates: Arc<SharedRates>,
     /// What does not change: the rest is filled in.
     template: Footer,
-    /// Size of the ring, for the memory account.
-    ring_bytes: u32,
     own_cost: OwnCost,
     control: Arc<Control>,
     start: Totals,
@@ -96,7 +94,7 @@ impl Account {
         (kernel, ending): (Arc<KernelCounts>, Arc<Ending>),
         rates: Arc<SharedRates>,
         own_cost: OwnCost,
-        (control, ring_bytes): (Arc<Control>, u32),
+        control: Arc<Control>,
     ) -> Self {
         let start = Totals {
             at_us: template.capture.start_us,
@@ -109,7 +107,15 @@ impl Account {
             connections_encrypted: 0,
         };
         let now = start.clone();
-        Self { kernel, ending, rates, template, own_cost, control, ring_bytes, now, start }
+        Self { kernel, ending, rates, template, own_cost, control, now, start }
+    }
+
+    /// The recording begins now, at `at` (`CLOCK_MONOTONIC`, ns), and not when files and
+    /// footers for it were made.
+    pub(crate) fn begin(&mut self, at: u64) {
+        self.start.at_monotonic_ns = at;
+        self.start.at_us = wall_us(at, self.template.capture.clock_offset_ns);
+        self.now = self.start.clone();
     }
 
     /// The counts as they were last looked at.
@@ -150,7 +156,7 @@ impl Account {
             (State::Recording, Some(halt)) => reached.min(halt.at),
             (State::Drained | State::Abandoned, Some(halt)) => halt.at,
         };
-        let (cpu, peak_memory) = self.own_cost.read(self.ring_bytes);
+        let (cpu, peak_memory) = self.own_cost.read();
         let programs =
             halt.map_or_else(|| self.kernel.statistics().cost(), |halt| halt.cost.clone());
         let ring_peak = self.control.ring_peak.load(Ordering::Relaxed);

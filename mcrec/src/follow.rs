@@ -18,11 +18,11 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
+    consts::{SIGINT, SIGUSR1},
     iterator::Signals,
 };
 
-use crate::{cli::Record, report::say, target};
+use crate::{cli::Record, report::say, stop, target};
 
 /// How often the next memcached is looked for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -42,7 +42,9 @@ pub(crate) fn follow(options: &Record, name: &str) -> Result<ExitCode> {
         if let Some(pid) = target::running(name)?.first().map(|candidate| candidate.pid) {
             waiting = false;
             let (how, asked) = record_one(pid, &signals, end)?;
-            worst = worst.max(how.unwrap_or(1));
+            // One that came and went before it could be recorded keeps nobody from the next.
+            let gone = how == Ok(2) && !asked && !target::runs(pid);
+            worst = worst.max(if gone { 1 } else { how.unwrap_or(1) });
             if asked || how.is_ok() && target::runs(pid) {
                 break;
             }
@@ -70,8 +72,7 @@ pub(crate) fn follow(options: &Record, name: &str) -> Result<ExitCode> {
 
 fn watch_signals() -> Result<Receiver<i32>> {
     let (sender, signals) = mpsc::channel();
-    let mut caught =
-        Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]).context("cannot handle signals")?;
+    let mut caught = Signals::new(stop::handled()).context("cannot handle signals")?;
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || caught.forever().try_for_each(|signal| sender.send(signal)))

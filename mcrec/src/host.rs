@@ -154,6 +154,12 @@ pub(crate) fn threads() -> Result<u64> {
     Ok(status.threads)
 }
 
+/// Whether this process was started with a signal ignored.
+pub(crate) fn ignores(signal: i32) -> bool {
+    let status = Process::myself().and_then(|me| me.status());
+    status.is_ok_and(|status| status.sigign & 1 << (signal - 1) != 0)
+}
+
 /// What this process costs, also when it may not open anything in `/proc` any more.
 #[derive(Debug)]
 pub(crate) struct OwnCost {
@@ -166,12 +172,9 @@ impl OwnCost {
         Self { status: File::open("/proc/self/status").ok() }
     }
 
-    /// CPU time (user and system) and peak resident memory (bytes) of this process,
-    /// which has a ring of `ring_bytes` mapped; zero where it is not known.
-    ///
-    /// The kernel maps the data of a ring twice in a row, so that records that wrap
-    /// around are contiguous, and counts its pages twice.
-    pub(crate) fn read(&self, ring_bytes: u32) -> (Duration, u64) {
+    /// CPU time (user and system) and peak resident memory (bytes, the ring's too) of this
+    /// process; zero where it is not known.
+    pub(crate) fn read(&self) -> (Duration, u64) {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         let cpu = Duration::new(
             u64::try_from(cpu.tv_sec).unwrap_or(0),
@@ -181,7 +184,7 @@ impl OwnCost {
         let length = self.status.as_ref().and_then(|status| status.read_at(&mut text, 0).ok());
         let status = Status::from_read(&text[..length.unwrap_or(0)]).ok();
         let peak = status.and_then(|status| status.vmhwm).unwrap_or(0) * 1024;
-        (cpu, peak.saturating_sub(u64::from(ring_bytes)))
+        (cpu, peak)
     }
 }
 

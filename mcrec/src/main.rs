@@ -81,6 +81,7 @@ fn repair(file: &Path) -> Result<ExitCode> {
 }
 
 fn record(options: &Record) -> Result<ExitCode> {
+    stop::survive()?;
     if let (Some(name), None) = (&options.follow, options.followed) {
         return follow::follow(options, name);
     }

@@ -61,6 +61,8 @@ pub(crate) fn record(
 ) -> Result<Outcome> {
     let pseudonyms = options.hash_keys.as_deref().map(key_file::pseudonyms).transpose()?;
     let process = stop::hold(target.pid)?;
+    // `/proc` will be out of reach.
+    let signals = stop::handled();
     let own_cost = OwnCost::open();
     let mut storage = [const { MaybeUninit::uninit() }; 2];
     let (mut probes, plan) = attach(&mut storage, plan, target, options.buffer_size)?;
@@ -72,14 +74,13 @@ pub(crate) fn record(
     // files created, below.
     let confined = drop_privileges(options, host, &place)?;
     let (events_in, events) = mpsc::channel();
-    stop::watch(process, &events_in)?;
+    stop::watch(&signals, process, &events_in)?;
     let ending = Arc::new(Ending::default());
     let mut sampling = Sampling::new(options, &footer.capture);
     probes.sample(sampling.one_in());
     let counters = (Arc::clone(&kernel), Arc::clone(&ending));
     let control = Arc::new(Control::default());
-    let ring = (Arc::clone(&control), options.buffer_size);
-    let account = Account::new(footer, counters, sampling.rates(), own_cost, ring);
+    let account = Account::new(footer, counters, sampling.rates(), own_cost, Arc::clone(&control));
     let sink = Sink::create(place, kept(options), options.files.commit_every, &account).map_err(
         |error| match error.downcast_ref::<io::Error>().map(io::Error::kind) {
             Some(ErrorKind::PermissionDenied) => {
@@ -103,7 +104,6 @@ pub(crate) fn record(
     let rows = Rows::new(decoder, batch, limits.events, (sampling.rates(), clock_offset));
     let kernel_counts = Arc::clone(&kernel);
     let mut running = launch(probes, rows, writer, (kernel, ending), events_in, events)?;
-    running.probes.start();
     if !options.quiet {
         say(&beginning);
         if let Some(blind) = plan.blind_line() {
@@ -175,20 +175,25 @@ fn kept(options: &Record) -> Kept {
     }
 }
 
-/// Starts the two threads, with the channel between them.
+/// Starts the two threads, with the channel between them, and then the recording.
 fn launch<'a>(
-    probes: Probes<'a>,
+    mut probes: Probes<'a>,
     rows: Rows,
-    writer: Writer,
+    mut writer: Writer,
     (kernel, ending): (Arc<KernelCounts>, Arc<Ending>),
     events_in: Sender<Event>,
     events: Receiver<Event>,
 ) -> Result<Running<'a>> {
     let (filled, batches) = raw::way();
+    let (started, start) = mpsc::channel();
     let control = Arc::clone(&writer.control);
     let writer = spawn("writer", &events_in, {
         let events_in = events_in.clone();
         move || {
+            // It has nothing to do before.
+            if let Ok(at) = start.recv() {
+                writer.begin(at);
+            }
             writer.run(rows, &batches, |notice| {
                 // Nobody listens when the recording is over already.
                 let _ = events_in.send(Event::Notice(notice));
@@ -206,6 +211,10 @@ fn launch<'a>(
             Ok(())
         }
     })?;
+    let at = host::monotonic_ns();
+    probes.start();
+    // The writer waits for it.
+    let _ = started.send(at);
     Ok(Running { probes, kernel, control, drain, ending, writer, events })
 }
 

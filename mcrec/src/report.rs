@@ -369,18 +369,27 @@ pub(crate) fn losses(footer: &Footer) -> String {
     };
     let mut text = match loss.losses.total() {
         0 => "nothing".to_owned(),
-        total => format!(
-            "{}{} of {} operations ({}): {}",
-            if loss.losses.are_operations(&footer.source.name) { "" } else { "at least " },
-            HumanCount(total),
-            HumanCount(loss.seen),
-            percent(total, loss.seen),
-            named(&mut loss.losses.by_reason())
-        ),
+        total => {
+            let part = percent(total, loss.seen);
+            let reasons = named(&mut loss.losses.by_reason());
+            let total = HumanCount(total);
+            if loss.losses.are_operations(&footer.source.name) {
+                format!("{total} operations ({part}): {reasons}")
+            } else {
+                format!(
+                    "at least {total} operations ({part} or more), for it is reads that were \
+                     lost, of one or more: {reasons}"
+                )
+            }
+        }
     };
     if loss.incomplete.total() > 0 {
-        write!(text, "; incomplete: {}", named(&mut loss.incomplete.by_reason()))
-            .expect("writing to a String cannot fail");
+        write!(
+            text,
+            "; {}: what is recorded of some operations is incomplete",
+            named(&mut loss.incomplete.by_reason())
+        )
+        .expect("writing to a String cannot fail");
     }
     text
 }

@@ -11,14 +11,15 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
     process::{Pid, PidfdFlags, Signal, pidfd_open, set_parent_process_death_signal},
 };
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ},
+    flag,
     iterator::Signals,
 };
 
@@ -46,6 +47,28 @@ pub(crate) enum Event {
     ThreadEnded,
 }
 
+/// Lets signals do nothing that end a process unless it handles them: what is asked for
+/// before there is a recording, and that a file may not become longer, which its writer is
+/// told as of a full disk.
+///
+/// # Errors
+///
+/// When they cannot be handled.
+pub(crate) fn survive() -> Result<()> {
+    for signal in [SIGUSR1, SIGXFSZ] {
+        flag::register(signal, Arc::default()).context("cannot handle signals")?;
+    }
+    Ok(())
+}
+
+/// The signals that a recording handles: SIGHUP, too, unless mcrec was started so as to
+/// outlive its terminal, as by nohup.
+pub(crate) fn handled() -> Vec<i32> {
+    let outlives = host::ignores(SIGHUP);
+    let all = [SIGINT, SIGTERM, SIGHUP, SIGUSR1].into_iter();
+    all.filter(|signal| *signal != SIGHUP || !outlives).collect()
+}
+
 /// Holds on to process `pid`: to it, and to no other that gets its id when it is gone.
 ///
 /// # Errors
@@ -53,7 +76,10 @@ pub(crate) enum Event {
 /// When there is no such process any more.
 pub(crate) fn hold(pid: i32) -> Result<OwnedFd> {
     let process = Pid::from_raw(pid).context("a process id is positive")?;
-    pidfd_open(process, PidfdFlags::empty()).with_context(|| format!("cannot watch process {pid}"))
+    match pidfd_open(process, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => bail!("memcached (pid {pid}) exited before it could be recorded"),
+        held => held.with_context(|| format!("cannot watch process {pid}")),
+    }
 }
 
 /// From now on this process ends when its parent does, however that ends.
@@ -65,14 +91,13 @@ pub(crate) fn end_with_parent() -> Result<()> {
     set_parent_process_death_signal(Some(Signal::INT)).context("cannot watch the parent process")
 }
 
-/// Reports signals, and the end of `process`, to `events` from now on.
+/// Reports these signals, and the end of `process`, to `events` from now on.
 ///
 /// # Errors
 ///
 /// When no thread or handler can be had.
-pub(crate) fn watch(process: OwnedFd, events: &Sender<Event>) -> Result<()> {
-    let mut signals =
-        Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]).context("cannot handle signals")?;
+pub(crate) fn watch(signals: &[i32], process: OwnedFd, events: &Sender<Event>) -> Result<()> {
+    let mut signals = Signals::new(signals).context("cannot handle signals")?;
     let on_signal = events.clone();
     thread::Builder::new()
         .name("signals".to_owned())

@@ -96,6 +96,12 @@ pub(crate) enum Notice {
 }
 
 impl Writer {
+    /// The recording begins now, at `at` (`CLOCK_MONOTONIC`, ns).
+    pub(crate) fn begin(&mut self, at: u64) {
+        self.account.begin(at);
+        self.sink.begin(&self.account);
+    }
+
     /// Works until the channel is closed, then makes the final commit.
     pub(crate) fn run(
         mut self,

@@ -38,6 +38,8 @@ pub enum Start {
     Beginning,
     /// From somewhere in its midst.
     Midst,
+    /// Its beginning is missing, and counted as lost already.
+    Lost,
     /// It is a UDP socket: each read is a whole request, each send a datagram.
     Datagrams,
 }
@@ -51,6 +53,16 @@ pub struct Read<'a> {
     pub length: u64,
     /// The first of them; the others were not copied.
     pub data: &'a [u8],
+}
+
+impl Read<'_> {
+    /// Whether the server asked for as much as it does when nothing is left over from before:
+    /// what it got begins with a request. (One that wants just as much of a value looks the
+    /// same.)
+    #[inline]
+    pub fn begins_request(&self) -> bool {
+        self.asked == BUFFER
+    }
 }
 
 /// One element of what the server handed to the kernel to send.
@@ -110,6 +122,9 @@ pub struct Connection {
     dialect: Dialect,
     /// What came before is known; else nothing is until the next chance.
     in_step: bool,
+    /// It was there before, and nothing was read of it since: if a request is under way, that
+    /// is not counted yet.
+    joining: bool,
     datagrams: bool,
     /// Known from the first byte on.
     protocol: Option<Protocol>,
@@ -150,7 +165,8 @@ impl Connection {
         };
         Self {
             dialect,
-            in_step: start != Start::Midst,
+            in_step: !matches!(start, Start::Midst | Start::Lost),
+            joining: start == Start::Midst,
             datagrams: start == Start::Datagrams,
             protocol: None,
             requests: Requests::default(),
@@ -193,8 +209,9 @@ impl Connection {
         if self.in_step && !goes_on && self.requests.value_ends_before(read.asked) {
             self.desync(Reason::Asked, observer);
         }
+        let joins = std::mem::take(&mut self.joining);
         if !self.in_step && !self.get_into_step(read) {
-            if read.asked == BUFFER && read.length > 0 {
+            if read.length > 0 && (joins || read.begins_request()) {
                 observer.fault(Fault::Unsynced);
             }
             return;
@@ -233,6 +250,7 @@ impl Connection {
 
     /// Reads or sends of this connection are missing here.
     pub fn gap(&mut self, observer: &mut impl Observer) {
+        self.joining = false;
         if self.in_step && !self.exchange.over {
             self.desync(Reason::Gap, observer);
         }
@@ -286,7 +304,7 @@ impl Connection {
     }
 
     fn get_into_step(&mut self, read: Read<'_>) -> bool {
-        if read.asked != BUFFER || !self.requests.can_begin(read.data, self.protocol) {
+        if !read.begins_request() || !self.requests.can_begin(read.data, self.protocol) {
             return false;
         }
         self.in_step = true;
@@ -382,9 +400,10 @@ impl Connection {
     }
 }
 
-/// A handshake record: TLS libraries read its header of five bytes first.
+/// A record of TLS, of a handshake or, on a connection that was there before, of what comes
+/// after it: TLS libraries read its header of five bytes first.
 fn begins_tls(read: Read<'_>) -> bool {
-    read.asked == 5 && read.data.starts_with(&[0x16, 0x03])
+    read.asked == 5 && matches!(read.data, [0x14..=0x17, 0x03, ..])
 }
 
 impl<'a> Segment<'a> {

@@ -120,7 +120,8 @@ pub struct Operation<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A read that began a request, of which nothing is known: the connection is
-    /// out of step since before, or since the recording began.
+    /// out of step since before. Or the first one that was seen of it went on with a
+    /// request whose beginning was not.
     Unsynced,
     /// The connection fell out of step here.
     Desynced(Reason),

@@ -66,11 +66,32 @@ fn from_the_midst_it_begins_with_a_known_verb_and_an_empty_buffer() {
     let mut hand = Hand::new(NEW, Start::Midst);
     hand.send("END\r\n").read(100, GET).read(16384, "xyz get\r\n").read(16384, b"\x80abc");
     hand.read(16384, GET).send(HIT).read(16384, "");
-    hand.told(&["Get a Hit v1 f0"], &[Fault::Unsynced, Fault::Unsynced]);
+    hand.told(&["Get a Hit v1 f0"], &[Fault::Unsynced; 3]);
     let noop = front(0x80, 0x0a, 0, &[], "", 0);
     let reply = front(0x81, 0x0a, 0, &[], "", 0);
     let mut hand = Hand::new(NEW, Start::Midst);
     hand.read(16384, &noop).send(&reply).told(&["Noop - Ok"], &[]);
+}
+
+#[test]
+fn a_request_that_was_under_way_is_counted_once_and_not_where_its_beginning_was_lost() {
+    let value = "a".repeat(1000);
+    let mut hand = Hand::new(NEW, Start::Midst);
+    hand.read(2002, &value).read(1002, &value).read(2, "\r\n").send("STORED\r\n");
+    hand.read(16384, GET).send(HIT).told(&["Get a Hit v1 f0"], &[Fault::Unsynced]);
+    // One whose request was read before, and only its reply seen, began before.
+    let mut hand = Hand::new(NEW, Start::Midst);
+    hand.send(HIT).read(16384, GET).send(HIT).told(&["Get a Hit v1 f0"], &[]);
+    let mut hand = Hand::new(NEW, Start::Lost);
+    hand.read(1002, &value).read(16384, GET).send(HIT).told(&["Get a Hit v1 f0"], &[]);
+    let mut hand = Hand::new(NEW, Start::Midst);
+    hand.gap().read(1002, &value).told(&[], &[]);
+}
+
+#[test]
+fn tls_is_recognised_in_its_midst_too() {
+    let mut hand = Hand::new(NEW, Start::Midst);
+    hand.read(5, b"\x17\x03\x03\0\x20").read(32, [7; 32]).told(&[], &[Fault::Encrypted]);
 }
 
 #[test]

@@ -214,7 +214,7 @@ reasons! {
     /// Operations that were seen but are not in the capture, by reason.
     Losses {
         /// No room on the kernel's ring: the recorder did not keep up. Through
-        /// `syscalls`, reads: each carried one request or more, or a part of one.
+        /// `syscalls`, reads that began with a request: each carried one or more.
         ring_full,
         /// The probe's connection or key length could not be read.
         argument_unreadable,
@@ -222,9 +222,9 @@ reasons! {
         connection_untracked,
         /// The kernel skipped the program because another was running there.
         probe_missed,
-        /// Reads of a connection that was out of step: since the recording began in
-        /// the midst of a request, or after something else was lost. Each carried
-        /// one request or more.
+        /// Reads of a connection that was out of step, as after something else was lost,
+        /// that began with a request; and requests that a recording began in the midst
+        /// of. Each is one request or more.
         connection_unsynced,
         /// Requests or replies that could not be decoded, each time a connection
         /// fell out of step for it.

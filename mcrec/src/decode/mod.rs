@@ -51,7 +51,7 @@ pub(crate) struct Malformed;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// Records taken of those that the kernel counts: operations through usdt,
-    /// reads through syscalls.
+    /// reads that begin with a request through syscalls.
     pub(crate) counted_records: u64,
     /// Reads of connections that were out of step.
     pub(crate) unsynced: u64,

@@ -182,7 +182,7 @@ impl SyscallsDecoder {
         record: &[u8],
         out: &mut impl FnMut(&Operation<'_>),
     ) -> Result<Box<Tracked>, Malformed> {
-        let mut start = Start::Midst;
+        let mut start = Start::Lost;
         let mut accepted = false;
         let mut client = None;
         if mcrec_kind(u32::from(head.kind)) == mcrec_kind::MCREC_CONNECT {
@@ -266,8 +266,9 @@ impl SyscallsDecoder {
         let read: mcrec_read = fixed(record)?;
         let data = record.get(size_of::<mcrec_read>()..).ok_or(Malformed)?;
         tracked.thread = head.thread;
-        self.tally.counted_records += u64::from(read.offset == 0);
         let piece = piece(&read, data)?;
+        // As the kernel does.
+        self.tally.counted_records += u64::from(read.offset == 0 && piece.begins_request());
         self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
             if read.offset == 0 {
                 tracked.connection.received(piece, head.ts, emit);

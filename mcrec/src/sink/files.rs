@@ -62,6 +62,11 @@ impl Files {
         })
     }
 
+    /// The recording begins now.
+    pub(super) fn begin(&mut self, account: &Account) {
+        self.span = Span::begin(account.now());
+    }
+
     pub(super) fn describe(&self) -> String {
         self.file.path().display().to_string()
     }

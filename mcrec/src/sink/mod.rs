@@ -100,6 +100,14 @@ impl Sink {
         Ok(Self { encoder, pending: Vec::new(), pending_bytes: 0, to })
     }
 
+    /// The recording begins now: all that was made before is for what comes.
+    pub(crate) fn begin(&mut self, account: &Account) {
+        match &mut self.to {
+            To::Files(files) => files.begin(account),
+            To::Window(window) => window.begin(account),
+        }
+    }
+
     /// Where it goes, in words.
     pub(crate) fn describe(&self) -> String {
         match &self.to {

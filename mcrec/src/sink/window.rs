@@ -62,6 +62,11 @@ impl Window {
         }
     }
 
+    /// The recording begins now.
+    pub(super) fn begin(&mut self, account: &Account) {
+        self.span = Span::begin(account.now());
+    }
+
     pub(super) fn describe(&self) -> String {
         let Keep { last, bytes } = self.keep;
         let (last, bytes) = (humantime::format_duration(last), ByteSize(bytes));
