@@ -5,7 +5,7 @@ mod support;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Child,
+    process::{Child, Command},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -210,7 +210,7 @@ struct SmallDisk(tempfile::TempDir);
 impl SmallDisk {
     fn mount(size: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mounted = std::process::Command::new("mount")
+        let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
             .arg(folder.path())
             .status()
@@ -222,8 +222,35 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg(self.0.path()).status();
+        let _ = Command::new("umount").arg(self.0.path()).status();
     }
+}
+
+/// mcrec, as a shell runs it that has done something before.
+fn mcrec_after(what: &str) -> Command {
+    let mut shell = Command::new("sh");
+    let run = format!("{what}; exec \"$@\"");
+    shell.args(["-c", &run, "sh"]).arg(support::recorder::mcrec().get_program());
+    shell
+}
+
+/// The recording ended because `path` could not be written: what was committed is there, and
+/// how much is not.
+fn assert_cut_off(mut recorder: Recorder, path: &Path, client: &Client, why: &str) {
+    let (status, said) = recorder.wait();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains(why) && said.contains("write failed"), "{said}");
+    // A whole capture that says what is not in it.
+    let rows = capture::rows(path);
+    let footer = capture::footer(path).unwrap();
+    assert!(!rows.is_empty());
+    assert_eq!(footer.loss.written, capture::all_rows(path).len() as u64);
+    assert!(footer.loss.losses.write_failed > 0);
+    assert_eq!(footer.loss.seen, footer.loss.written + footer.loss.losses.write_failed);
+    assert_eq!(footer.capture.ended.as_deref(), Some("cannot write"));
+    let keys = rows.iter().map(|row| &row.key);
+    assert!(keys.eq(client.log.iter().take(rows.len()).map(|logged| &logged.key)), "a prefix");
+    assert_alone(path);
 }
 
 #[test]
@@ -234,20 +261,36 @@ fn a_full_disk_ends_the_recording_with_everything_that_was_committed() {
     let mut recorder = Recorder::start(server.pid(), &path, &["--commit-every", "200ms"]);
     let mut client = Client::connect(server.address, Protocol::Text);
     work_until_ended(&mut client, &mut recorder.process);
-    let (status, said) = recorder.wait();
-    assert_eq!(status.code(), Some(1), "{said}");
-    assert!(said.contains("No space left on device") && said.contains("write failed"), "{said}");
-    // A whole capture that says what is not in it.
-    let rows = capture::rows(&path);
-    let footer = capture::footer(&path).unwrap();
-    assert!(!rows.is_empty());
-    assert_eq!(footer.loss.written, capture::all_rows(&path).len() as u64);
-    assert!(footer.loss.losses.write_failed > 0);
-    assert_eq!(footer.loss.seen, footer.loss.written + footer.loss.losses.write_failed);
-    assert_eq!(footer.capture.ended.as_deref(), Some("cannot write"));
-    let keys = rows.iter().map(|row| &row.key);
-    assert!(keys.eq(client.log.iter().take(rows.len()).map(|logged| &logged.key)), "a prefix");
-    assert_alone(&path);
+    assert_cut_off(recorder, &path, &client, "No space left on device");
+}
+
+#[test]
+fn a_file_that_may_not_become_longer_is_as_a_full_disk() {
+    let server = Server::start("1.6.18", &[]);
+    let (_folder, path) = place();
+    // Blocks of 512 bytes.
+    let command = mcrec_after("ulimit -f 256");
+    let arguments = ["--commit-every", "200ms"];
+    let mut recorder = Recorder::start_as(command, server.pid(), &path, &arguments);
+    let mut client = Client::connect(server.address, Protocol::Text);
+    work_until_ended(&mut client, &mut recorder.process);
+    assert_cut_off(recorder, &path, &client, "File too large");
+}
+
+#[test]
+fn a_recording_outlives_its_terminal_where_it_was_started_so() {
+    let server = Server::start("1.6.18", &[]);
+    let (_folder, path) = place();
+    let command = mcrec_after("trap '' HUP");
+    let mut recorder = Recorder::start_as(command, server.pid(), &path, &[]);
+    recorder.signal(Signal::HUP);
+    let mut client = Client::connect(server.address, Protocol::Text);
+    work(&mut client, 100);
+    let (status, said) = recorder.interrupt();
+    assert!(status.success(), "{said}");
+    assert_eq!(capture::rows(&path).len(), 100);
+    let ended = capture::footer(&path).unwrap().capture.ended;
+    assert_eq!(ended.as_deref(), Some("interrupted"));
 }
 
 #[test]
