@@ -8,11 +8,11 @@ import signal
 import socket
 import statistics
 import subprocess
-import tempfile
 import threading
 import time
 
-from script import SPARE_FILES, CannotRun, end, need_files, no_process_left, one_line, start, undisturbed
+from script import (SPARE_FILES, CannotRun, end, need_files, no_process_left, one_line, start, temporary_folder,
+                    undisturbed)
 
 CPUS = os.sched_getaffinity(0)
 
@@ -47,7 +47,7 @@ class Memcached:
     def __enter__(self):
         need_files(self.connections)
         with contextlib.ExitStack() as started:
-            self.folder = started.enter_context(tempfile.TemporaryDirectory())
+            self.folder = started.enter_context(temporary_folder())
             started.enter_context(no_process_left())
             port_file = self.path("port")
             self.process = start(
@@ -69,7 +69,7 @@ class Memcached:
             self.started.close()
 
     def path(self, name):
-        return pathlib.Path(self.folder, name)
+        return self.folder / name
 
     def stats(self):
         self.asked += 1

@@ -75,7 +75,8 @@ class Empty:
             command.append(self.place)
         if self.place in ("probes", "arguments"):
             command += [str(memcached.pid), memcached.program, *probes(memcached.target)]
-        self.process = start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True)
         if self.process.stdout.readline() != "attached\n":
             raise Unavailable(one_line(self.process.stderr.read()) or "it ended at once")
 

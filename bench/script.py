@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 
 ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 # What runs; whether a signal has to wait, and which one did.
@@ -73,9 +74,10 @@ def start(command, **how):
 
 
 def end(process):
-    """Kills a process, if it still runs, and forgets it."""
+    """Kills a process, with those that it started, if it still runs, and forgets it."""
     with undisturbed():
-        process.kill()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         STARTED.remove(process)
         for pipe in (process.stdin, process.stdout, process.stderr):
@@ -93,6 +95,16 @@ def no_process_left():
         with undisturbed():
             for process in reversed([process for process in STARTED if process not in before]):
                 end(process)
+
+
+@contextlib.contextmanager
+def temporary_folder():
+    place = tempfile.TemporaryDirectory()
+    try:
+        yield pathlib.Path(place.name)
+    finally:
+        with undisturbed():
+            place.cleanup()
 
 
 def one_line(said):
