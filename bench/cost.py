@@ -46,7 +46,7 @@ def asked():
                            help="in which all ways take turns: 5, if not given")
     arguments.add_argument("seconds", metavar="SECONDS", nargs="?", type=seconds, default=1.5,
                            help="that each is measured for: 1.5, if not given")
-    arguments.add_argument("loads", metavar="LOAD", nargs="*",
+    arguments.add_argument("loads", metavar="LOAD", nargs="*", default=[],
                            help=f"those of {', '.join(map(repr, LOADS))}: all, if not given")
     asked = arguments.parse_args()
     for name in asked.loads:

@@ -132,8 +132,8 @@ class Storm:
         time.sleep(seconds)
         after = cpu(self.pid), spent()
         operations, lasted, p50, p99 = self.look()
-        if not operations:
-            raise Idle(f"no operation in {lasted:.1f} s")
+        if not operations or after[0] == before[0]:
+            raise Idle(f"no operation, or no CPU for one, in {lasted:.2g} s")
         each = 1e6 / operations
         return {
             "server": (after[0] - before[0]) * each,

@@ -36,6 +36,10 @@ def run(main):
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:
+        # Nobody reads on; nor can what is still to be written be.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except CannotRun as reason:
         print(f"{pathlib.Path(sys.argv[0]).name}: {reason}", file=sys.stderr)
         sys.exit(2)
@@ -119,7 +123,7 @@ def parser(documentation):
 
 
 def folder(text):
-    if not pathlib.Path(text).is_dir():
+    if not os.path.isdir(text):
         raise argparse.ArgumentTypeError(f"there is no folder {text}")
     return pathlib.Path(text)
 
@@ -149,17 +153,17 @@ def with_source(arguments):
 
 def need(target, programs, examples=(), servers=(), root=True):
     """That what was built is there, and that this may record."""
+    if root and os.geteuid() != 0:
+        raise CannotRun("this needs root")
     for server in servers:
-        if not (target / f"memcached/memcached-{server}").is_file():
+        if not os.path.isfile(target / f"memcached/memcached-{server}"):
             raise CannotRun(f"there is no memcached/memcached-{server} in {target}: make memcached")
     wanted = [("bin", "release", name) for name in programs]
     wanted += [("example", "release/examples", name) for name in examples]
-    missing = [(kind, name) for kind, place, name in wanted if not (target / place / name).is_file()]
+    missing = [(kind, name) for kind, place, name in wanted if not os.path.isfile(target / place / name)]
     if missing:
         raise CannotRun(f"{target} lacks {', '.join(name for _, name in missing)}: cargo build --release "
                         + " ".join(f"--{kind} {name}" for kind, name in missing))
-    if root and os.geteuid() != 0:
-        raise CannotRun("this needs root")
 
 
 def need_modules(python, *modules):
