@@ -22,7 +22,8 @@ import statistics
 import subprocess
 import time
 
-from script import CannotRun, end, folder, need, need_modules, parser, run, start, temporary_folder, whole
+from script import (CannotRun, end, folder, need, need_modules, output, parser, run, start,
+                    temporary_folder, whole)
 
 WITH_POLARS = pathlib.Path(__file__).with_name("with_polars.py")
 
@@ -92,11 +93,6 @@ def take(command):
     return taken, usage.ru_maxrss / 1024
 
 
-def said(*command):
-    return subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(WITH_POLARS.parent)}).stdout
-
-
 def in_duckdb(python, queries):
     calls = [f"duckdb.sql({query!r}).fetchall()" for query in queries]
     return [python, "-c", "\n".join(["import duckdb", *calls])]
@@ -105,18 +101,19 @@ def in_duckdb(python, queries):
 def interval(python, file):
     """Microseconds of one, as mcanalyze chooses it: about 40 to a capture."""
     span = f"SELECT max(epoch_us(ts)) - min(epoch_us(ts)) FROM '{file}'"
-    shown = said(python, "-c", f"import duckdb; print(duckdb.sql({span!r}).fetchall()[0][0])")
+    shown = output([python, "-c", f"import duckdb; print(duckdb.sql({span!r}).fetchall()[0][0])"])
     return max(int(shown) // 36, 1)
 
 
 def agree(mcanalyze, python, file):
     """Whether they say the same. Of keys with as many calls any may be among the top."""
-    mine = json.loads(said(mcanalyze, file, "--top", "20", "--format", "json"))
+    mine = json.loads(output([mcanalyze, file, "--top", "20", "--format", "json"]))
     totals = [mine["capture"][name] for name in ("operations", "hits", "misses")]
     answers = {"mcanalyze": [totals, [row["calls"] for row in mine["top"]]]}
     queries = [query.format(file=file) for query in (TOP, TOTALS)]
-    answers["DuckDB"] = json.loads(said(python, "-c", SAID_BY_DUCKDB, *queries))
-    answers["polars"] = json.loads(said(python, "-c", SAID_BY_POLARS, file))
+    answers["DuckDB"] = json.loads(output([python, "-c", SAID_BY_DUCKDB, *queries]))
+    beside = os.environ | {"PYTHONPATH": str(WITH_POLARS.parent)}
+    answers["polars"] = json.loads(output([python, "-c", SAID_BY_POLARS, file], env=beside))
     for totals, calls in answers.values():
         calls.sort(reverse=True)
     first, *others = answers.values()

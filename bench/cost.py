@@ -102,7 +102,7 @@ def compare(asked, name, ways):
 
 def table(name, results):
     print(f"\n{name}\n{'':19}{'server':>8}{'added':>7}{'from':>7}{'to':>7}{'times':>7}{'own':>7}"
-          f"{'op/s':>9}{'p50':>8}{'p99':>8}{'B/op':>7}{'MiB':>6}  lost, in all rounds")
+          f"{'op/s':>9}{'p50':>8}{'p99':>8}{'B/op':>9}{'MiB':>6}  lost, in all rounds")
     for way, rounds in results.items():
         of = lambda what: median(one[what] for one in rounds)
         number = lambda what, digits: "" if of(what) is None else f"{of(what):.{digits}f}"
@@ -111,7 +111,7 @@ def table(name, results):
         else:
             added, times = adds(rounds), [one["server"] / one["without"] for one in rounds]
         print(f"{way:19}{of('server'):8.2f}{median(added):7.2f}{added[0]:7.2f}{added[-1]:7.2f}{median(times):7.2f}"
-              f"{of('own'):7.2f}{of('rate'):9.0f}{of('p50'):8.0f}{of('p99'):8.0f}{number('bytes', 1):>7}"
+              f"{of('own'):7.2f}{of('rate'):9.0f}{of('p50'):8.0f}{of('p99'):8.0f}{number('bytes', 1):>9}"
               f"{number('memory', 0):>6}  {lost([one['left'] for one in rounds])}")
 
 

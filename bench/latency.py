@@ -19,11 +19,10 @@ import select
 import signal
 import socket
 import statistics
-import subprocess
 import time
 
 from machine import Memcached, Recorder
-from script import ENDING, CannotRun, folder, need, need_modules, parser, run, whole
+from script import ENDING, CannotRun, folder, need, need_modules, output, parser, run, whole
 
 READ = """
 import sys, pyarrow.parquet as parquet
@@ -88,8 +87,7 @@ def through_memcached(asked):
         client = round_trips(memcached.port, asked.requests)
         for recorder in recorders:
             path = recorder.stop().path
-            text = subprocess.run([asked.python, "-c", READ, path], check=True, stdout=subprocess.PIPE, text=True)
-            recorded[path.name] = [int(number) for number in text.stdout.split()]
+            recorded[path.name] = [int(number) for number in output([asked.python, "-c", READ, path]).split()]
             if not recorded[path.name]:
                 raise CannotRun(f"nothing was recorded through {path.name}")
     return client, recorded

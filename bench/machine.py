@@ -11,8 +11,8 @@ import subprocess
 import threading
 import time
 
-from script import (SPARE_FILES, CannotRun, end, need_files, no_process_left, one_line, start, temporary_folder,
-                    undisturbed)
+from script import (SPARE_FILES, CannotRun, end, need_files, no_process_left, one_line, output, start,
+                    temporary_folder, undisturbed)
 
 CPUS = os.sched_getaffinity(0)
 
@@ -89,8 +89,7 @@ class Memcached:
 
     def fill(self, **load):
         """Stores all keys of a load."""
-        if subprocess.run(storm(self, **load, fill=1)).returncode:
-            raise CannotRun("the keys could not be stored")
+        output(storm(self, **load, fill=1))
 
 
 def storm(memcached, **load):

@@ -18,7 +18,7 @@ import threading
 import time
 
 from machine import Memcached, Recorder, cpu, peak
-from script import CannotRun, one_line, start
+from script import CannotRun, one_line, output, start
 
 NO_LIMITS = """
 struct rlimit;
@@ -209,7 +209,7 @@ class Bpftrace:
                 break
             self.said.append(line)
         else:
-            raise Unavailable(self.last_said() or "it ended at once")
+            raise Unavailable(one_line(self.last_said()) or "it ended at once")
         # What it prints must not stop it.
         self.reader = threading.Thread(target=self.said.extend, args=[self.process.stdout], daemon=True)
         self.reader.start()
@@ -259,9 +259,8 @@ def no_limits(memcached):
     """bpftrace gives up where it may not lock all memory, which newer kernels do not ask for."""
     library = memcached.path("nolimits.so")
     try:
-        subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=NO_LIMITS,
-                       text=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
+        output(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=NO_LIMITS)
+    except (OSError, CannotRun) as error:
         raise Unavailable(f"its limits cannot be lifted: {error}") from None
     return library
 

@@ -21,8 +21,8 @@ import subprocess
 import time
 
 from machine import Memcached, Recorder, Storm
-from script import (CannotRun, end, folder, need, need_modules, parser, run, start, temporary_folder,
-                    whole)
+from script import (CannotRun, end, folder, need, need_modules, output, parser, run, start,
+                    temporary_folder, whole)
 
 LOAD = {"connections": 16, "threads": 4, "keys": 20000, "value": 100}
 BUILD = "debian-1.6.18"
@@ -77,11 +77,11 @@ def replay(capture, memcached, *arguments):
     command = ["/usr/bin/time", "-f", "%M", memcached.target / "release/mcreplay", capture, "--to",
                f"127.0.0.1:{memcached.port}", "--format", "json", "-q", *arguments]
     process = start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    report, said = process.communicate()
+    report, error = process.communicate()
     end(process)
     if process.returncode not in (0, 1):
-        raise CannotRun(f"mcreplay failed: {said}{report}")
-    return json.loads(report), int(said.split()[-1]) / 1024
+        raise CannotRun(f"mcreplay failed: {error}{report}")
+    return json.loads(report), int(error.split()[-1]) / 1024
 
 
 def fidelity(asked, place):
@@ -101,7 +101,7 @@ def fidelity(asked, place):
         recorder.stop()
         shutil.copy(recorder.path, again)
         lost = recorder.line("lost")
-    compared = json.loads(subprocess.check_output([asked.python, "-c", COMPARE, first, again]))
+    compared = json.loads(output([asked.python, "-c", COMPARE, first, again]))
     ratio = {name: report["hit_ratio"][name]["ratio"] for name in ("recorded", "now")}
     late = {name: value / 1e6 for name, value in report["lateness_ns"].items() if name != "count"}
     print(f"recorded                 {rate:,.0f} operations a second, {LOAD['connections']} connections")
@@ -119,7 +119,7 @@ def slap(program, port, arguments):
     if not shutil.which(program):
         print(f"{program:24} is not installed (libmemcached-tools)")
         return None
-    done = subprocess.run([program, *arguments], capture_output=True, text=True)
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, start_new_session=True)
     return done.stdout + done.stderr
 
 
@@ -161,7 +161,7 @@ def peers(asked, place):
 def length(asked, place):
     capture = place / "long.parquet"
     generate = asked.target / "release/examples/generate"
-    subprocess.run([generate, capture, str(asked.rows)], check=True)
+    output([generate, capture, str(asked.rows)])
     with Memcached(asked.target, BUILD, threads=4, arguments=["-m", "2048"]) as memcached:
         report, memory = replay(capture, memcached, "--speed", "max")
         rate = report["operations"] / report["seconds"]

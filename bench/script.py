@@ -77,6 +77,14 @@ def start(command, **how):
         return process
 
 
+def output(command, **how):
+    """What a program prints that ends by itself."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, start_new_session=True, **how)
+    if done.returncode:
+        raise CannotRun(f"{' '.join(map(str, command[:2]))} ended with {done.returncode}")
+    return done.stdout
+
+
 def end(process):
     """Kills a process, with those that it started, if it still runs, and forgets it."""
     with undisturbed():
@@ -170,7 +178,8 @@ def need_modules(python, *modules):
     """That an interpreter of Python has what is asked of it."""
     for module in modules:
         try:
-            found = subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode == 0
+            found = subprocess.run([python, "-c", f"import {module}"], capture_output=True,
+                                   start_new_session=True).returncode == 0
         except OSError as error:
             raise CannotRun(f"{python} cannot be run: {error.strerror}") from None
         if not found:
