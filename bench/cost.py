@@ -8,16 +8,14 @@ mcrec --example storm --example empty`. Needs root. README.md says how to read w
 prints.
 """
 
-import pathlib
-import sys
+import math
+import statistics
 import time
 
-from machine import Memcached, Storm, apart, many_files, median
+from machine import Idle, Memcached, Storm, apart, median
 from peers import Nothing, Unavailable, here
+from script import folder, need, need_files, no_process_left, parser, run, seconds, whole
 
-TARGET = pathlib.Path(sys.argv[1])
-ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-SECONDS = float(sys.argv[3]) if len(sys.argv) > 3 else 1.5
 SETTLE = 0.3
 SMALL = {"keys": 100_000, "value": 100}
 # Threads of the server, and the load.
@@ -29,85 +27,150 @@ LOADS = {
     "10 KiB values": (1, {"keys": 20_000, "value": 10_240, "connections": 16}),
     "1000 connections": (1, SMALL | {"connections": 1000}),
 }
+PAIRS = [
+    ("mcrec, usdt", "empty, probes"),
+    ("arguments, probes", "empty, probes"),
+    ("mcrec, usdt", "bpftrace by key"),
+    ("mcrec, usdt", "bpftrace, 2 probes"),
+    ("mcrec, syscalls", "empty, sockets"),
+    ("mcrec, syscalls", "tcpdump -w"),
+    ("mcrec, syscalls", "tcpdump -s 256"),
+    ("mcrec, syscalls", "watch"),
+]
 
 
-def measure(way, memcached, storm):
-    storm.look()
-    way.begin(memcached)
-    time.sleep(SETTLE)
-    seen = storm.watch(SECONDS, way.spent)
-    size, memory, lost = way.end()
-    operations = seen["operations"] + storm.look()[0]
-    return seen | {"bytes": size and size / operations, "memory": memory, "lost": lost}
+def asked():
+    arguments = parser(__doc__)
+    arguments.add_argument("target", metavar="TARGET", type=folder, help="cargo's target folder")
+    arguments.add_argument("rounds", metavar="ROUNDS", nargs="?", type=whole(), default=5,
+                           help="in which all ways take turns: 5, if not given")
+    arguments.add_argument("seconds", metavar="SECONDS", nargs="?", type=seconds, default=1.5,
+                           help="that each is measured for: 1.5, if not given")
+    arguments.add_argument("loads", metavar="LOAD", nargs="*", default=[],
+                           help=f"those of {', '.join(map(repr, LOADS))}: all, if not given")
+    asked = arguments.parse_args()
+    for name in asked.loads:
+        if name not in LOADS:
+            arguments.error(f"there is no load {name!r}, but {', '.join(map(repr, LOADS))}")
+    asked.loads = asked.loads or list(LOADS)
+    return asked
 
 
-def compare(name, ways):
+def measure(way, memcached, storm, seconds):
+    with no_process_left():
+        way.begin(memcached)
+        # What the load does from here on is what the way sees.
+        storm.look()
+        time.sleep(SETTLE)
+        try:
+            seen = storm.watch(seconds, way.spent)
+        finally:
+            left = way.end()
+    size = left.bytes and left.bytes / (left.operations or seen["operations"])
+    return seen | {"bytes": size, "memory": left.memory, "left": left}
+
+
+def compare(asked, name, ways):
     """Of each way, in each round: what was seen, and the server's cost without it, of just
     before and just after."""
     threads, load = LOADS[name]
-    results = {way.name: [] for way in ways}
-    arguments = ["-m", "1024", "-c", "2000"]
-    with Memcached(TARGET, threads=threads, arguments=arguments, cpus=apart(threads)) as memcached:
+    results = {"nothing": []} | {way.name: [] for way in ways}
+    alone = lambda: measure(Nothing(), memcached, storm, asked.seconds)
+    server = Memcached(asked.target, threads=threads, connections=load["connections"],
+                       arguments=["-m", "1024"], cpus=apart(threads))
+    with server as memcached:
         memcached.fill(**load)
         with Storm(memcached, **load) as storm:
-            before = measure(Nothing(), memcached, storm)
-            results["nothing"] = [before]
-            for _ in range(ROUNDS):
+            results["nothing"].append(alone())
+            for number in range(1, asked.rounds + 1):
                 for way in list(ways):
                     try:
-                        seen = measure(way, memcached, storm)
+                        seen, after = measure(way, memcached, storm, asked.seconds), alone()
+                    except Idle as reason:
+                        print(f"{name}: round {number} of {way.name} is left out: {reason}")
+                        continue
                     except Unavailable as reason:
                         print(f"{way.name} is left out: {reason}")
                         ways.remove(way)
                         del results[way.name]
                         continue
-                    after = measure(Nothing(), memcached, storm)
-                    seen["without"] = (before["server"] + after["server"]) / 2
+                    seen["without"] = (results["nothing"][-1]["server"] + after["server"]) / 2
                     results[way.name].append(seen)
                     results["nothing"].append(after)
-                    before = after
-    return results
+    return {way: rounds for way, rounds in results.items() if rounds}
 
 
 def table(name, results):
     print(f"\n{name}\n{'':19}{'server':>8}{'added':>7}{'from':>7}{'to':>7}{'times':>7}{'own':>7}"
-          f"{'op/s':>9}{'p50':>8}{'p99':>8}{'B/op':>7}{'MiB':>6}  lost, in the last round")
-    for way in ["nothing", *(way for way in results if way != "nothing")]:
-        rounds = results[way]
+          f"{'op/s':>9}{'p50':>8}{'p99':>8}{'B/op':>9}{'MiB':>6}  lost, in all rounds")
+    for way, rounds in results.items():
         of = lambda what: median(one[what] for one in rounds)
         number = lambda what, digits: "" if of(what) is None else f"{of(what):.{digits}f}"
         if way == "nothing":
             added, times = sorted(one["server"] - of("server") for one in rounds), [1.0]
         else:
-            added = sorted(one["server"] - one["without"] for one in rounds)
-            times = [one["server"] / one["without"] for one in rounds]
+            added, times = adds(rounds), [one["server"] / one["without"] for one in rounds]
         print(f"{way:19}{of('server'):8.2f}{median(added):7.2f}{added[0]:7.2f}{added[-1]:7.2f}{median(times):7.2f}"
-              f"{of('own'):7.2f}{of('rate'):9.0f}{of('p50'):8.0f}{of('p99'):8.0f}{number('bytes', 1):>7}"
-              f"{number('memory', 0):>6}  {rounds[-1]['lost']}")
-    targets({way: median(one["server"] - one.get("without", 0) for one in results[way]) for way in results})
+              f"{of('own'):7.2f}{of('rate'):9.0f}{of('p50'):8.0f}{of('p99'):8.0f}{number('bytes', 1):>9}"
+              f"{number('memory', 0):>6}  {lost([one['left'] for one in rounds])}")
 
 
-def targets(added):
+def adds(rounds):
+    return sorted(one["server"] - one["without"] for one in rounds)
+
+
+def lost(lefts):
+    """What a way lost in all its rounds, and the most that waited on its ring in any."""
+    lost, of = sum(left.lost for left in lefts), sum(left.of for left in lefts)
+    waited = [left.waited for left in lefts if left.waited is not None]
+    said = [f"{lost} of {of} {lefts[0].unit}"] if lost else []
+    said += [f"(at most {max(waited) / 2**20:.1f} MiB waited on the ring)"] if waited else []
+    return " ".join(said)
+
+
+def ratios(results):
     """What one way adds for each of what another adds, where that can be told."""
-    pairs = [("mcrec, usdt", "empty, probes"), ("arguments, probes", "empty, probes"),
-             ("mcrec, usdt", "bpftrace by key"),
-             ("mcrec, usdt", "bpftrace, 2 probes"), ("mcrec, syscalls", "empty, sockets"),
-             ("mcrec, syscalls", "tcpdump -w"), ("mcrec, syscalls", "tcpdump -s 256"),
-             ("mcrec, syscalls", "watch")]
-    for one, other in pairs:
-        if one in added and other in added:
-            # A twentieth of what the server takes is lost in the noise.
-            ratio = f"{added[one] / added[other]:.2f}" if added[other] > added["nothing"] / 20 else "not to be told"
-            print(f"  {one} adds {ratio} of what {other} adds")
+    for one, other in PAIRS:
+        if one not in results or other not in results:
+            continue
+        both = [adds(results[one]), adds(results[other])]
+        rounds = min(map(len, both))
+        noise = error([one["server"] for one in results["nothing"]], rounds)
+        (low, middle, high), (other_low, other_middle, other_high) = map(quartiles, both)
+        if min(low, other_low) > 0 and other_middle > 2 * noise:
+            ratio = f"{middle / other_middle:.2f} of what {other} adds"
+        else:
+            ratio = (f"{low:.2f} to {high:.2f} µs, {other} {other_low:.2f} to {other_high:.2f} µs: "
+                     "the ratio is not to be told")
+        print(f"  {one} adds {ratio}")
+
+
+def error(alone, rounds):
+    """The standard error of a median of so many differences, each of one measurement and the
+    mean of two, as the spread of the server alone has it, were it of a normal distribution."""
+    low, _, high = quartiles(alone)
+    return 1.253 * math.sqrt(1.5) * (high - low) / 1.349 / math.sqrt(rounds)
+
+
+def quartiles(numbers):
+    return statistics.quantiles(numbers, n=4, method="inclusive") if len(numbers) > 1 else list(numbers) * 3
 
 
 def main():
-    many_files()
+    asking = asked()
+    need(asking.target, ["mcrec"], ["storm", "empty"], ["1.6.18"])
+    need_files(max(LOADS[name][1]["connections"] for name in asking.loads))
     ways = here()
     begun = time.monotonic()
-    for name in sys.argv[4:] or LOADS:
-        table(name, compare(name, ways))
-    print(f"\n{ROUNDS} rounds of {SECONDS} s each, {time.monotonic() - begun:.0f} s in all")
+    for name in asking.loads:
+        try:
+            results = compare(asking, name, ways)
+        except Idle as reason:
+            print(f"{name} is left out: {reason}")
+            continue
+        table(name, results)
+        ratios(results)
+    print(f"\n{asking.rounds} rounds of {asking.seconds} s each, {time.monotonic() - begun:.0f} s in all")
 
 
-main()
+run(main)

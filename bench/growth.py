@@ -1,84 +1,137 @@
 #!/usr/bin/env python3
 """Whether recording costs more with more connections, more keys, or as it goes on.
 
-    bench/growth.py TARGET [ROUNDS] [SECONDS] [MINUTES]
+    bench/growth.py TARGET [ROUNDS] [SECONDS] [MINUTES] [--only PART] [--minutes MINUTES] [--source SOURCE]
 
 TARGET as for cost.py. Needs root. For each size it prints what an operation took the
-server without and with mcrec, what mcrec took itself, and its memory; the last column is
-what recording added, server and mcrec together, against the first size. The length of
-a capture is tried with one of MINUTES: its first minute against its last.
+server without and with mcrec, what mcrec took itself, and its memory; `against` is
+what recording added, server and mcrec together, against the first size. Each size has a
+memcached of its own, some minutes after the one before: what the server takes without
+mcrec tells how much the machine changed meanwhile. The length of a capture is tried with one
+of MINUTES, between a minute without mcrec before it and one after it. An hour of that
+alone: `--only length --minutes 60`.
 """
 
-import pathlib
-import sys
+from machine import Idle, Memcached, Recorder, Storm, apart, losses, median
+from script import CannotRun, folder, need, need_files, parser, run, whole, with_source
 
-from machine import Memcached, Recorder, Storm, apart, many_files, median
-
-TARGET = pathlib.Path(sys.argv[1])
-ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-SECONDS = int(sys.argv[3]) if len(sys.argv) > 3 else 5
-MINUTES = int(sys.argv[4]) if len(sys.argv) > 4 else 5
 # As few bytes to a value as let ten million be stored.
 LOAD = {"value": 20, "keys": 1000, "connections": 16}
-CONNECTIONS = [16, 1, 1000, 10_000]
-KEYS = [1000, 100_000, 10_000_000]
-ARGUMENTS = ["-m", "4096", "-c", "12000"]
+SIZES = {"connections": [16, 1, 1000, 10_000], "keys": [1000, 100_000, 10_000_000]}
+MINUTE = 60
 
 
-def measure(memcached, storm):
+def asked():
+    arguments = parser(__doc__)
+    arguments.add_argument("target", metavar="TARGET", type=folder, help="cargo's target folder")
+    arguments.add_argument("rounds", metavar="ROUNDS", nargs="?", type=whole(), default=3,
+                           help="for each size: 3, if not given")
+    arguments.add_argument("seconds", metavar="SECONDS", nargs="?", type=whole(), default=5,
+                           help="that each is measured for: 5, if not given")
+    arguments.add_argument("minutes", metavar="MINUTES", nargs="?", type=whole(2), default=5,
+                           help="of one capture, 2 or more: 5, if not given")
+    arguments.add_argument("--minutes", dest="instead", metavar="MINUTES", type=whole(2), help="the same")
+    arguments.add_argument("--only", choices=[*SIZES, "length"], help="one part: all, if not given")
+    with_source(arguments)
+    asked = arguments.parse_args()
+    asked.minutes = asked.instead or asked.minutes
+    return asked
+
+
+def server(asked, load):
+    return Memcached(asked.target, connections=load["connections"], arguments=["-m", "4096"], cpus=apart(1))
+
+
+def measure(asked, memcached, storm):
     """The server without a recorder, just before and just after it has one, and with it."""
-    before = storm.watch(SECONDS)
-    recorder = Recorder(memcached)
-    recorded = storm.watch(SECONDS, recorder.spent)
-    recorder.stop()
-    recorder.path.unlink()
-    after = storm.watch(SECONDS)
+    before = storm.watch(asked.seconds)
+    recorder = Recorder(memcached, "--source", asked.source)
+    try:
+        recorded = storm.watch(asked.seconds, recorder.spent)
+    finally:
+        recorder.stop().path.unlink()
+    after = storm.watch(asked.seconds)
     without = (before["server"] + after["server"]) / 2
     return without, recorded["server"], recorded["own"], recorder
 
 
-def compare(name, sizes):
+def rounds_of(asked, name, size):
+    load = LOAD | {name: size}
+    rounds = []
+    with server(asked, load) as memcached:
+        memcached.fill(**load)
+        with Storm(memcached, **load) as storm:
+            for number in range(1, asked.rounds + 1):
+                try:
+                    rounds.append(measure(asked, memcached, storm))
+                except Idle as reason:
+                    print(f"{size:12}  round {number} is left out: {reason}")
+    return rounds
+
+
+def compare(asked, name):
     print(f"\n{name:>12}{'server':>9}{'recorded':>10}{'mcrec':>8}{'memory':>10}{'added':>8}{'against':>9}"
-          f"{'mcrec against':>15}  lost")
+          f"{'mcrec against':>15}  lost, in all rounds")
     first = None
-    for size in sizes:
-        load = LOAD | {name: size}
-        with Memcached(TARGET, arguments=ARGUMENTS, cpus=apart(1)) as memcached:
-            memcached.fill(**load)
-            with Storm(memcached, **load) as storm:
-                rounds = [measure(memcached, storm) for _ in range(ROUNDS)]
+    for size in SIZES[name]:
+        try:
+            need_files(size if name == "connections" else 0)
+        except CannotRun as reason:
+            print(f"{size:12}  is left out: {reason}")
+            continue
+        rounds = rounds_of(asked, name, size)
+        if not rounds:
+            continue
         server, recorded, own = (median(one[at] for one in rounds) for at in range(3))
+        recorders = [one[3] for one in rounds]
         # Each beside its neighbours in time.
         added = median(recorded - server + own for server, recorded, own, _ in rounds)
         first = first or (added, own)
-        last = rounds[-1][3]
-        print(f"{size:12}{server:9.2f}{recorded:10.2f}{own:8.2f}{last.memory:6.0f} MiB{added:8.2f}"
-              f"{added / first[0]:9.2f}{own / first[1]:15.2f}  {last.line('lost')}")
+        memory = max(recorder.memory for recorder in recorders)
+        print(f"{size:12}{server:9.2f}{recorded:10.2f}{own:8.2f}{memory:6.0f} MiB{added:8.2f}"
+              f"{against(added, first[0]):>9}{against(own, first[1]):>15}  {losses(recorders)}")
 
 
-def over_time():
-    """Its cost in each minute, and whether anything is lost."""
-    with Memcached(TARGET, arguments=ARGUMENTS, cpus=apart(1)) as memcached:
-        load = LOAD | {"keys": 1_000_000}
+def against(number, first):
+    """Noise may have it that the first added nothing."""
+    return f"{number / first:.2f}" if first > 0 else "-"
+
+
+def over_time(asked):
+    """Its cost in each minute, beside one before and one after, and whether anything is lost."""
+    load = LOAD | {"keys": 1_000_000}
+    print(f"\n{'minute':>12}{'server':>9}{'mcrec':>8}{'op/s':>10}")
+    with server(asked, load) as memcached:
         memcached.fill(**load)
-        recorder = Recorder(memcached)
         with Storm(memcached, **load) as storm:
-            minutes = [storm.watch(60, recorder.spent) for _ in range(MINUTES)]
-        recorder.stop()
-    print(f"\n{'minute':>12}{'recorded':>10}{'mcrec':>8}{'op/s':>10}")
-    for number, minute in enumerate(minutes, 1):
-        print(f"{number:12}{minute['server']:10.2f}{minute['own']:8.2f}{minute['rate']:10.0f}")
-    last, first = (minute["server"] + minute["own"] for minute in (minutes[-1], minutes[0]))
-    print(f"last against first: {last / first:.2f}; {recorder.line('file')}; "
-          f"lost {recorder.line('lost')}; {recorder.memory:.0f} MiB")
+            before = minute("before", storm)
+            recorder = Recorder(memcached, "--source", asked.source)
+            minutes = [minute(number, storm, recorder.spent) for number in range(1, asked.minutes + 1)]
+            recorder.stop()
+            storm.look()
+            after = minute("after", storm)
+    first, last = (each["server"] + each["own"] for each in (minutes[0], minutes[-1]))
+    print(f"last against first, server and mcrec: {last / first:.2f}; the server alone, after against before: "
+          f"{after['server'] / before['server']:.2f}\n{recorder.line('file')}; lost {losses([recorder])}; "
+          f"{recorder.memory:.0f} MiB")
+
+
+def minute(name, storm, *spent):
+    seen = storm.watch(MINUTE, *spent)
+    own = f"{seen['own']:8.2f}" if spent else f"{'':8}"
+    print(f"{name:>12}{seen['server']:9.2f}{own}{seen['rate']:10.0f}")
+    return seen
 
 
 def main():
-    many_files()
-    print("µs of CPU an operation, medians")
-    compare("connections", CONNECTIONS)
-    compare("keys", KEYS)
-    over_time()
+    asking = asked()
+    need(asking.target, ["mcrec"], ["storm"], ["1.6.18"])
+    print(f"µs of CPU an operation, medians; recorded through {asking.source}")
+    for name in SIZES:
+        if asking.only in (None, name):
+            compare(asking, name)
+    if asking.only in (None, "length"):
+        over_time(asking)
 
 
-main()
+run(main)

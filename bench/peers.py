@@ -1,11 +1,13 @@
 """The ways to look at a memcached. Each has `begin` and `end`; between them `spent` says
-how many seconds of CPU it has used so far, in its own processes. `end` returns the bytes
-it left on disk, the MiB of memory it took, and what it lost by its own account. A way whose
-program is not here is left out, by name.
+how many seconds of CPU it has used so far, in its own processes. `end` returns what it left
+behind (`Left`). A way whose program is not here, or does not work, is left out, by name.
 """
 
+import collections
+import dataclasses
+import functools
+import json
 import os
-import pathlib
 import re
 import resource
 import shutil
@@ -15,13 +17,9 @@ import subprocess
 import threading
 import time
 
-from machine import Recorder, cpu
+from machine import Memcached, Recorder, cpu, peak
+from script import CannotRun, one_line, output, start
 
-# What mcrec attaches to in a 1.6.18 with probes (`mcrec --check`).
-PROBES = ["process__command__start", "process__command__end", "command__get", "command__set",
-          "command__add", "command__replace", "command__append", "command__prepend",
-          "command__cas", "command__touch", "command__incr", "command__decr", "command__delete",
-          "conn__allocate", "conn__release"]
 NO_LIMITS = """
 struct rlimit;
 int setrlimit(int what, const struct rlimit *to) { return 0; }
@@ -31,6 +29,21 @@ int setrlimit64(int what, const struct rlimit *to) { return 0; }
 
 class Unavailable(Exception):
     """A way that cannot be gone here, and why."""
+
+
+@dataclasses.dataclass
+class Left:
+    """Bytes that it wrote, and of how many operations, where it counts them itself; the MiB
+    of memory that it took at most; what it lost by its own account, of how many, and of
+    what; the most bytes that waited on its ring."""
+
+    bytes: int | None = None
+    operations: int | None = None
+    memory: float | None = None
+    lost: int = 0
+    of: int = 0
+    unit: str = ""
+    waited: float | None = None
 
 
 class Nothing:
@@ -44,7 +57,7 @@ class Nothing:
         return 0.0
 
     def end(self):
-        return None, None, ""
+        return Left()
 
 
 class Empty:
@@ -61,17 +74,19 @@ class Empty:
         if self.place:
             command.append(self.place)
         if self.place in ("probes", "arguments"):
-            command += [str(memcached.pid), memcached.program, *PROBES]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            command += [str(memcached.pid), memcached.program, *probes(memcached.target)]
+        self.process = start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True)
         if self.process.stdout.readline() != "attached\n":
-            raise Unavailable("its programs could not be attached")
+            raise Unavailable(one_line(self.process.stderr.read()) or "it ended at once")
 
     def spent(self):
         return 0.0
 
     def end(self):
+        still_running(self.process, self.process.stderr.read)
         self.process.communicate()
-        return None, None, ""
+        return Left()
 
 
 class Mcrec:
@@ -81,17 +96,19 @@ class Mcrec:
         self.source, self.name = source, f"mcrec, {source}"
 
     def begin(self, memcached):
-        self.recorder = Recorder(memcached, "--source", self.source)
+        try:
+            self.recorder = Recorder(memcached, "--source", self.source)
+        except CannotRun as reason:
+            raise Unavailable(reason) from None
 
     def spent(self):
         return self.recorder.spent()
 
     def end(self):
         recorder = self.recorder.stop()
-        size = os.stat(recorder.path).st_size
+        size, operations, lost = os.stat(recorder.path).st_size, recorder.operations(), recorder.lost()
         recorder.path.unlink()
-        lost = recorder.line("lost").removeprefix("nothing")
-        return size, recorder.memory, lost or f"(at most {recorder.waited()} waited on the ring)"
+        return Left(size, operations, recorder.memory, lost, operations + lost, "operations", recorder.waited())
 
 
 class Tcpdump:
@@ -104,23 +121,30 @@ class Tcpdump:
         self.path = memcached.path("capture.pcap")
         command = ["tcpdump", "-i", "lo", *self.arguments, "-B", "65536", "-w", self.path, "-Z", "root",
                    "tcp", "port", str(memcached.port)]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        while "listening on" not in self.process.stderr.readline():
-            pass
+        self.process = start(command, stderr=subprocess.PIPE, text=True)
+        said = ""
+        for line in self.process.stderr:
+            if line.startswith("tcpdump: listening on "):
+                return
+            said += line
+        raise Unavailable(one_line(said) or "it ended at once")
 
     def spent(self):
         return cpu(self.process.pid)
 
     def end(self):
+        still_running(self.process, self.process.stderr.read)
+        memory = peak(self.process.pid)
         self.process.send_signal(signal.SIGINT)
         said = self.process.stderr.read()
-        _, _, usage = os.wait4(self.process.pid, 0)
-        self.process.returncode = 0
+        self.process.wait()
+        counts = [re.search(rf"(\d+) packets? {what}", said) for what in ("captured", "dropped by kernel")]
+        if not all(counts):
+            raise Unavailable(one_line(said) or "it said nothing at its end")
+        captured, dropped = (int(count[1]) for count in counts)
         size = os.stat(self.path).st_size
         self.path.unlink()
-        dropped = int(re.search(r"(\d+) packets? dropped by kernel", said)[1])
-        total = dropped + int(re.search(r"(\d+) packets? captured", said)[1])
-        return size, usage.ru_maxrss / 1024, f"{dropped} of {total} packets" if dropped else ""
+        return Left(size, None, memory, dropped, captured + dropped, "packets")
 
 
 class Watch:
@@ -134,8 +158,10 @@ class Watch:
         self.dropped = memcached.stats()["log_worker_dropped"]
         self.watcher = socket.create_connection(("127.0.0.1", memcached.port))
         self.watcher.sendall(b"watch fetchers mutations\r\n")
-        assert self.watcher.recv(4) == b"OK\r\n"
-        self.reader = threading.Thread(target=self.drain)
+        said = self.watcher.recv(4)
+        if said != b"OK\r\n":
+            raise Unavailable(f"memcached said {said.decode(errors='replace').strip()}")
+        self.reader = threading.Thread(target=self.drain, daemon=True)
         self.reader.start()
 
     def drain(self):
@@ -156,8 +182,9 @@ class Watch:
     def end(self):
         self.watcher.shutdown(socket.SHUT_RDWR)
         self.reader.join()
+        self.watcher.close()
         lost = self.skipped + self.memcached.stats()["log_worker_dropped"] - self.dropped
-        return self.bytes, None, f"{lost} of {self.lines + lost} entries" if lost else ""
+        return Left(self.bytes, None, None, lost, self.lines + lost, "entries")
 
 
 class Bpftrace:
@@ -167,29 +194,57 @@ class Bpftrace:
         self.name, self.script = name, script
 
     def begin(self, memcached):
-        script = self.script(memcached.program) + ' interval:ms:200 { printf("attached\\n") }'
+        if re.search(r"[\s:]", str(memcached.program)):
+            raise Unavailable(f"bpftrace takes no blank and no colon in {memcached.program}")
+        script = self.script(memcached) + ' interval:ms:200 { printf("attached\\n") }'
         command = ["bpftrace", "-p", str(memcached.pid), "-e", script]
         environment = os.environ | {"BPFTRACE_MAP_KEYS_MAX": "1000000"}
         if not may_lock_memory():
             environment["LD_PRELOAD"] = str(no_limits(memcached))
-        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, text=True)
-        said = ""
-        while "attached" not in said:
-            line = self.process.stdout.readline()
-            if not line:
-                raise Unavailable(said.strip() or "it ended at once")
-            said += line
+        self.process = start(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.said = collections.deque(maxlen=20)
+        for line in self.process.stdout:
+            # What it says of a script that it does not take has all of the script in it.
+            if line.strip() == "attached":
+                break
+            self.said.append(line)
+        else:
+            raise Unavailable(one_line(self.last_said()) or "it ended at once")
         # What it prints must not stop it.
-        threading.Thread(target=self.process.stdout.read, daemon=True).start()
+        self.reader = threading.Thread(target=self.said.extend, args=[self.process.stdout], daemon=True)
+        self.reader.start()
 
     def spent(self):
         return cpu(self.process.pid)
 
     def end(self):
+        still_running(self.process, self.last_said)
         self.process.send_signal(signal.SIGINT)
         self.process.wait()
-        return None, None, ""
+        self.reader.join()
+        return Left()
+
+    def last_said(self):
+        return "".join(line for line in self.said if line.strip() != "attached")
+
+
+def still_running(process, said):
+    """A way that ended by itself was not there for all of what was measured."""
+    if process.poll() is not None:
+        raise Unavailable(f"it ended by itself: {one_line(said())}")
+
+
+@functools.cache
+def probes(target):
+    """What mcrec attaches to in a 1.6.18 with probes, by the footer of a capture."""
+    try:
+        with Memcached(target) as memcached:
+            capture = Recorder(memcached, "--source", "usdt").stop().path.read_bytes()
+    except CannotRun as reason:
+        raise Unavailable(reason) from None
+    # Its metadata are JSON as it is, in a footer that is not.
+    footer = capture[capture.rindex(b'"attached":') + len(b'"attached":'):].decode(errors="replace")
+    return [attached["probe"] for attached in json.JSONDecoder().raw_decode(footer)[0]]
 
 
 def may_lock_memory():
@@ -203,20 +258,22 @@ def may_lock_memory():
 def no_limits(memcached):
     """bpftrace gives up where it may not lock all memory, which newer kernels do not ask for."""
     library = memcached.path("nolimits.so")
-    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=NO_LIMITS,
-                   text=True, check=True)
+    try:
+        output(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=NO_LIMITS)
+    except (OSError, CannotRun) as error:
+        raise Unavailable(f"its limits cannot be lifted: {error}") from None
     return library
 
 
 BY_KEY = "{ @calls[str(arg1, arg2)] = count(); @bytes[str(arg1, arg2)] = sum(arg3); }"
 
 
-def by_key(program):
+def by_key(memcached):
     """At the probes of get and set only."""
-    return " ".join(f"usdt:{program}:memcached:command__{name} {BY_KEY}" for name in ("get", "set"))
+    return " ".join(f"usdt:{memcached.program}:memcached:command__{name} {BY_KEY}" for name in ("get", "set"))
 
 
-def by_key_and_latency(program):
+def by_key_and_latency(memcached):
     """At all the probes that mcrec attaches to."""
     actions = {
         "process__command__start": "{ @started[tid] = nsecs; }",
@@ -226,7 +283,8 @@ def by_key_and_latency(program):
     }
     without_size = "{ @calls[str(arg1, arg2)] = count(); }"
     actions |= {f"command__{name}": without_size for name in ("delete", "incr", "decr")}
-    return " ".join(f"usdt:{program}:memcached:{probe} {actions.get(probe, BY_KEY)}" for probe in PROBES)
+    return " ".join(f"usdt:{memcached.program}:memcached:{probe} {actions.get(probe, BY_KEY)}"
+                    for probe in probes(memcached.target))
 
 
 WAYS = [

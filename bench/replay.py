@@ -14,20 +14,16 @@ connection, and when they came.
 """
 
 import json
-import pathlib
+import os
 import re
 import shutil
 import subprocess
-import sys
-import tempfile
 import time
 
 from machine import Memcached, Recorder, Storm
+from script import (CannotRun, end, folder, need, need_modules, output, parser, run, start,
+                    temporary_folder, whole)
 
-TARGET = pathlib.Path(sys.argv[1])
-PYTHON = sys.argv[2]
-SECONDS = int(sys.argv[3]) if len(sys.argv) > 3 else 10
-ROWS = int(sys.argv[4]) if len(sys.argv) > 4 else 0
 LOAD = {"connections": 16, "threads": 4, "keys": 20000, "value": 100}
 BUILD = "debian-1.6.18"
 
@@ -65,33 +61,47 @@ print(json.dumps({"same_order": bool(order), "operations": operations, "other_ou
 """
 
 
+def asked():
+    arguments = parser(__doc__)
+    arguments.add_argument("target", metavar="TARGET", type=folder, help="cargo's target folder")
+    arguments.add_argument("python", metavar="PYTHON", help="an interpreter that has pyarrow and numpy")
+    arguments.add_argument("seconds", metavar="SECONDS", nargs="?", type=whole(), default=10,
+                           help="of each load: 10, if not given")
+    arguments.add_argument("rows", metavar="ROWS", nargs="?", type=whole(0), default=0,
+                           help="of a capture that is generated: none, if not given")
+    return arguments.parse_args()
+
+
 def replay(capture, memcached, *arguments):
     """What mcreplay reports, and its peak of memory, MiB."""
-    command = ["/usr/bin/time", "-f", "%M", TARGET / "release/mcreplay", capture, "--to",
+    command = ["/usr/bin/time", "-f", "%M", memcached.target / "release/mcreplay", capture, "--to",
                f"127.0.0.1:{memcached.port}", "--format", "json", "-q", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode in (0, 1), done.stderr + done.stdout
-    return json.loads(done.stdout), int(done.stderr.split()[-1]) / 1024
+    process = start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    report, error = process.communicate()
+    end(process)
+    if process.returncode not in (0, 1):
+        raise CannotRun(f"mcreplay failed: {error}{report}")
+    return json.loads(report), int(error.split()[-1]) / 1024
 
 
-def fidelity(folder):
-    first, again = folder / "first.parquet", folder / "again.parquet"
-    with Memcached(TARGET, BUILD, threads=4) as memcached:
+def fidelity(asked, place):
+    first, again = place / "first.parquet", place / "again.parquet"
+    with Memcached(asked.target, BUILD, threads=4) as memcached:
         memcached.fill(**LOAD)
         recorder = Recorder(memcached)
         # Each thread sends on its four connections, and then pauses.
         with Storm(memcached, **LOAD, pause=500_000):
-            time.sleep(SECONDS)
+            time.sleep(asked.seconds)
         recorder.stop()
-        rate = recorder.operations() / SECONDS
+        rate = recorder.operations() / asked.seconds
         shutil.copy(recorder.path, first)
-    with Memcached(TARGET, BUILD, threads=4) as memcached:
+    with Memcached(asked.target, BUILD, threads=4) as memcached:
         recorder = Recorder(memcached)
         report, _ = replay(first, memcached, "--warm")
         recorder.stop()
         shutil.copy(recorder.path, again)
         lost = recorder.line("lost")
-    compared = json.loads(subprocess.check_output([PYTHON, "-c", COMPARE, first, again]))
+    compared = json.loads(output([asked.python, "-c", COMPARE, first, again]))
     ratio = {name: report["hit_ratio"][name]["ratio"] for name in ("recorded", "now")}
     late = {name: value / 1e6 for name, value in report["lateness_ns"].items() if name != "count"}
     print(f"recorded                 {rate:,.0f} operations a second, {LOAD['connections']} connections")
@@ -109,30 +119,30 @@ def slap(program, port, arguments):
     if not shutil.which(program):
         print(f"{program:24} is not installed (libmemcached-tools)")
         return None
-    done = subprocess.run([program, *arguments], capture_output=True, text=True)
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, start_new_session=True)
     return done.stdout + done.stderr
 
 
-def peers(folder):
-    config = folder / "memaslap.conf"
+def peers(asked, place):
+    config = place / "memaslap.conf"
     # Keys and values of storm's sizes, ten gets to a set.
     config.write_text("key\n16 24 1\nvalue\n100 100 1\ncmd\n0 0.0909\n1 0.9091\n")
-    with Memcached(TARGET, BUILD, threads=4) as memcached:
+    with Memcached(asked.target, BUILD, threads=4) as memcached:
         memcached.fill(**LOAD)
         recorder = Recorder(memcached)
         with Storm(memcached, **LOAD):
-            time.sleep(SECONDS)
+            time.sleep(asked.seconds)
         recorder.stop()
-        capture = folder / "full.parquet"
+        capture = place / "full.parquet"
         shutil.copy(recorder.path, capture)
     for _ in range(3):
-        with Memcached(TARGET, BUILD, threads=4) as memcached:
+        with Memcached(asked.target, BUILD, threads=4) as memcached:
             text = slap("memcaslap", memcached.port, [
-                "-s", f"127.0.0.1:{memcached.port}", "-T", "2", "-c", "16", "-t", f"{SECONDS}s",
+                "-s", f"127.0.0.1:{memcached.port}", "-T", "2", "-c", "16", "-t", f"{asked.seconds}s",
                 "-F", str(config), "-d", "1"])
             tps = re.search(r"TPS: (\d+)", text or "")
             print(f"memaslap, 16 connections          {tps[1] if tps else text} operations a second")
-        with Memcached(TARGET, BUILD, threads=4) as memcached:
+        with Memcached(asked.target, BUILD, threads=4) as memcached:
             count, threads = 20000, 16
             begun = time.monotonic()
             slap("memcslap", memcached.port, [
@@ -142,17 +152,17 @@ def peers(folder):
             gets = memcached.stats()["cmd_get"]
             print(f"memslap get, 16 connections       {gets / took:,.0f} operations a second, with its loading")
         for depth in ["1", "32"]:
-            with Memcached(TARGET, BUILD, threads=4) as memcached:
+            with Memcached(asked.target, BUILD, threads=4) as memcached:
                 report, memory = replay(capture, memcached, "--speed", "max", "--depth", depth)
                 rate = report["operations"] / report["seconds"]
                 print(f"mcreplay --speed max --depth {depth:2}    {rate:,.0f} operations a second, {memory:.0f} MiB")
 
 
-def length(folder):
-    capture = folder / "long.parquet"
-    generate = TARGET / "release/examples/generate"
-    subprocess.run([generate, capture, str(ROWS)], check=True)
-    with Memcached(TARGET, BUILD, threads=4, arguments=["-m", "2048"]) as memcached:
+def length(asked, place):
+    capture = place / "long.parquet"
+    generate = asked.target / "release/examples/generate"
+    output([generate, capture, str(asked.rows)])
+    with Memcached(asked.target, BUILD, threads=4, arguments=["-m", "2048"]) as memcached:
         report, memory = replay(capture, memcached, "--speed", "max")
         rate = report["operations"] / report["seconds"]
         print(f"{report['operations']:,} operations, {rate:,.0f} a second: {memory:.0f} MiB")
@@ -161,13 +171,16 @@ def length(folder):
 
 
 def main():
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        if ROWS:
-            return length(folder)
-        fidelity(folder)
-        peers(folder)
+    asking = asked()
+    need(asking.target, ["mcrec", "mcreplay"], ["storm", *(["generate"] if asking.rows else [])], [BUILD])
+    need_modules(asking.python, "pyarrow", "numpy")
+    if not os.access("/usr/bin/time", os.X_OK):
+        raise CannotRun("/usr/bin/time is not installed")
+    with temporary_folder() as place:
+        if asking.rows:
+            return length(asking, place)
+        fidelity(asking, place)
+        peers(asking, place)
 
 
-if __name__ == "__main__":
-    main()
+run(main)

@@ -55,4 +55,5 @@ def main():
     pl.collect_all(ask(pl.scan_parquet(file), int(step)), engine="streaming")
 
 
-main()
+if __name__ == "__main__":
+    main()

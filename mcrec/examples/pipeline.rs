@@ -2,16 +2,16 @@
 //! kernel in the way.
 //!
 //! ```text
-//! cargo run --release --example pipeline -- PID [SECONDS [FILE]]
+//! cargo run --release --example pipeline -- PID [SECONDS [SOURCE [FILE]]]
 //! cargo run --release --example pipeline -- FILE [STAGE]
 //! ```
 //!
-//! attaches to the memcached of that number, which should be under load, keeps what comes
-//! from the ring in memory for so long, and then puts all of it through each stage with
-//! those before it, three times each. Prints operations a second of CPU time of the one
-//! thread that does it, the best of the three, and so what each stage adds. The records
-//! may be kept in a file too, to go through the stages of another build, or through one
-//! stage (1 to 3) once, which is the thing to profile.
+//! attaches to the memcached of that number, which should be under load, through SOURCE (as
+//! mcrec's --source), keeps what comes from the ring in memory for so long, and then puts all
+//! of it through each stage with those before it, three times each. Prints the source, and
+//! operations a second of CPU time of the one thread that does it, the best of the three, and
+//! so what each stage adds. The records may be kept in a file too, to go through the stages of
+//! another build, or through one stage (1 to 3) once, which is the thing to profile.
 
 #![allow(dead_code, reason = "of the recorder only the pipeline is used")]
 
@@ -63,8 +63,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use arrow_array::RecordBatch;
+use clap::ValueEnum;
 use mcrec_capture::{Encoder, ROW_GROUP_ROWS};
 use mcrec_protocol::Dialect;
 use mcrec_schema::columns;
@@ -80,6 +81,7 @@ use raw::RawBatch;
 use target::Target;
 use writer::AHEAD;
 
+const USAGE: &str = "usage: pipeline PID [SECONDS [SOURCE [FILE]]] | FILE [STAGE]";
 const RING_BYTES: u32 = 256 << 20;
 const BATCH_ROWS: usize = 8192;
 const ROUNDS: usize = 3;
@@ -87,7 +89,7 @@ const ROUNDS: usize = 3;
 fn main() -> Result<()> {
     let mut words = std::env::args().skip(1);
     let Some(first) = words.next() else {
-        return Ok(writeln!(stdout(), "usage: pipeline PID [SECONDS [FILE]] | FILE [STAGE]")?);
+        return Ok(writeln!(stdout(), "{USAGE}")?);
     };
     let second = words.next();
     let Ok(pid) = first.parse() else {
@@ -98,8 +100,11 @@ fn main() -> Result<()> {
         };
     };
     let seconds = second.map_or(Ok(5), |text| text.parse())?;
+    let source = words.next().map_or(Ok(SourceChoice::Auto), |word| {
+        SourceChoice::from_str(&word, false).map_err(Error::msg)
+    })?;
     let target = Target::of(pid)?;
-    let plan = Plan::new(SourceChoice::Auto, &target, probe::can_see_sockets())?;
+    let plan = Plan::new(source, &target, probe::can_see_sockets())?;
     let batches = gather(&target, &plan, Duration::from_secs(seconds))?;
     let kept = Kept { kind: plan.kind, dialect: plan.dialect, batches };
     if let Some(path) = words.next() {
@@ -115,6 +120,14 @@ struct Kept {
     batches: Vec<RawBatch>,
 }
 
+/// What a source is called.
+fn source_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Usdt => "usdt",
+        Kind::Syscalls => "syscalls",
+    }
+}
+
 const STAGES: [(&str, Stage); 3] = [
     ("decode", |kept| decoded(kept, |_| (), || Ok(()))),
     ("decode, batch", |kept| batched(kept, |_| Ok(()))),
@@ -127,7 +140,8 @@ fn once(kept: &Kept, stage: usize) -> Result<()> {
 }
 
 fn measure(kept: &Kept) -> Result<()> {
-    writeln!(stdout(), "{:24}{:>12}{:>12}{:>10}", "", "operations", "a second", "ns each")?;
+    let source = source_name(kept.kind);
+    writeln!(stdout(), "{source:24}{:>12}{:>12}{:>10}", "operations", "a second", "ns each")?;
     for (name, stage) in STAGES {
         let mut best = f64::MAX;
         let mut operations = 0;
@@ -236,15 +250,11 @@ mod kept {
     use anyhow::{Context, Result, bail};
     use mcrec_protocol::Dialect;
 
-    use super::{Kept, Kind, RawBatch};
+    use super::{Kept, Kind, RawBatch, source_name};
 
     pub(super) fn write(path: &str, kept: &Kept) -> Result<()> {
         let mut file = BufWriter::new(File::create(path).context(path.to_owned())?);
-        let source = match kept.kind {
-            Kind::Usdt => "usdt",
-            Kind::Syscalls => "syscalls",
-        };
-        writeln!(file, "{source} {}", kept.dialect.before_1_6_40)?;
+        writeln!(file, "{} {}", source_name(kept.kind), kept.dialect.before_1_6_40)?;
         for record in kept.batches.iter().flat_map(RawBatch::records) {
             file.write_all(&u32::try_from(record.len())?.to_le_bytes())?;
             file.write_all(record)?;

@@ -70,6 +70,10 @@ fn main() -> Result<()> {
     let mut since = Instant::now();
     for line in stdin().lines() {
         line?;
+        // Before the operations are counted: sorting takes a while.
+        let now = Instant::now();
+        let seconds = (now - since).as_secs_f64();
+        since = now;
         let (mut operations, mut times) = (0, Vec::new());
         for done in &done {
             let done = std::mem::take(&mut *done.lock().map_err(|_| "a thread panicked")?);
@@ -78,8 +82,6 @@ fn main() -> Result<()> {
         }
         times.sort_unstable();
         let at = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or(0);
-        let seconds = since.elapsed().as_secs_f64();
-        since = Instant::now();
         writeln!(stdout(), "{operations} {seconds} {} {}", at(50), at(99))?;
     }
     Ok(())
