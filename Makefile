@@ -29,7 +29,7 @@ lint: ## format, clippy, the BPF programs and the fences of the design
 	cargo clippy --workspace --all-targets -- -D warnings
 	sh tests/fences.sh
 
-# One and a half hours, of which the runs of highest.py are twenty minutes.
+# One and a half hours, of which the runs of highest.py are a good twenty minutes.
 .PHONY: bench
 bench: bench-cost bench-analysis ## all benchmarks: nothing else should be running
 
