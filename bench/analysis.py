@@ -51,6 +51,9 @@ SERIES = f"""
            sum(value_size) FILTER (op NOT IN {STORES}), quantile_disc(latency_ns, [0.5, 0.99]),
            count(DISTINCT conn_id) FROM '{{file}}' GROUP BY slot ORDER BY slot"""
 
+# It shows how far it is where a question takes long, between its answers.
+DUCKDB = "import duckdb; duckdb.sql('SET enable_progress_bar = false')"
+
 # What to call it, how mcanalyze and polars are asked, and how DuckDB is.
 QUESTIONS = [
     ("--top 20, with the summary", ["{file}", "--top", "20"], "top", [TOP, TOTALS]),
@@ -58,8 +61,9 @@ QUESTIONS = [
     ("series", ["series", "{file}"], "series", [SERIES]),
 ]
 # The totals, and the calls of the top keys, as JSON.
-SAID_BY_DUCKDB = """
-import duckdb, json, sys
+SAID_BY_DUCKDB = f"""
+import json, sys
+{DUCKDB}
 keys, [totals] = (duckdb.sql(query).fetchall() for query in sys.argv[1:])
 print(json.dumps([totals[:3], [key[1] for key in keys]]))
 """
@@ -95,7 +99,7 @@ def take(command):
 
 def in_duckdb(python, queries):
     calls = [f"duckdb.sql({query!r}).fetchall()" for query in queries]
-    return [python, "-c", "\n".join(["import duckdb", *calls])]
+    return [python, "-c", "\n".join([DUCKDB, *calls])]
 
 
 def interval(python, file):
@@ -155,7 +159,7 @@ def main():
         agree(mcanalyze, python, file)
         show("start", compare({
             "mcanalyze": [mcanalyze, "--version"],
-            "DuckDB": [python, "-c", "import duckdb"],
+            "DuckDB": [python, "-c", DUCKDB],
             "polars": [python, "-c", "import polars"],
         }, asking.rounds))
         step = interval(python, file)

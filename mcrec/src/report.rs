@@ -372,12 +372,13 @@ pub(crate) fn losses(footer: &Footer) -> String {
         total => {
             let part = percent(total, loss.seen);
             let reasons = named(&mut loss.losses.by_reason());
+            let operations = if total == 1 { "operation" } else { "operations" };
             let total = HumanCount(total);
             if loss.losses.are_operations(&footer.source.name) {
-                format!("{total} operations ({part}): {reasons}")
+                format!("{total} {operations} ({part}): {reasons}")
             } else {
                 format!(
-                    "at least {total} operations ({part} or more), for it is reads that were \
+                    "at least {total} {operations} ({part} or more), for it is reads that were \
                      lost, of one or more: {reasons}"
                 )
             }

@@ -137,16 +137,17 @@ pub(crate) fn caveat_lines(heading: &Heading) -> Vec<(&'static str, String)> {
     let lost = heading.losses.total();
     if lost > 0 {
         let reasons = counted(&mut heading.losses.by_reason());
+        let missing = if lost == 1 { "operation is missing" } else { "operations are missing" };
         let lost = grouped(lost);
         let text = match heading.lost_at_most() {
             Some(_) => format!(
-                "{lost} operations are missing ({reasons}): a count is at least what stands \
-                 here, and at most so many more"
+                "{lost} {missing} ({reasons}): a count is at least what stands here, and at \
+                 most so many more"
             ),
             None => format!(
-                "at least {lost} operations are missing ({reasons}): a count is at least what \
-                 stands here; how many more is not known, as it is reads that were lost, each \
-                 with one operation or more"
+                "at least {lost} {missing} ({reasons}): a count is at least what stands here; \
+                 how many more is not known, as it is reads that were lost, each with one \
+                 operation or more"
             ),
         };
         lines.push(("LOST", text));
