@@ -4,9 +4,9 @@ mod support;
 
 use std::{
     collections::HashSet,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use rustix::process::Signal;
@@ -201,17 +201,24 @@ fn all_that_happens_between_its_beginning_and_its_end_is_there() {
     for source in ["syscalls", "usdt"] {
         let path = folder.path().join(source);
         let mut client = Client::connect(server.address, Protocol::Text);
-        let over = AtomicBool::new(false);
+        let (over, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
         let mut times = Vec::new();
         thread::scope(|scope| {
             scope.spawn(|| {
-                while !over.load(Ordering::Relaxed) {
+                // Not for ever: a test that failed has no one to stop it.
+                let end = Instant::now() + Duration::from_secs(120);
+                while !over.load(Ordering::Relaxed) && Instant::now() < end {
                     let sent = now_us();
                     client.store("set", format!("key:{}", times.len()).as_bytes(), b"value", "");
                     times.push((sent, now_us()));
+                    answered.store(times.len(), Ordering::Relaxed);
                 }
             });
             let mut recorder = Recorder::start(server.pid(), &path, &["--source", source]);
+            let before = answered.load(Ordering::Relaxed);
+            until("more answers", || {
+                (answered.load(Ordering::Relaxed) > before + 100).then_some(())
+            });
             let (status, said) = recorder.interrupt();
             over.store(true, Ordering::Relaxed);
             assert_eq!(status.code(), Some(0), "{said}");
