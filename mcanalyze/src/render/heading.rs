@@ -154,7 +154,8 @@ pub(crate) fn caveat_lines(heading: &Heading) -> Vec<(&'static str, String)> {
     }
     if heading.incomplete.total() > 0 {
         let text = counted(&mut heading.incomplete.by_reason());
-        let unknown = "some latencies or keys, and which keys of a multi-get belong together";
+        let unknown = "some outcomes, latencies or keys, and which keys of a multi-get belong \
+                       together";
         lines.push(("INCOMPLETE", format!("{text}; unknown: {unknown}")));
     }
     if heading.unended > 0 {
