@@ -22,7 +22,7 @@ import statistics
 import subprocess
 import time
 
-from script import (CannotRun, end, folder, need, need_modules, output, parser, run, start,
+from script import (CannotRun, end, need, need_modules, output, parser, run, start,
                     temporary_folder, whole)
 
 WITH_POLARS = pathlib.Path(__file__).with_name("with_polars.py")
@@ -76,7 +76,6 @@ print(json.dumps([totals.row(0)[:3], keys["calls"].to_list()]))
 
 def asked():
     arguments = parser(__doc__)
-    arguments.add_argument("target", metavar="TARGET", type=folder, help="cargo's target folder")
     arguments.add_argument("python", metavar="PYTHON", help="an interpreter that has duckdb and polars")
     arguments.add_argument("rows", metavar="ROWS", nargs="?", type=whole(), default=20_000_000,
                            help="of the capture: 20 million, if not given")

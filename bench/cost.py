@@ -14,7 +14,7 @@ import time
 
 from machine import Idle, Memcached, Storm, apart, median
 from peers import Nothing, Unavailable, here
-from script import folder, need, need_files, no_process_left, parser, run, seconds, whole
+from script import need, need_files, no_process_left, parser, run, seconds, whole
 
 SETTLE = 0.3
 SMALL = {"keys": 100_000, "value": 100}
@@ -41,7 +41,6 @@ PAIRS = [
 
 def asked():
     arguments = parser(__doc__)
-    arguments.add_argument("target", metavar="TARGET", type=folder, help="cargo's target folder")
     arguments.add_argument("rounds", metavar="ROUNDS", nargs="?", type=whole(), default=5,
                            help="in which all ways take turns: 5, if not given")
     arguments.add_argument("seconds", metavar="SECONDS", nargs="?", type=seconds, default=1.5,

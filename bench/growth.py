@@ -13,7 +13,7 @@ alone: `--only length --minutes 60`.
 """
 
 from machine import Idle, Memcached, Recorder, Storm, apart, losses, median
-from script import CannotRun, folder, need, need_files, parser, run, whole, with_source
+from script import CannotRun, need, need_files, parser, run, whole, with_source
 
 # As few bytes to a value as let ten million be stored.
 LOAD = {"value": 20, "keys": 1000, "connections": 16}
@@ -23,7 +23,6 @@ MINUTE = 60
 
 def asked():
     arguments = parser(__doc__)
-    arguments.add_argument("target", metavar="TARGET", type=folder, help="cargo's target folder")
     arguments.add_argument("rounds", metavar="ROUNDS", nargs="?", type=whole(), default=3,
                            help="for each size: 3, if not given")
     arguments.add_argument("seconds", metavar="SECONDS", nargs="?", type=whole(), default=5,

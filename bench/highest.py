@@ -16,7 +16,7 @@ reply, at most one pipeline of each connection.
 import time
 
 from machine import CPUS, Idle, Memcached, Recorder, Storm, losses
-from script import folder, need, parser, run, seconds, whole
+from script import need, parser, run, seconds, whole
 
 THREADS = max(2, len(CPUS) // 2)
 LOAD = {"keys": 100_000, "value": 20, "connections": 8 * THREADS, "pipeline": 32, "threads": THREADS}
@@ -27,7 +27,6 @@ SETTLE = 0.3
 
 def asked():
     arguments = parser(__doc__)
-    arguments.add_argument("target", metavar="TARGET", type=folder, help="cargo's target folder")
     arguments.add_argument("runs", metavar="RUNS", nargs="?", type=whole(), default=10, help="10, if not given")
     arguments.add_argument("seconds", metavar="SECONDS", nargs="?", type=seconds, default=60,
                            help="that each is recorded for: 60, if not given")

@@ -22,7 +22,7 @@ import statistics
 import time
 
 from machine import Memcached, Recorder
-from script import ENDING, CannotRun, folder, need, need_modules, output, parser, run, whole
+from script import ENDING, CannotRun, need, need_modules, output, parser, run, whole
 
 READ = """
 import sys, pyarrow.parquet as parquet
@@ -33,7 +33,6 @@ print(*(row["latency_ns"] for row in rows if row["op"] == "get" and row["latency
 
 def asked():
     arguments = parser(__doc__)
-    arguments.add_argument("target", metavar="TARGET", type=folder, help="cargo's target folder")
     arguments.add_argument("python", metavar="PYTHON", help="an interpreter that has pyarrow")
     arguments.add_argument("requests", metavar="REQUESTS", nargs="?", type=whole(), default=3000,
                            help="3000, if not given")

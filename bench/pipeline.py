@@ -12,14 +12,13 @@ many seconds is kept in memory; then the load ends, and all of it goes through e
 import subprocess
 
 from machine import Memcached, Storm
-from script import CannotRun, folder, need, parser, run, start, whole, with_source
+from script import CannotRun, need, parser, run, start, whole, with_source
 
 LOAD = {"keys": 100_000, "value": 100, "connections": 16}
 
 
 def asked():
     arguments = parser(__doc__)
-    arguments.add_argument("target", metavar="TARGET", type=folder, help="cargo's target folder")
     arguments.add_argument("seconds", metavar="SECONDS", nargs="?", type=whole(), default=5, help="5, if not given")
     with_source(arguments)
     return arguments.parse_args()

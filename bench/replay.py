@@ -21,7 +21,7 @@ import subprocess
 import time
 
 from machine import Memcached, Recorder, Storm
-from script import (CannotRun, end, folder, need, need_modules, output, parser, run, start,
+from script import (CannotRun, end, need, need_modules, output, parser, run, start,
                     temporary_folder, whole)
 
 LOAD = {"connections": 16, "threads": 4, "keys": 20000, "value": 100}
@@ -63,7 +63,6 @@ print(json.dumps({"same_order": bool(order), "operations": operations, "other_ou
 
 def asked():
     arguments = parser(__doc__)
-    arguments.add_argument("target", metavar="TARGET", type=folder, help="cargo's target folder")
     arguments.add_argument("python", metavar="PYTHON", help="an interpreter that has pyarrow and numpy")
     arguments.add_argument("seconds", metavar="SECONDS", nargs="?", type=whole(), default=10,
                            help="of each load: 10, if not given")

@@ -124,10 +124,13 @@ def one_line(said):
 
 
 def parser(documentation):
-    """For the arguments of a script, with the usage and the help that its documentation has."""
+    """For the arguments of a script, of which the first is TARGET, with the usage and the help
+    that its documentation has."""
     title, usage, rest = documentation.split("\n\n", 2)
-    return argparse.ArgumentParser(usage=usage.strip(), description=f"{title}\n\n{rest}",
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(usage=usage.strip(), description=f"{title}\n\n{rest}",
+                                        formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("target", metavar="TARGET", type=folder, help="cargo's target folder")
+    return arguments
 
 
 def folder(text):

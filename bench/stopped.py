@@ -21,7 +21,7 @@ import statistics
 import time
 
 from machine import Idle, Memcached, Recorder, Storm
-from script import folder, need, parser, run, seconds, whole, with_source
+from script import need, parser, run, seconds, whole, with_source
 
 LOAD = {"keys": 50_000, "value": 100, "connections": 8, "threads": 8}
 RING = "4MiB"
@@ -31,7 +31,6 @@ FILLS = 2
 
 def asked():
     arguments = parser(__doc__)
-    arguments.add_argument("target", metavar="TARGET", type=folder, help="cargo's target folder")
     arguments.add_argument("rounds", metavar="ROUNDS", nargs="?", type=whole(), default=3, help="3, if not given")
     arguments.add_argument("seconds", metavar="SECONDS", nargs="?", type=seconds, default=10,
                            help="before, meanwhile and after: 10, if not given")

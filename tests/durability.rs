@@ -7,13 +7,14 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::Mutex,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use mcrec_capture::{Capture, State};
 use rustix::process::Signal;
 use support::{
     capture::{self, Row},
+    now_us,
     random::Random,
     recorder::{Recorder, mcrec},
     sequence::{self, Load},
@@ -37,11 +38,6 @@ fn rows_as_it_is(path: &Path, folder: &Path) -> (State, Vec<Row>) {
     let view = folder.join("view.parquet");
     fs::write(&view, opened.view().unwrap()).unwrap();
     (opened.state(), capture::rows(&view))
-}
-
-fn now_us() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    i64::try_from(now.as_micros()).unwrap()
 }
 
 #[test]

@@ -8,13 +8,14 @@ use std::{
     process::{Child, Command},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
 use support::{
     capture,
     client::{Client, Protocol},
+    now_us,
     recorder::Recorder,
     server::Server,
     until,
@@ -183,11 +184,11 @@ fn after_kill_9_everything_up_to_the_last_commit_is_there() {
             commits.extend(capture::footer(&path).map(|footer| footer.loss.written));
             (commits.len() > 5).then_some(())
         });
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
+        let now = now_us();
         recorder.signal(Signal::KILL);
         recorder.wait();
         going.store(false, Ordering::Relaxed);
-        i64::try_from(now).unwrap()
+        now
     });
     let rows = capture::rows(&path);
     let footer = capture::footer(&path).unwrap();

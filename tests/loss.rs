@@ -6,13 +6,14 @@ use std::{
     collections::HashSet,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
 use support::{
     capture,
     client::{Client, Protocol},
+    now_us,
     recorder::Recorder,
     sequence::{self, Load},
     server::Server,
@@ -234,10 +235,4 @@ fn all_that_happens_between_its_beginning_and_its_end_is_there() {
         assert!(missing.is_empty(), "{source}: {missing:?} from {}", capture.start_us);
         assert!(!keys.is_empty(), "{source}");
     }
-}
-
-/// Wall clock, µs since the epoch.
-fn now_us() -> i64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    i64::try_from(now.as_micros()).unwrap()
 }

@@ -17,7 +17,7 @@ pub mod wire;
 
 use std::{
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Polls until `condition` gives something.
@@ -34,4 +34,10 @@ pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < end, "gave up waiting: {what}");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Wall clock, µs since the epoch, as captures have it.
+pub fn now_us() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_micros()).unwrap()
 }
