@@ -4,15 +4,16 @@
     bench/growth.py TARGET [ROUNDS] [SECONDS] [MINUTES] [--only PART] [--minutes MINUTES] [--source SOURCE]
 
 TARGET as for cost.py. Needs root. For each size it prints what an operation took the
-server without and with mcrec, what mcrec took itself, and its memory; `against` is
-what recording added, server and mcrec together, against the first size. Each size has a
-memcached of its own, some minutes after the one before: what the server takes without
-mcrec tells how much the machine changed meanwhile. The length of a capture is tried with one
-of MINUTES, between a minute without mcrec before it and one after it. An hour of that
-alone: `--only length --minutes 60`.
+server, what empty programs at the same places and what mcrec added to that, what mcrec
+took itself (`own`), and its memory; `added` is what recording cost, server and mcrec
+together, and `against` that against the first size. Each size has a memcached of its own,
+some minutes after the one before: what the server takes tells how much the machine changed
+meanwhile. The length of a capture is tried with one of MINUTES, between a minute without
+mcrec before it and one after it. An hour of that alone: `--only length --minutes 60`.
 """
 
 from machine import Idle, Memcached, Recorder, Storm, apart, losses, median
+from peers import Empty
 from script import CannotRun, need, need_files, parser, run, whole, with_source
 
 # As few bytes to a value as let ten million be stored.
@@ -42,16 +43,25 @@ def server(asked, load):
 
 
 def measure(asked, memcached, storm):
-    """The server without a recorder, just before and just after it has one, and with it."""
-    before = storm.watch(asked.seconds)
+    """The server alone; what programs that do nothing, and mcrec, add to that, each beside
+    just before and just after; what mcrec took; the recorder."""
+    alone = [storm.watch(asked.seconds)["server"]]
+    empty = Empty("empty", {"syscalls": "sockets", "usdt": "probes"}[asked.source])
+    empty.begin(memcached)
+    try:
+        floor = storm.watch(asked.seconds)["server"]
+    finally:
+        empty.end()
+    alone.append(storm.watch(asked.seconds)["server"])
     recorder = Recorder(memcached, "--source", asked.source)
     try:
         recorded = storm.watch(asked.seconds, recorder.spent)
     finally:
         recorder.stop().path.unlink()
-    after = storm.watch(asked.seconds)
-    without = (before["server"] + after["server"]) / 2
-    return without, recorded["server"], recorded["own"], recorder
+    alone.append(storm.watch(asked.seconds)["server"])
+    added = [with_it - (before + after) / 2
+             for with_it, before, after in zip([floor, recorded["server"]], alone, alone[1:])]
+    return median(alone), *added, recorded["own"], recorder
 
 
 def rounds_of(asked, name, size):
@@ -69,8 +79,8 @@ def rounds_of(asked, name, size):
 
 
 def compare(asked, name):
-    print(f"\n{name:>12}{'server':>9}{'recorded':>10}{'mcrec':>8}{'memory':>10}{'added':>8}{'against':>9}"
-          f"{'mcrec against':>15}  lost, in all rounds")
+    print(f"\n{name:>12}{'server':>9}{'+ empty':>9}{'+ mcrec':>9}{'own':>7}{'memory':>10}{'added':>8}"
+          f"{'against':>9}{'own against':>13}  lost, in all rounds")
     first = None
     for size in SIZES[name]:
         try:
@@ -81,14 +91,13 @@ def compare(asked, name):
         rounds = rounds_of(asked, name, size)
         if not rounds:
             continue
-        server, recorded, own = (median(one[at] for one in rounds) for at in range(3))
-        recorders = [one[3] for one in rounds]
-        # Each beside its neighbours in time.
-        added = median(recorded - server + own for server, recorded, own, _ in rounds)
+        server, floor, recorded, own = (median(one[at] for one in rounds) for at in range(4))
+        recorders = [one[4] for one in rounds]
+        added = median(recorded + own for _, _, recorded, own, _ in rounds)
         first = first or (added, own)
         memory = max(recorder.memory for recorder in recorders)
-        print(f"{size:12}{server:9.2f}{recorded:10.2f}{own:8.2f}{memory:6.0f} MiB{added:8.2f}"
-              f"{against(added, first[0]):>9}{against(own, first[1]):>15}  {losses(recorders)}")
+        print(f"{size:12}{server:9.2f}{floor:+9.2f}{recorded:+9.2f}{own:7.2f}{memory:6.0f} MiB{added:8.2f}"
+              f"{against(added, first[0]):>9}{against(own, first[1]):>13}  {losses(recorders)}")
 
 
 def against(number, first):
@@ -124,7 +133,7 @@ def minute(name, storm, *spent):
 
 def main():
     asking = asked()
-    need(asking.target, ["mcrec"], ["storm"], ["1.6.18"])
+    need(asking.target, ["mcrec"], ["storm", "empty"], ["1.6.18"])
     print(f"µs of CPU an operation, medians; recorded through {asking.source}")
     for name in SIZES:
         if asking.only in (None, name):

@@ -27,7 +27,7 @@ int setrlimit64(int what, const struct rlimit *to) { return 0; }
 """
 
 
-class Unavailable(Exception):
+class Unavailable(CannotRun):
     """A way that cannot be gone here, and why."""
 
 

@@ -41,8 +41,11 @@ impl About {
         };
         let mut warnings = Vec::new();
         if heading.losses.total() > 0 {
-            let (lost, seen) = (grouped(heading.losses.total()), grouped(heading.seen));
-            warnings.push(format!("LOST {lost} of {seen}"));
+            let lost = grouped(heading.losses.total());
+            warnings.push(match heading.lost_at_most() {
+                Some(_) => format!("LOST {lost} of {}", grouped(heading.seen)),
+                None => format!("LOST at least {lost}"),
+            });
         }
         if let Some(sampling) = &heading.sampling {
             let (densest, sparsest) = (sampling.densest, sampling.sparsest);
