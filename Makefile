@@ -20,7 +20,7 @@ demo: ## record a real memcached under load for ten seconds, and analyse the cap
 	sh mcrec/examples/demo.sh "$(TARGET)"
 
 .PHONY: test
-test: packages lint memcached python ## everything; the tests that record need root
+test: lint memcached python ## everything; the tests that record need root
 	MCREC_MEMCACHED="$(MEMCACHED)" MCREC_PYTHON="$(PYTHON)" cargo test --workspace
 
 .PHONY: lint
@@ -31,7 +31,7 @@ lint: ## format, clippy, the BPF programs and the fences of the design
 
 # One and a half hours, of which the runs of highest.py are a good twenty minutes.
 .PHONY: bench
-bench: bench-cost bench-analysis ## all benchmarks: nothing else should be running
+bench: bench-cost bench-analysis ## all benchmarks but the replay: nothing else should be running
 
 .PHONY: bench-cost
 bench-cost: memcached python ## what recording costs, beside the other ways to look at a memcached
@@ -51,7 +51,7 @@ bench-analysis: python ## how fast mcanalyze answers, beside DuckDB and polars
 
 .PHONY: bench-replay
 bench-replay: memcached python ## how faithful a replay is, and how fast, beside memaslap
-	sh tests/packages.sh tests libmemcached-tools
+	sh tests/packages.sh tests libmemcached-tools time
 	cargo build --release --bin mcrec --bin mcreplay --example storm --example generate
 	python3 bench/replay.py "$(TARGET)" "$(PYTHON)"
 	python3 bench/replay.py "$(TARGET)" "$(PYTHON)" 10 20000000
@@ -78,13 +78,13 @@ packages: # what build and tests need from Debian
 	sh tests/packages.sh tests
 
 .PHONY: memcached
-memcached: # the servers to test with
+memcached: packages # the servers to test with
 	set -e; for name in $(SERVERS); do sh tests/memcached.sh $$name "$(MEMCACHED)"; done
 
 .PHONY: python
 python: $(TARGET)/python/ready # the engines to compare with
 
-$(TARGET)/python/ready: tests/requirements.txt
+$(TARGET)/python/ready: tests/requirements.txt | packages
 	python3 -m venv "$(TARGET)/python"
 	"$(TARGET)/python/bin/pip" install --quiet --disable-pip-version-check -r tests/requirements.txt
 	touch "$@"

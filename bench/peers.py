@@ -105,6 +105,7 @@ class Mcrec:
         return self.recorder.spent()
 
     def end(self):
+        still_running(self.recorder.process, lambda: self.recorder.said)
         recorder = self.recorder.stop()
         size, operations, lost = os.stat(recorder.path).st_size, recorder.operations(), recorder.lost()
         recorder.path.unlink()

@@ -114,12 +114,33 @@ def fidelity(asked, place):
     print(f"other outcomes           {compared['other_outcomes']:,}")
 
 
-def slap(program, port, arguments):
-    if not shutil.which(program):
-        print(f"{program:24} is not installed (libmemcached-tools)")
-        return None
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, start_new_session=True)
+def left_out(name):
+    print(f"{name} is not installed (libmemcached-tools), and so left out")
+
+
+def said_by(*command):
+    done = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
     return done.stdout + done.stderr
+
+
+def memcaslap(memcached, seconds, config):
+    text = said_by("memcaslap", "-s", f"127.0.0.1:{memcached.port}", "-T", "2", "-c", "16", "-t", f"{seconds}s",
+                   "-F", str(config), "-d", "1")
+    tps = re.search(r"TPS: (\d+)", text)
+    print(f"memaslap, 16 connections          {tps[1] if tps else one_line(text)} operations a second")
+
+
+def memcslap(memcached, *_):
+    count, threads = 20000, 16
+    begun = time.monotonic()
+    said_by("memcslap", f"--servers=127.0.0.1:{memcached.port}", "--test=get", "--tcp-nodelay",
+            f"--concurrency={threads}", f"--execute-number={count}", f"--initial-load={count}")
+    took = time.monotonic() - begun
+    gets = memcached.stats()["cmd_get"]
+    print(f"memslap get, 16 connections       {gets / took:,.0f} operations a second, with its loading")
+
+
+SLAPS = {"memcaslap": memcaslap, "memcslap": memcslap}
 
 
 def peers(asked, place):
@@ -134,22 +155,11 @@ def peers(asked, place):
         recorder.stop()
         capture = place / "full.parquet"
         shutil.copy(recorder.path, capture)
+    here = [shown for name, shown in SLAPS.items() if shutil.which(name) or left_out(name)]
     for _ in range(3):
-        with Memcached(asked.target, BUILD, threads=4) as memcached:
-            text = slap("memcaslap", memcached.port, [
-                "-s", f"127.0.0.1:{memcached.port}", "-T", "2", "-c", "16", "-t", f"{asked.seconds}s",
-                "-F", str(config), "-d", "1"])
-            tps = re.search(r"TPS: (\d+)", text or "")
-            print(f"memaslap, 16 connections          {tps[1] if tps else text} operations a second")
-        with Memcached(asked.target, BUILD, threads=4) as memcached:
-            count, threads = 20000, 16
-            begun = time.monotonic()
-            slap("memcslap", memcached.port, [
-                f"--servers=127.0.0.1:{memcached.port}", "--test=get", "--tcp-nodelay",
-                f"--concurrency={threads}", f"--execute-number={count}", f"--initial-load={count}"])
-            took = time.monotonic() - begun
-            gets = memcached.stats()["cmd_get"]
-            print(f"memslap get, 16 connections       {gets / took:,.0f} operations a second, with its loading")
+        for slap in here:
+            with Memcached(asked.target, BUILD, threads=4) as memcached:
+                slap(memcached, asked.seconds, config)
         for depth in ["1", "32"]:
             with Memcached(asked.target, BUILD, threads=4) as memcached:
                 report, memory = replay(capture, memcached, "--speed", "max", "--depth", depth)

@@ -49,6 +49,7 @@ __noinline __u64 ring_take(__u64 bytes)
 {
 	struct mcrec_positions *here;
 	__u32 zero = 0;
+	__s64 used;
 	__u64 at;
 
 	here = bpf_map_lookup_elem(&positions, &zero);
@@ -56,7 +57,9 @@ __noinline __u64 ring_take(__u64 bytes)
 		return RING_FULL;
 	for (__u32 i = 0; i < RING_TRIES; i++) {
 		at = *(volatile __u64 *)&here->produced;
-		if (at + bytes - *(volatile __u64 *)&here->consumed > ring_bytes)
+		/* Negative, if others were faster in between: then this will not be exchanged. */
+		used = at + bytes - *(volatile __u64 *)&here->consumed;
+		if (used > (__s64)ring_bytes)
 			return RING_FULL;
 		if (__sync_val_compare_and_swap(&here->produced, at, at + bytes) == at)
 			return at;

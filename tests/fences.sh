@@ -25,7 +25,7 @@ only() {
 
 r=mcrec/src a=mcanalyze/src c=capture/src p=mcreplay/src
 all="$r $a $c $p schema/src protocol/src"
-only '\blibbpf_(rs|sys)\b' "$all" $r/probe/ $r/drain.rs $r/loss.rs
+only '\blibbpf_(rs|sys)\b' "$all" $r/probe/ $r/loss.rs
 only '\barrow_array::' "$all" $c/ $r/batch/ $r/sink/mod.rs $a/files/ $a/exchange/batch.rs $a/scan.rs $a/by.rs $p/trace/
 only '\barrow_select::' "$all" $a/files/
 only '\bparquet::' "$all" $c/ $a/files/ $p/trace/

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use glob::Pattern;
 
 /// The files that `paths` name: files, directories of `*.parquet`, or globs.
 ///
@@ -13,8 +14,10 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
-            let found = matches(&path.join("*.parquet"));
-            files.extend(found.map_err(|_| anyhow!("folder {} has no *.parquet", path.display()))?);
+            let none = || anyhow!("folder {} has no *.parquet", path.display());
+            let folder = path.to_str().with_context(none)?;
+            let pattern = Path::new(&Pattern::escape(folder)).join("*.parquet");
+            files.extend(matches(&pattern).map_err(|_| none())?);
         } else if path.exists() {
             files.push(path.clone());
         } else {

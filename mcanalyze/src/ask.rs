@@ -56,6 +56,11 @@ impl Answer {
         self.headings.iter().all(Heading::is_complete)
     }
 
+    /// What is to be known of its parts.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = &str> {
+        self.sections.iter().flat_map(|section| section.notes.iter().map(String::as_str))
+    }
+
     fn of(capture: Capture, sections: Vec<Section>, format: Format) -> Self {
         let headings = vec![heading(&capture)];
         Self { repeated: capture.repeated, headings, summary: None, sections, format }

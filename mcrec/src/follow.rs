@@ -108,6 +108,8 @@ fn record_one(
 
 fn spawn(pid: i32) -> Result<Child> {
     let program = env::current_exe().context("cannot find mcrec's own program file")?;
+    // An upgrade may have removed that; what runs is still there.
+    let program = if program.exists() { program } else { "/proc/self/exe".into() };
     let mut arguments: Vec<OsString> = env::args_os().skip(1).collect();
     arguments.extend(["--followed".into(), pid.to_string().into()]);
     Command::new(program)

@@ -40,6 +40,8 @@ pub(crate) struct Need {
     pub(crate) met: bool,
     /// Where it comes from.
     pub(crate) remedy: &'static str,
+    /// The source that needs it, where not all do.
+    pub(crate) source: Option<&'static str>,
 }
 
 impl fmt::Display for Need {
@@ -62,26 +64,37 @@ impl Host {
                 name: "CAP_BPF",
                 met: capability(CAP_BPF),
                 remedy: "run as root, or give mcrec the capability CAP_BPF",
+                source: None,
             },
             Need {
                 name: "CAP_PERFMON",
                 met: capability(CAP_PERFMON),
                 remedy: "run as root, or give mcrec the capability CAP_PERFMON",
+                source: None,
             },
             Need {
                 name: "BTF",
                 met: Path::new("/sys/kernel/btf/vmlinux").exists(),
                 remedy: "the kernel must be built with CONFIG_DEBUG_INFO_BTF (and /sys be mounted)",
+                source: None,
             },
             Need {
                 name: "atomic BPF instructions",
                 met: kernel_at_least(&uname.release().to_string_lossy(), (5, 12)),
                 remedy: "the kernel must be 5.12 or newer",
+                source: None,
+            },
+            Need {
+                name: "loops in BPF",
+                met: kernel_at_least(&uname.release().to_string_lossy(), (5, 17)),
+                remedy: "the kernel must be 5.17 or newer; --source usdt does without",
+                source: Some("syscalls"),
             },
             Need {
                 name: "uprobes",
                 met: Path::new("/sys/bus/event_source/devices/uprobe").exists(),
                 remedy: "the kernel must be built with CONFIG_UPROBE_EVENTS (and /sys be mounted)",
+                source: Some("usdt"),
             },
         ];
         Self {
@@ -93,12 +106,12 @@ impl Host {
 
     /// # Errors
     ///
-    /// When something that recording needs is missing, with what and whence.
-    pub(crate) fn require(&self) -> Result<()> {
+    /// When something is missing that recording through `source` needs, with what and whence.
+    pub(crate) fn require(&self, source: &str) -> Result<()> {
         let missing: Vec<String> = self
             .needs
             .iter()
-            .filter(|need| !need.met)
+            .filter(|need| !need.met && need.source.is_none_or(|needing| needing == source))
             .map(|need| format!("no {}: {}", need.name, need.remedy))
             .collect();
         if !missing.is_empty() {

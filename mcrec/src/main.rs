@@ -33,7 +33,7 @@ use std::{
     io::{ErrorKind, Write as _, stdout},
     path::{Path, PathBuf},
     process::ExitCode,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result, bail};
@@ -47,6 +47,10 @@ use report::say;
 use sink::Place;
 use target::Target;
 use writer::Outcome;
+
+/// How long a memcached that was just started may take until it listens; with `-e`, it first
+/// reads what it had before.
+const BINDS_WITHIN: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -85,8 +89,9 @@ fn record(options: &Record) -> Result<ExitCode> {
     if let (Some(name), None) = (&options.follow, options.followed) {
         return follow::follow(options, name);
     }
-    if options.followed.is_some() {
+    if let Some(pid) = options.followed {
         stop::end_with_parent()?;
+        target::wait_for_listener(pid, BINDS_WITHIN);
     }
     let host = Host::here();
     let target = Target::of(match options.followed.or(options.pid) {
@@ -97,12 +102,11 @@ fn record(options: &Record) -> Result<ExitCode> {
     if options.check {
         let found = report::check(&host, &target, plan.as_ref().ok());
         stdout().write_all(found.as_bytes()).context("cannot write to stdout")?;
-        plan?;
-        host.require()?;
+        host.require(&plan?.source.name)?;
         return Ok(ExitCode::SUCCESS);
     }
     let plan = plan?;
-    host.require()?;
+    host.require(&plan.source.name)?;
     let output = options.files.output.clone();
     let output = output.unwrap_or_else(|| default_output(options, &host, &target));
     let place = Place::open(
@@ -129,8 +133,11 @@ fn only_running() -> Result<i32> {
 }
 
 fn default_output(options: &Record, host: &Host, target: &Target) -> PathBuf {
-    if options.has_series() {
+    if options.followed.is_some() && options.has_series() {
         return format!("mcrec-{}.parquet", host.name).into();
+    }
+    if options.has_series() {
+        return format!("mcrec-{}-{}.parquet", host.name, target.pid).into();
     }
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let now: String = now.chars().filter(|c| !matches!(c, '-' | ':')).collect();

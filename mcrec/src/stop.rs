@@ -29,6 +29,7 @@ use crate::{
     host,
     loss::KernelCounts,
     probe::Probes,
+    report::{self, say},
     writer::{Notice, Outcome},
 };
 
@@ -165,10 +166,19 @@ pub(crate) fn stop(mut running: Running<'_>, reason: &str) -> Result<Outcome> {
     running.control.end_when_empty.store(true, Ordering::Release);
     running.drain.thread().unpark();
     while !running.writer.is_finished() {
-        // Impatience: leave the ring as it is and make the final commit.
-        if let Ok(Event::Signal(_)) = running.events.recv_timeout(Duration::from_millis(5)) {
-            running.control.end_now.store(true, Ordering::Release);
-            running.drain.thread().unpark();
+        match running.events.recv_timeout(Duration::from_millis(5)) {
+            // Impatience: leave the ring as it is and make the final commit.
+            Ok(Event::Signal(_)) => {
+                running.control.end_now.store(true, Ordering::Release);
+                running.drain.thread().unpark();
+            }
+            Ok(Event::Notice(Notice::Dumped(dumped))) => say(&report::dumped(&dumped)),
+            _ => {}
+        }
+    }
+    for event in running.events.try_iter() {
+        if let Event::Notice(Notice::Dumped(dumped)) = event {
+            say(&report::dumped(&dumped));
         }
     }
     let drained = running.drain.join().map_err(|_| anyhow!("the draining thread failed"))?;

@@ -150,10 +150,14 @@ impl Writer {
             } else if self.sink.is_due() {
                 self.commit(rows)?;
             }
-            if let Some(dumped) = self.sink.end_dump() {
+            if let Some(dumped) = self.sink.end_dump(false) {
                 notice(Notice::Dumped(dumped));
             }
             self.tell(rows);
+        }
+        // That one which was asked for failed does not keep the last from being written.
+        if let Some(dumped) = self.sink.end_dump(true) {
+            notice(Notice::Dumped(dumped));
         }
         rows.gathered.learn();
         rows.finish();
@@ -258,8 +262,8 @@ impl Writer {
         }
         rows.gathered.learn();
         rows.finish();
-        let written = self.sink.rows();
-        let write_failed = rows.gathered.decoded - written;
+        let write_failed = self.sink.unwritten(rows.gathered.decoded);
+        let written = rows.gathered.decoded - write_failed;
         let updated = self.update(&rows, written, write_failed, self.account.final_state());
         let (written, closed) = self.sink.close_failed(&self.account);
         let failure = match updated.and(closed) {

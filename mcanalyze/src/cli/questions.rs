@@ -25,7 +25,7 @@ pub(crate) enum Question {
 
     /// Namespaces that are found in the keys, as a tree
     #[command(after_help = "Example: mcanalyze prefixes cap.parquet --depth 2\n\
-        Keys are cut at : / . and |, or at _ and - where they have none of those; digits, hashes \
+        Keys are cut at : / . and |, or at _ - # and , where they have none of those; digits, hashes \
         and other ids become *, and so do names of which there are too many.")]
     Prefixes(PrefixesArgs),
 

@@ -54,6 +54,9 @@ impl About {
                 false => format!("SAMPLED 1/{densest} of the keys, ~ is scaled"),
             });
         }
+        if heading.recovered > 0 {
+            warnings.push("RECOVERED: how many operations are missing is not known".to_owned());
+        }
         if heading.incomplete.total() > 0 {
             warnings.push(format!("INCOMPLETE {}", grouped(heading.incomplete.total())));
         }

@@ -36,6 +36,8 @@ pub(crate) struct Heading {
     pub(crate) requests_without_operation: u64,
     /// Files whose recording did not end, or has not yet.
     pub(crate) unended: usize,
+    /// Files that had lost their footer, and with it how much was lost.
+    pub(crate) recovered: usize,
     /// If the capture is a sample: then totals are scaled, and so estimates; the number
     /// of all operations is counted.
     pub(crate) sampling: Option<Sampling>,
@@ -46,12 +48,18 @@ pub(crate) struct Heading {
 impl Heading {
     /// Whether there is nothing that a reader of any answer must know.
     pub(crate) fn is_complete(&self) -> bool {
-        self.losses.total() == 0 && self.incomplete.total() == 0 && self.unended == 0
+        self.losses.total() == 0
+            && self.incomplete.total() == 0
+            && self.unended == 0
+            && self.recovered == 0
     }
 
     /// How many operations were lost at most. `None` where that is not known: through
     /// system calls it is reads that are lost, each with one operation or more.
     pub(crate) fn lost_at_most(&self) -> Option<u64> {
+        if self.recovered > 0 {
+            return None;
+        }
         let is_bounded = |source: &Source, losses: &Losses| losses.are_operations(&source.name);
         let all_are = self.footers.iter().all(|footer| match footer.parts() {
             [] => is_bounded(&footer.source, &footer.loss.losses),
@@ -67,7 +75,9 @@ pub(super) fn lossy(capture: &Capture) -> Vec<[i64; 3]> {
     let (first, last) = (capture.filter.from.unwrap_or(i64::MIN), capture.filter.to);
     let asked = |from: i64, to: i64| to >= first && last.is_none_or(|last| from < last);
     let series = capture.footers.iter().flat_map(|footer| &footer.loss.series);
-    let series = series.filter(|[from, to, lost]| *lost > 0 && asked(*from, *to));
+    // What a file says is not always so: an interval that ends before it begins is none.
+    let series =
+        series.filter(|[from, to, lost]| *lost > 0 && from <= to && asked(*from, *to));
     let mut lossy: Vec<[i64; 3]> = series.copied().collect();
     lossy.sort_unstable();
     lossy
@@ -109,6 +119,7 @@ pub(crate) fn heading(capture: &Capture) -> Heading {
             .iter()
             .filter(|file| file.state() != State::Whole || file.footer().capture.ended.is_none())
             .count(),
+        recovered: footers.iter().filter(|footer| footer.capture.recovered.is_some()).count(),
         sampling: capture.sampling.clone(),
         is_scaled: capture.is_scaled(),
         footers: footers.clone(),

@@ -139,18 +139,24 @@ pub(crate) fn caveat_lines(heading: &Heading) -> Vec<(&'static str, String)> {
         let reasons = counted(&mut heading.losses.by_reason());
         let missing = if lost == 1 { "operation is missing" } else { "operations are missing" };
         let lost = grouped(lost);
-        let text = match heading.lost_at_most() {
-            Some(_) => format!(
-                "{lost} {missing} ({reasons}): a count is at least what stands here, and at \
-                 most so many more"
-            ),
-            None => format!(
-                "at least {lost} {missing} ({reasons}): a count is at least what stands here; \
-                 how many more is not known, as it is reads that were lost, each with one \
-                 operation or more"
+        let (least, most) = match heading.lost_at_most() {
+            Some(_) => ("", "and at most so many more"),
+            None => (
+                "at least ",
+                "and how many more is not known, as it is reads that were lost, each with one \
+                 operation or more",
             ),
         };
+        let text = format!(
+            "{least}{lost} {missing} ({reasons}): a count of operations is at least what stands \
+             here, {most}; what seems to have happened once or never may have happened more often"
+        );
         lines.push(("LOST", text));
+    }
+    if heading.recovered > 0 {
+        let text = "the footer was lost, and made up from the row groups that were found: how \
+                    many operations are missing is not known";
+        lines.push(("RECOVERED", text.to_owned()));
     }
     if heading.incomplete.total() > 0 {
         let text = counted(&mut heading.incomplete.by_reason());

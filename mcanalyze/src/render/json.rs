@@ -38,6 +38,10 @@ pub(crate) fn write(answer: &Answer, out: &mut impl Write) -> io::Result<()> {
             }
         }
     }
+    let notes: Vec<&str> = answer.notes().collect();
+    if !notes.is_empty() {
+        object.insert("notes".to_owned(), json!(notes));
+    }
     write_object(&Json::Object(object), out)
 }
 

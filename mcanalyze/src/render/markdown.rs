@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::text::{for_people, inert};
-use crate::table::{Section, Unit};
+use crate::table::{Section, Table, Unit};
 
 /// Writes a part of an answer.
 ///
@@ -15,9 +15,15 @@ pub(crate) fn write(section: &Section, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "## {}\n", escaped(&section.title))?;
     }
     if section.table.rows.is_empty() {
-        return writeln!(out, "{}\n", escaped(section.empty));
+        writeln!(out, "{}\n", escaped(section.empty))?;
+    } else {
+        table(&section.table, out)?;
     }
-    let columns = for_people(&section.table);
+    section.notes.iter().try_for_each(|note| writeln!(out, "{}\n", escaped(note)))
+}
+
+fn table(table: &Table, out: &mut impl Write) -> io::Result<()> {
+    let columns = for_people(table);
     let titles: Vec<_> = columns.iter().map(|(column, _)| escaped(&column.heading())).collect();
     writeln!(out, "| {} |", titles.join(" | "))?;
     let rules = columns.iter().map(|(column, _)| match column.unit {
@@ -25,15 +31,11 @@ pub(crate) fn write(section: &Section, out: &mut impl Write) -> io::Result<()> {
         _ => "--:",
     });
     writeln!(out, "| {} |", rules.collect::<Vec<_>>().join(" | "))?;
-    for row in 0..section.table.rows.len() {
+    for row in 0..table.rows.len() {
         let cells = columns.iter().map(|(_, cells)| escaped(&cells[row]));
         writeln!(out, "| {} |", cells.collect::<Vec<_>>().join(" | "))?;
     }
-    writeln!(out)?;
-    for note in &section.notes {
-        writeln!(out, "{}\n", escaped(note))?;
-    }
-    Ok(())
+    writeln!(out)
 }
 
 /// Text that is no markup, in Markdown or in the HTML that it may become.

@@ -116,12 +116,16 @@ fn csv_remarks(answer: &Answer) -> Vec<String> {
     if answer.sections.len() > shown {
         remarks.push("csv is one table; --format json has all of the answer");
     }
+    remarks.extend(answer.notes());
     remarks.into_iter().map(str::to_owned).collect()
 }
 
 /// What there is to say of a file that was left out.
 pub(crate) fn repeated(path: &Path) -> String {
-    format!("{} holds a recording that was read already: left out", path.display())
+    format!(
+        "{} is of a recording, from the same moment on, that was read already: left out",
+        path.display()
+    )
 }
 
 /// What there is to say of a capture that was made at `path`.

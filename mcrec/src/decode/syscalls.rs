@@ -25,8 +25,10 @@ use crate::{
 
 /// Memory that the connections' unfinished requests may take together. Beyond it
 /// those that hold more than their share are let go, and counted.
-const HELD_MAX: usize = 64 << 20;
-const SHARE: usize = 64 << 10;
+const HELD_MAX: usize = 40 << 20;
+/// Which is as many parts of half of that as there are connections, and not less than most
+/// requests take.
+const SHARE_LEAST: usize = 4 << 10;
 /// Bytes of a read that one record holds, and records that a read is given.
 const CHUNK: u32 = 16384;
 const CHUNKS: u32 = 64;
@@ -102,6 +104,11 @@ impl SyscallsDecoder {
                 if tracked.inode == head.generation && kind != mcrec_kind::MCREC_CONNECT =>
             {
                 tracked
+            }
+            // The end of a connection whose descriptor was given to the next one already.
+            Some(next) if kind == mcrec_kind::MCREC_DISCONNECT => {
+                self.connections[slot] = Some(next);
+                return Ok(());
             }
             before => {
                 if let Some(before) = before {
@@ -339,7 +346,8 @@ impl SyscallsDecoder {
     fn bound(&mut self, tracked: &mut Tracked, out: &mut impl FnMut(&Operation<'_>)) {
         let others = self.held - tracked.held;
         tracked.held = tracked.connection.held();
-        if others + tracked.held > HELD_MAX && tracked.held > SHARE {
+        let share = (HELD_MAX / 2 / self.connections.len().max(1)).max(SHARE_LEAST);
+        if others + tracked.held > HELD_MAX && tracked.held > share {
             self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
                 tracked.connection.give_up(emit);
             });

@@ -7,7 +7,7 @@ mod usdt;
 
 use std::{
     fs,
-    mem::{MaybeUninit, size_of},
+    mem::{MaybeUninit, size_of, take},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Mutex,
@@ -230,7 +230,8 @@ fn refused_to_load(error: &libbpf_rs::Error) -> anyhow::Error {
 fn refused(error: &libbpf_rs::Error, what: &str) -> anyhow::Error {
     /// A refused program comes with the verifier's whole log: its end tells.
     const LINES: usize = 12;
-    let warnings = LIBBPF_WARNINGS.lock().map(|warnings| warnings.join("\n")).unwrap_or_default();
+    let warnings = LIBBPF_WARNINGS.lock().map(|mut warnings| take(&mut *warnings));
+    let warnings = warnings.unwrap_or_default().join("\n");
     let lines: Vec<&str> = warnings.lines().collect();
     let last = lines[lines.len().saturating_sub(LINES)..].join("\n  ");
     if error.kind() == libbpf_rs::ErrorKind::PermissionDenied {
@@ -238,6 +239,9 @@ fn refused(error: &libbpf_rs::Error, what: &str) -> anyhow::Error {
             "{what}: permission denied. It needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE, \
              and a container must allow the bpf and perf_event_open system calls\n  {last}"
         );
+    }
+    if error.kind() == libbpf_rs::ErrorKind::OutOfMemory {
+        return anyhow!("{what}: no memory for them; try a smaller --buffer-size\n  {last}");
     }
     anyhow!("{what}: {error}\n  {last}")
 }

@@ -229,11 +229,11 @@ impl Sink {
         }
     }
 
-    /// How writing what the window held went, once it has ended.
-    pub(crate) fn end_dump(&mut self) -> Option<Result<Dumped>> {
+    /// How writing what the window held went, once it has ended, or, to `wait` for that, now.
+    pub(crate) fn end_dump(&mut self, wait: bool) -> Option<Result<Dumped>> {
         match &mut self.to {
             To::Files(_) => None,
-            To::Window(window) => window.end_dump(false),
+            To::Window(window) => window.end_dump(wait),
         }
     }
 
@@ -248,7 +248,6 @@ impl Sink {
         match &mut self.to {
             To::Files(files) => files.commit(&groups, account, Some(account.reason())),
             To::Window(window) => {
-                window.end_dump(true).transpose()?;
                 window.commit(groups, account);
                 window.begin_dump(account, account.reason())?;
                 window.end_dump(true).transpose().map(drop)
@@ -268,11 +267,12 @@ impl Sink {
         }
     }
 
-    /// Rows in files.
-    pub(crate) fn rows(&self) -> u64 {
+    /// Of so many `rows` that there were, those that are in no file, and were not let go on
+    /// purpose either.
+    pub(crate) fn unwritten(&self, rows: u64) -> u64 {
         match &self.to {
-            To::Files(files) => files.rows(),
-            To::Window(window) => window.written().rows,
+            To::Files(files) => rows.saturating_sub(files.rows()),
+            To::Window(window) => window.unwritten(rows),
         }
     }
 

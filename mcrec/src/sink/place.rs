@@ -108,14 +108,15 @@ impl Place {
         self.keep.map_or(files, |keep| files.min(keep as u64))
     }
 
-    /// Removes the oldest files of the series, so that `keep` are left.
+    /// Removes the oldest files of the series, so that `keep` are left, but none that is
+    /// being recorded.
     fn tidy(&self) {
         let (Some(keep), Ok(names)) = (self.keep, self.folder.names()) else { return };
         let mut ours: Vec<OsString> =
             names.into_iter().filter(|name| self.names.has(name)).collect();
         ours.sort();
         let surplus = ours.len().saturating_sub(keep);
-        for name in &ours[..surplus] {
+        for name in ours[..surplus].iter().filter(|name| !self.folder.is_locked(name)) {
             // One that cannot be removed now is tried again with the next.
             let _ = self.folder.remove(name);
             let _ = self.folder.remove(&journal_name(name));

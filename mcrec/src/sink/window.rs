@@ -34,8 +34,17 @@ pub(super) struct Window {
     span: Span,
     held: Held,
     written: Written,
-    /// A file that is being written.
-    dump: Option<JoinHandle<Result<Dumped>>>,
+    /// Rows that were ever committed, and the first of them that went to files: each file
+    /// has the latest that there were.
+    committed: u64,
+    in_files: u64,
+    /// A file that is being written, with all that was committed before.
+    dump: Option<Dump>,
+}
+
+struct Dump {
+    thread: JoinHandle<Result<Dumped>>,
+    committed: u64,
 }
 
 /// A file that a window was written to.
@@ -58,6 +67,8 @@ impl Window {
             span: Span::begin(account.now()),
             held: Held::default(),
             written: Written::default(),
+            committed: 0,
+            in_files: 0,
             dump: None,
         }
     }
@@ -87,6 +98,7 @@ impl Window {
         let mut span = Span::begin(self.span.end());
         span.advance(account.now());
         self.span = span.clone();
+        self.committed += rows(&groups);
         self.held.push(Part { groups, span }, self.keep);
         self.schedule = Schedule::new(self.commit_every);
     }
@@ -101,20 +113,29 @@ impl Window {
         let begun = account.footer(&empty, None, self.commit_every.as_secs_f64());
         let file = self.place.create(&begun)?;
         let length = span.length();
-        let dump = thread::Builder::new().name("dump".to_owned());
-        self.dump = Some(dump.spawn(move || write(file, &parts, &footer, length))?);
+        let thread = thread::Builder::new().name("dump".to_owned());
+        let thread = thread.spawn(move || write(file, &parts, &footer, length))?;
+        self.dump = Some(Dump { thread, committed: self.committed });
         Ok(true)
     }
 
     /// How writing a file went, once it has ended, or, to `wait` for that, now.
     pub(super) fn end_dump(&mut self, wait: bool) -> Option<Result<Dumped>> {
-        self.dump.take_if(|dump| wait || dump.is_finished()).map(|dump| {
-            let dumped = dump.join().map_err(|_| anyhow!("the writing thread failed"))??;
+        self.dump.take_if(|dump| wait || dump.thread.is_finished()).map(|dump| {
+            let dumped = dump.thread.join().map_err(|_| anyhow!("the writing thread failed"))??;
+            self.in_files = dump.committed;
             self.written.add(&dumped.path);
             self.written.bytes += dumped.bytes;
             self.written.rows += dumped.rows;
             Ok(dumped)
         })
+    }
+
+    /// Of so many `rows` that there were, those that it holds and no file has, and those that
+    /// never came to it.
+    pub(super) fn unwritten(&self, rows: u64) -> u64 {
+        let held = self.held.rows().min(self.committed - self.in_files);
+        held + rows.saturating_sub(self.committed)
     }
 
     /// The files that were written.
@@ -131,14 +152,22 @@ fn write(
 ) -> Result<Dumped> {
     let groups: Vec<&RowGroup> = parts.iter().flat_map(|part| &part.groups).collect();
     if let Err(error) = file.commit(&groups, footer) {
-        // A file without rows would only look like a capture.
-        file.discard()?;
         let rows: u64 = groups.iter().map(|group| group.rows()).sum();
-        return Err(error.context(format!("{rows} rows that were held in memory are not on disk")));
+        let error =
+            error.context(format!("{rows} rows that were held in memory are not on disk"));
+        // A file without rows would only look like a capture.
+        return Err(match file.discard() {
+            Ok(()) => error,
+            Err(also) => error.context(format!("what there is of the file stays: {also:#}")),
+        });
     }
     let (path, bytes, rows) = (file.path().to_owned(), file.bytes(), file.rows());
     file.close()?;
     Ok(Dumped { path, bytes, rows, length })
+}
+
+fn rows(groups: &[RowGroup]) -> u64 {
+    groups.iter().map(RowGroup::rows).sum()
 }
 
 /// What came between two commits.
@@ -175,6 +204,10 @@ impl Held {
                 self.bytes -= gone.bytes();
             }
         }
+    }
+
+    fn rows(&self) -> u64 {
+        self.parts.iter().map(|part| rows(&part.groups)).sum()
     }
 
     fn parts(&self) -> Vec<Arc<Part>> {

@@ -49,6 +49,11 @@ impl Executable {
         })
     }
 
+    /// Whether it is one of memcached: it states its version, or has its probes.
+    pub(crate) fn is_memcached(&self) -> bool {
+        self.version.is_some() || !self.probes.is_empty()
+    }
+
     /// Number of call sites of a probe; 0 if the executable does not have it.
     pub(crate) fn sites(&self, probe: &str) -> usize {
         self.probes.iter().find(|(name, _)| name == probe).map_or(0, |(_, sites)| *sites)

@@ -8,6 +8,8 @@ use std::{
     fmt, fs, io,
     ops::Range,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -33,7 +35,7 @@ pub(crate) const ACCEPT: &str = "accept";
 pub(crate) const ACCEPT4: &str = "accept4";
 pub(crate) const CLOSE: &str = "close";
 
-/// No Linux process has descriptors beyond this (`fs.nr_open`'s default).
+/// Descriptors beyond this (`fs.nr_open`'s default) are counted, and not recorded.
 pub(crate) const DESCRIPTORS_MAX: u32 = 1 << 20;
 /// Executables beyond this are not read: memcached has about one megabyte.
 const EXECUTABLE_MAX: u64 = 256 << 20;
@@ -83,7 +85,8 @@ impl fmt::Display for Candidate {
 pub(crate) const NAME: &str = "memcached";
 
 /// Every running process whose program is called `name`, by process id: as the
-/// kernel knows it, which is the first 15 bytes of its file name.
+/// kernel knows it, which is the first 15 bytes of its file name. For memcached that may
+/// have a version or a kind after it, as in `memcached-debug`, if the program is one.
 ///
 /// # Errors
 ///
@@ -96,7 +99,7 @@ pub(crate) fn running(name: &str) -> Result<Vec<Candidate>> {
         // A process may end while it is being looked at.
         let Ok(process) = process else { continue };
         let Ok(stat) = process.stat() else { continue };
-        let same = stat.comm == known || name == NAME && stat.comm.starts_with(NAME);
+        let same = stat.comm == known || name == NAME && is_build(process.pid(), &stat.comm);
         if same && stat.state != 'Z' {
             let command_line = process.cmdline().unwrap_or_default().join(" ");
             found.push(Candidate { pid: process.pid(), command_line: printable(&command_line) });
@@ -104,6 +107,33 @@ pub(crate) fn running(name: &str) -> Result<Vec<Candidate>> {
     }
     found.sort_by_key(|candidate| candidate.pid);
     Ok(found)
+}
+
+/// Whether a process called `name` is a memcached of another name: `memcached_exporter`,
+/// which often runs beside one, is none.
+fn is_build(pid: i32, name: &str) -> bool {
+    let kind = name.strip_prefix(NAME).is_some_and(|rest| rest.starts_with(['-', '.']));
+    kind && read_executable(pid)
+        .and_then(|executable| Executable::parse(&executable))
+        .is_ok_and(|executable| executable.is_memcached())
+}
+
+/// Waits until process `pid` listens to clients, or ends, but not longer than `at_most`:
+/// what a memcached that was just started has not bound yet, and which libraries it has
+/// not loaded, cannot be seen.
+pub(crate) fn wait_for_listener(pid: i32, at_most: Duration) {
+    const LOOK: Duration = Duration::from_millis(10);
+    let since = Instant::now();
+    while since.elapsed() < at_most && runs(pid) {
+        let listens = Process::new(pid)
+            .ok()
+            .and_then(|process| Some(!listening(&process, &sockets(&process).ok()?).is_empty()));
+        // It binds its sockets one right after the other.
+        thread::sleep(LOOK);
+        if listens == Some(true) {
+            return;
+        }
+    }
 }
 
 impl Target {
@@ -131,7 +161,7 @@ impl Target {
         let executable = Executable::parse(&executable).with_context(|| {
             format!("process {pid} is not a memcached that mcrec can read: {}", path.display())
         })?;
-        if executable.version.is_none() && executable.probes.is_empty() {
+        if !executable.is_memcached() {
             bail!(
                 "process {pid} is not a memcached: its program {} neither states a memcached \
                  version nor has memcached's probes",

@@ -3,7 +3,7 @@
 use mcrec_protocol::Dialect;
 use mcrec_schema::codes::{Op, Status};
 
-use super::{HELD_MAX, SHARE, SyscallsDecoder, address};
+use super::{HELD_MAX, SyscallsDecoder, address};
 use crate::probe::record::{mcrec_address, mcrec_kind};
 
 type Row = (Op, Status, Option<Vec<u8>>, u64, Option<String>, Option<u64>);
@@ -154,7 +154,7 @@ fn endless_requests_on_many_connections_take_bounded_memory() {
                 buffer *= 2;
             }
         }
-        assert!(server.decoder.held <= HELD_MAX + 1000 * SHARE);
+        assert!(server.decoder.held <= HELD_MAX + HELD_MAX / 2);
     }
     let held: usize =
         server.decoder.connections.iter().flatten().map(|one| one.connection.held()).sum();
