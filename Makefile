@@ -39,6 +39,7 @@ bench-cost: memcached python ## what recording costs, beside the other ways to l
 	cargo build --release --bin mcrec --example load --example storm --example empty --example pipeline
 	python3 bench/cost.py "$(TARGET)"
 	python3 bench/pipeline.py "$(TARGET)"
+	python3 bench/pipeline.py "$(TARGET)" --source usdt
 	python3 bench/growth.py "$(TARGET)"
 	python3 bench/latency.py "$(TARGET)" "$(PYTHON)"
 	python3 bench/stopped.py "$(TARGET)"

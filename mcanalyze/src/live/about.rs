@@ -1,6 +1,7 @@
 //! What must be known of a capture while it is looked at.
 
 use mcrec_capture::{State, is_being_recorded};
+use mcrec_schema::footer::Footer;
 
 use crate::{
     capture::Capture,
@@ -27,9 +28,12 @@ pub(super) struct About {
 }
 
 impl About {
-    /// What there is to know of a capture that was opened.
-    pub(super) fn of(capture: &Capture) -> Self {
-        let heading = heading(capture);
+    /// What there is to know of a capture that was opened, of which files are `gone` that
+    /// are counted all the same.
+    pub(super) fn of(capture: &Capture, gone: &[Footer]) -> Self {
+        let mut with_gone = capture.clone();
+        with_gone.footers.extend_from_slice(gone);
+        let heading = heading(&with_gone);
         let names = capture.files.iter().map(mcrec_capture::Capture::path);
         let names: Vec<_> = names.filter_map(|path| path.file_name()).collect();
         let name = match names.as_slice() {
@@ -75,7 +79,8 @@ impl About {
             start: heading.start,
             end: heading.end,
             seconds: heading.seconds,
-            rows: capture.files.iter().map(mcrec_capture::Capture::rows).sum(),
+            rows: capture.files.iter().map(mcrec_capture::Capture::rows).sum::<u64>()
+                + gone.iter().map(|footer| footer.loss.written).sum::<u64>(),
             is_sampled: heading.is_scaled,
             warnings,
             lossy: heading.lossy,

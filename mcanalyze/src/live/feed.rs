@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::Result;
+use mcrec_schema::footer::Footer;
 
 use super::{
     about::About,
@@ -127,10 +128,11 @@ struct Thread {
 
 impl Thread {
     fn run(&mut self, mut capture: Capture, mut stamp: Stamp) {
-        let mut done = Done::default();
+        let (mut done, mut gone) = (Done::default(), Vec::new());
         loop {
-            let read = self.read(&capture, &mut done).and_then(|()| {
+            let read = self.read(&capture, &gone, &mut done).and_then(|()| {
                 let (newer, of) = self.wait(&capture, &stamp)?;
+                gone.extend(done.gone(&capture, &newer));
                 (capture, stamp) = (newer, of);
                 Ok(())
             });
@@ -139,6 +141,7 @@ impl Thread {
                 Err(Stop::Over) => return,
                 Err(Stop::Again) => {
                     done = Done::default();
+                    gone.clear();
                     if let Some(pace) = &mut self.pace {
                         *pace = Pace::new(start_of(&capture), pace.speed, Instant::now());
                     }
@@ -148,8 +151,8 @@ impl Thread {
     }
 
     /// Reads all that is not done.
-    fn read(&mut self, capture: &Capture, done: &mut Done) -> Result<(), Stop> {
-        let about = About::of(capture);
+    fn read(&mut self, capture: &Capture, gone: &[Footer], done: &mut Done) -> Result<(), Stop> {
+        let about = About::of(capture, gone);
         let end = about.end;
         self.say(News::About(Box::new(about)))?;
         if self.pace.is_none() {
@@ -195,7 +198,7 @@ impl Thread {
 
     /// Waits until the capture is another than it was, and opens it.
     fn wait(&mut self, capture: &Capture, of: &Stamp) -> Result<(Capture, Stamp), Stop> {
-        let end = About::of(capture).end;
+        let end = About::of(capture, &[]).end;
         let mut looked = Instant::now();
         loop {
             if let Some(pace) = &mut self.pace {

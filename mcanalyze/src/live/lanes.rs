@@ -2,11 +2,12 @@
 //! after another, and files that were recorded side by side side by side.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     iter::Peekable,
 };
 
 use anyhow::Result;
+use mcrec_schema::footer::Footer;
 
 use super::batch::{Batch, COLUMNS};
 use crate::{
@@ -24,9 +25,22 @@ impl Done {
     }
 }
 
+impl Done {
+    /// What those files said of themselves that were read and are no longer there.
+    pub(super) fn gone(&self, before: &Capture, now: &Capture) -> Vec<Footer> {
+        let is_there: HashSet<_> = now.footers.iter().map(key).collect();
+        let before = before.footers.iter().map(|footer| (key(footer), footer));
+        let gone = before.filter(|(key, _)| self.0.contains_key(key) && !is_there.contains(key));
+        gone.map(|(_, footer)| footer.clone()).collect()
+    }
+}
+
 fn recording(capture: &Capture, file: usize) -> (String, i64) {
-    let footer = &capture.footers[file].capture;
-    (footer.id.clone(), footer.start_us)
+    key(&capture.footers[file])
+}
+
+fn key(footer: &Footer) -> (String, i64) {
+    (footer.capture.id.clone(), footer.capture.start_us)
 }
 
 /// A file, as far as it was read.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{per_second, ratio, windows::counts};
+use super::{heading::lossy, per_second, ratio, windows::counts};
 use crate::{
     capture::Capture,
     table::{Column, Section, Table, Unit, Value},
@@ -32,12 +32,28 @@ pub(crate) fn bursts(capture: &Capture) -> Result<Section> {
     let counts = counts(capture, start, shortest, usize::try_from(length / shortest)? + 1)?;
     let rows = windows.iter().map(|window| row(&counts, start, shortest, *window));
     let table = Table { columns: COLUMNS.to_vec(), rows: rows.collect() };
+    let lossy = lossy(capture);
+    let lossy: Vec<&str> = windows
+        .iter()
+        .zip(&table.rows)
+        .filter_map(|(window, row)| match row.as_slice() {
+            [Value::Text(name), Value::Int(from), ..] => {
+                let lost = |[begin, end, _]: &[i64; 3]| *begin < from + window && end >= from;
+                lossy.iter().any(lost).then_some(name.as_str())
+            }
+            _ => None,
+        })
+        .collect();
+    let lossy = (!lossy.is_empty()).then(|| {
+        format!("Operations were lost in the busiest {}: there were more.", lossy.join(", "))
+    });
     let section = Section::lines("bursts", "the busiest window of each length", table)
         .scaled(capture.is_scaled(), &["operations", "rate"])
         .or_else("the recording is too short");
-    Ok(section.note(
+    let section = section.note(
         "× mean: against the mean of all windows of that length; idle: those without an operation.",
-    ))
+    );
+    Ok(lossy.into_iter().fold(section, Section::note))
 }
 
 const COLUMNS: [Column; 6] = [
