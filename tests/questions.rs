@@ -150,6 +150,8 @@ fn what_was_lost_stands_above_every_answer() {
         let lost = shown.lines().position(|line| line.starts_with("LOST")).unwrap();
         assert!(lost < 6 && shown.contains("at most so many more"), "{question}: {shown}");
     }
+    let bursts = json(&["bursts", path(&lossy)]);
+    assert!(bursts["notes"][1].as_str().unwrap().starts_with("Operations were lost in"));
     let series = json(&["series", path(&lossy), "--every", "10ms"]);
     let lost = series["series"].as_array().unwrap().iter().map(|row| row["lost"].as_i64().unwrap());
     assert!(lost.sum::<i64>() > 0);

@@ -138,6 +138,12 @@ fn force_replaces_a_capture_only_once_it_records() {
 fn without_a_pid_it_records_the_only_memcached_or_lists_them() {
     let one = Server::start("1.6.18", &[]);
     let other = Server::start("1.6.38", &[]);
+    // What has its name in front of its own is no memcached.
+    let named = tempfile::tempdir().unwrap();
+    let _others = ["memcached_exporter", "memcached-sleep"].map(|name| {
+        fs::copy("/bin/sleep", named.path().join(name)).unwrap();
+        Running::start(Command::new(named.path().join(name)).arg("600"))
+    });
     // Other tests have theirs running too, so there are always several.
     let listed = until("both to be listed", || {
         let listed = run(&["--check"]);
@@ -146,6 +152,8 @@ fn without_a_pid_it_records_the_only_memcached_or_lists_them() {
         both.then_some(listed)
     });
     assert_refused(&listed, &["-p PID", "memcached-1.6.18", "memcached-1.6.38"]);
+    let said = String::from_utf8_lossy(&listed.stderr);
+    assert!(!said.contains("exporter") && !said.contains("memcached-sleep"), "{said}");
     drop(one);
 
     // In a pid namespace of its own there is but one.

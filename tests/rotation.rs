@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{FlockOperation, flock},
+    process::{Pid, Signal, kill_process},
+};
 use support::{
     capture::{self, Row},
     recorder::{Recorder, mcrec},
@@ -97,6 +100,9 @@ fn rotated_by_size_files_have_about_that_and_the_oldest_go() {
     // What an earlier recording left is counted, what is not its own is not.
     fs::write(folder.path().join("c-20200101T000000Z-000007.parquet"), "old").unwrap();
     fs::write(folder.path().join("c-other.parquet"), "other").unwrap();
+    // Nor does what another recorder is still writing go.
+    let others = fs::File::create(folder.path().join("c-20200101T000000Z-000008.parquet")).unwrap();
+    flock(&others, FlockOperation::LockExclusive).unwrap();
     let arguments = ["--rotate-size", "64KiB", "--keep", "3"];
     let mut recorder = Recorder::start(server.pid(), &path, &arguments);
     let load = Load::start(server.address, 2);
@@ -106,9 +112,10 @@ fn rotated_by_size_files_have_about_that_and_the_oldest_go() {
     let (status, said) = recorder.interrupt();
     assert!(status.success() && said.contains("files "), "{said}");
     let paths = captures(folder.path());
+    let of_others = ["c-other.parquet", "c-20200101T000000Z-000008.parquet"];
     let (other, ours): (Vec<_>, Vec<_>) =
-        paths.into_iter().partition(|path| path.ends_with("c-other.parquet"));
-    assert_eq!((other.len(), ours.len()), (1, 3));
+        paths.into_iter().partition(|path| of_others.iter().any(|name| path.ends_with(name)));
+    assert_eq!((other.len(), ours.len()), (2, 3));
     for path in &ours[..2] {
         let size = fs::metadata(path).unwrap().len();
         assert!((30_000..90_000).contains(&size), "{size}");

@@ -339,6 +339,23 @@ fn info_says_what_the_file_holds() {
 }
 
 #[test]
+fn of_a_capture_that_lost_its_footer_nothing_says_that_it_is_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    let cut = folder.path().join("cut.parquet");
+    let whole = fs::read(sample("zipf.parquet")).unwrap();
+    fs::write(&cut, &whole[..whole.len() - 8]).unwrap();
+    let shown = text(&ran(1, &[&cut]).stdout);
+    assert!(shown.contains("RECOVERED") && shown.contains("is not known"), "{shown}");
+    let answer = json(&ran(1, &[&cut, &"--format", &"json"]));
+    assert_eq!(answer["capture"]["complete"], false);
+    assert!(answer["capture"]["lost_at_most"].is_null());
+    // Nor of a part of it that has an end.
+    let slice = folder.path().join("slice.parquet");
+    ran(1, &[&"slice", &cut, &"--to=+100ms", &"-o", &slice]);
+    assert!(text(&ran(1, &[&slice]).stdout).contains("RECOVERED"));
+}
+
+#[test]
 fn a_file_that_has_the_name_of_a_tool_and_outputs_that_are_there() {
     let folder = tempfile::tempdir().unwrap();
     fs::copy(sample("hostile.parquet"), folder.path().join("info")).unwrap();
@@ -350,6 +367,16 @@ fn a_file_that_has_the_name_of_a_tool_and_outputs_that_are_there() {
     assert!(text(&of_file.stdout).contains("hit ratio"));
 
     let (zipf, at) = (sample("zipf.parquet"), |name: &str| folder.path().join(name));
+    // A folder's name is no pattern.
+    let [folder_like, folder_so] = ["c[1]", "c1"].map(at);
+    for (folder, name) in [(&folder_like, "zipf.parquet"), (&folder_so, "hostile.parquet")] {
+        fs::create_dir(folder).unwrap();
+        fs::copy(sample(name), folder.join("c.parquet")).unwrap();
+    }
+    assert!(text(&ran(0, &[&folder_like]).stdout).contains(" 30,000"));
+    fs::remove_dir_all(&folder_like).unwrap();
+    fs::remove_dir_all(&folder_so).unwrap();
+
     fs::write(at("precious"), "precious").unwrap();
     symlink(at("precious"), at("link")).unwrap();
     for there in ["precious", "link", "."] {

@@ -107,6 +107,22 @@ fn a_descriptor_that_is_reused_is_another_connection() {
 }
 
 #[test]
+fn the_end_of_a_connection_that_is_told_late_ends_no_other() {
+    let mut server = Server::new();
+    server.connect(9, INODE, 1);
+    let late = server.sequence;
+    server.connect(9, INODE + 1, 1);
+    let of_next = std::mem::replace(&mut server.sequence, late);
+    assert!(server.record(9, INODE, mcrec_kind::MCREC_DISCONNECT, &[]));
+    server.sequence = of_next;
+    server.read(INODE + 1, 16384, b"get a\r\n");
+    server.send(INODE + 1, b"END\r\n");
+    let seen: Vec<_> = server.rows.iter().map(|row| (row.0, row.3, row.4.is_some())).collect();
+    assert_eq!(seen, [(Op::Connect, 1, true), (Op::Connect, 2, true), (Op::Get, 2, true)]);
+    assert_eq!(server.decoder.tally().decode_errors, 0);
+}
+
+#[test]
 fn a_gap_leaves_the_outcome_unknown_and_the_next_request_brings_it_into_step() {
     let mut server = Server::new();
     server.connect(9, INODE, 1);
