@@ -145,8 +145,8 @@ _Static_assert(sizeof(struct mcrec_segment) == 8, "layout of mcrec_segment");
  * syscalls: operations counts every read of a client that begins with a request, and
  * every datagram, for each has an operation or more; ring_full those whose (first)
  * record found no room, and connection_untracked those beyond the connection table.
- * argument_unreadable counts user memory that could not be read: the record is on the
- * ring without it. context_lost counts all other records that were lost.
+ * context_lost counts all other records that were lost, and user memory that could not be
+ * read, without which the record is on the ring: the recorder finds what that makes unknown.
  */
 struct mcrec_counters {
 	__u64 operations;

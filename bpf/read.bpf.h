@@ -71,7 +71,7 @@ static long add_chunk(__u64 index, void *unused)
 		length = MCREC_CHUNK;
 	if (bpf_probe_read_user(scratch->bytes + fixed, length,
 				(const void *)(scratch->buffer + offset))) {
-		COUNT(argument_unreadable);
+		COUNT(context_lost);
 		length = 0;
 	}
 	scratch->read.offset = offset;
@@ -97,7 +97,7 @@ static __always_inline void fill_source(struct mcrec_address *source, __u64 user
 	if (!user)
 		return;
 	if (bpf_probe_read_user(&from, sizeof(from), (const void *)user)) {
-		COUNT(argument_unreadable);
+		COUNT(context_lost);
 		return;
 	}
 	source->family = from.family;
@@ -107,7 +107,7 @@ static __always_inline void fill_source(struct mcrec_address *source, __u64 user
 	else if (from.family == AF_INET6 &&
 		 bpf_probe_read_user(source->ip, sizeof(source->ip),
 				     (const void *)(user + sizeof(from))))
-		COUNT(argument_unreadable);
+		COUNT(context_lost);
 }
 
 /* To look for a value costs about as much as to copy so many bytes. */

@@ -161,11 +161,11 @@ static __always_inline void add_segment(struct send_scratch *scratch, __u64 base
 		if (bpf_probe_read_user(bytes, MCREC_SEGMENT_END, (const void *)base) ||
 		    bpf_probe_read_user(bytes + MCREC_SEGMENT_END, MCREC_SEGMENT_END,
 					(const void *)(base + length - MCREC_SEGMENT_END))) {
-			COUNT(argument_unreadable);
+			COUNT(context_lost);
 			head = tail = 0;
 		}
 	} else if (copy_segment(scratch, bytes, base, head)) {
-		COUNT(argument_unreadable);
+		COUNT(context_lost);
 		head = 0;
 	}
 	/* A packet of the binary protocol; its value may begin with anything. */
@@ -197,7 +197,7 @@ static long add_iovec(__u64 index, void *unused)
 		if (bpf_probe_read_user(iovecs, count * sizeof(struct iovec),
 					(const void *)(scratch->iovecs_at +
 						       index * sizeof(struct iovec)))) {
-			COUNT(argument_unreadable);
+			COUNT(context_lost);
 			return 1;
 		}
 	}
@@ -218,7 +218,7 @@ static __always_inline void add_message(struct send_scratch *scratch, __u64 at)
 		scratch->iovecs_fetched = false;
 		if (bpf_probe_read_user(&message->header, sizeof(message->header),
 					(const void *)at)) {
-			COUNT(argument_unreadable);
+			COUNT(context_lost);
 			return;
 		}
 	}
