@@ -20,6 +20,10 @@ use crate::{
 /// Entries of a loss series, at most; beyond it neighbours are made one.
 const SERIES_MAX: usize = 4096;
 
+/// How long a request may be under way, µs, and still be judged by the rate of its time. Of
+/// all of a long recording each file would have to tell.
+const UNDER_WAY_US: i64 = 3_600_000_000;
+
 /// For the capture.
 const HOW_SAMPLED: &str = "A key is recorded, with all of its operations, when the upper 32 bits \
      of its hash are below 2^32 / N, rounded down, where N is the one_in of the series. The hash is \
@@ -189,9 +193,12 @@ impl Account {
         footer.sampling = Sampling {
             how: HOW_SAMPLED.to_owned(),
             sampled_out: Some(to.sampled_out - from.sampled_out),
-            // From the beginning: a row may be of a request that was long under way
-            // when its file began.
-            series: self.rates.lock().series(self.start.at_us, to.at_us),
+            // From earlier on: a row may be of a request that was long under way when its
+            // file began.
+            series: self.rates.lock().series(
+                self.start.at_us.max(from.at_us.saturating_sub(UNDER_WAY_US)),
+                to.at_us,
+            ),
         };
         footer.cost = to.cost.since(&from.cost);
         footer.source.requests_without_operation =
