@@ -23,9 +23,7 @@ impl Done {
     fn of(&self, capture: &Capture, file: usize) -> usize {
         self.0.get(&recording(capture, file)).copied().unwrap_or(0)
     }
-}
 
-impl Done {
     /// What those files said of themselves that were read and are no longer there.
     pub(super) fn gone(&self, before: &Capture, now: &Capture) -> Vec<Footer> {
         let is_there: HashSet<_> = now.footers.iter().map(key).collect();

@@ -32,28 +32,28 @@ pub(crate) fn bursts(capture: &Capture) -> Result<Section> {
     let counts = counts(capture, start, shortest, usize::try_from(length / shortest)? + 1)?;
     let rows = windows.iter().map(|window| row(&counts, start, shortest, *window));
     let table = Table { columns: COLUMNS.to_vec(), rows: rows.collect() };
-    let lossy = lossy(capture);
-    let lossy: Vec<&str> = windows
-        .iter()
-        .zip(&table.rows)
-        .filter_map(|(window, row)| match row.as_slice() {
-            [Value::Text(name), Value::Int(from), ..] => {
-                let lost = |[begin, end, _]: &[i64; 3]| *begin < from + window && end >= from;
-                lossy.iter().any(lost).then_some(name.as_str())
-            }
-            _ => None,
-        })
-        .collect();
-    let lossy = (!lossy.is_empty()).then(|| {
-        format!("Operations were lost in the busiest {}: there were more.", lossy.join(", "))
-    });
+    let note = note_of_losses(&windows, &table.rows, &lossy(capture));
     let section = Section::lines("bursts", "the busiest window of each length", table)
         .scaled(capture.is_scaled(), &["operations", "rate"])
         .or_else("the recording is too short");
     let section = section.note(
         "× mean: against the mean of all windows of that length; idle: those without an operation.",
     );
-    Ok(lossy.into_iter().fold(section, Section::note))
+    Ok(note.into_iter().fold(section, Section::note))
+}
+
+/// Which of the busiest windows were even busier, because operations were lost in them.
+fn note_of_losses(windows: &[i64], rows: &[Vec<Value>], lossy: &[[i64; 3]]) -> Option<String> {
+    let names = windows.iter().zip(rows).filter_map(|(window, row)| {
+        let [Value::Text(name), Value::Int(from), ..] = row.as_slice() else { return None };
+        let to = from.saturating_add(*window);
+        let is_within = |[begin, end, _]: &[i64; 3]| *begin < to && end >= from;
+        lossy.iter().any(is_within).then_some(name.as_str())
+    });
+    let names: Vec<&str> = names.collect();
+    (!names.is_empty()).then(|| {
+        format!("Operations were lost in the busiest {}: there were more.", names.join(", "))
+    })
 }
 
 const COLUMNS: [Column; 6] = [
