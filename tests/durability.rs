@@ -183,7 +183,8 @@ fn what_was_held_in_memory_and_is_on_no_disk_is_counted_once() {
     let load = Load::start(server.address, 2);
     let whole = |names: Vec<String>| {
         let paths = names.into_iter().filter(|name| name != "filler").map(|name| disk.path(&name));
-        let ended = |path: &PathBuf| capture::footer(path).is_some_and(|f| f.capture.ended.is_some());
+        let ended =
+            |path: &PathBuf| capture::footer(path).is_some_and(|f| f.capture.ended.is_some());
         let mut paths: Vec<_> = paths.filter(ended).collect();
         paths.sort();
         paths

@@ -195,10 +195,10 @@ impl Account {
             sampled_out: Some(to.sampled_out - from.sampled_out),
             // From earlier on: a row may be of a request that was long under way when its
             // file began.
-            series: self.rates.lock().series(
-                self.start.at_us.max(from.at_us.saturating_sub(UNDER_WAY_US)),
-                to.at_us,
-            ),
+            series: self
+                .rates
+                .lock()
+                .series(self.start.at_us.max(from.at_us.saturating_sub(UNDER_WAY_US)), to.at_us),
         };
         footer.cost = to.cost.since(&from.cost);
         footer.source.requests_without_operation =

@@ -76,8 +76,7 @@ pub(super) fn lossy(capture: &Capture) -> Vec<[i64; 3]> {
     let asked = |from: i64, to: i64| to >= first && last.is_none_or(|last| from < last);
     let series = capture.footers.iter().flat_map(|footer| &footer.loss.series);
     // What a file says is not always so: an interval that ends before it begins is none.
-    let series =
-        series.filter(|[from, to, lost]| *lost > 0 && from <= to && asked(*from, *to));
+    let series = series.filter(|[from, to, lost]| *lost > 0 && from <= to && asked(*from, *to));
     let mut lossy: Vec<[i64; 3]> = series.copied().collect();
     lossy.sort_unstable();
     lossy

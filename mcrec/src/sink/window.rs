@@ -153,8 +153,7 @@ fn write(
     let groups: Vec<&RowGroup> = parts.iter().flat_map(|part| &part.groups).collect();
     if let Err(error) = file.commit(&groups, footer) {
         let rows: u64 = groups.iter().map(|group| group.rows()).sum();
-        let error =
-            error.context(format!("{rows} rows that were held in memory are not on disk"));
+        let error = error.context(format!("{rows} rows that were held in memory are not on disk"));
         // A file without rows would only look like a capture.
         return Err(match file.discard() {
             Ok(()) => error,

@@ -41,7 +41,9 @@ pub(super) fn check(capture: &Capture, findings: &mut Findings) {
     if lost > 0 {
         let exactly = footer.loss.losses.are_operations(&footer.source.name);
         let least = if exactly { "" } else { "at least " };
-        findings.remarks.push(format!("{least}{lost} operations were lost, and are counted as lost"));
+        findings
+            .remarks
+            .push(format!("{least}{lost} operations were lost, and are counted as lost"));
     }
     if let Some(how) = &footer.capture.recovered {
         findings.remarks.push(format!("its footer was made up after the fact: {how}"));
