@@ -341,9 +341,10 @@ fn info_says_what_the_file_holds() {
 #[test]
 fn of_a_capture_that_lost_its_footer_nothing_says_that_it_is_complete() {
     let folder = tempfile::tempdir().unwrap();
-    let cut = folder.path().join("cut.parquet");
-    let whole = fs::read(sample("zipf.parquet")).unwrap();
-    fs::write(&cut, &whole[..whole.len() - 8]).unwrap();
+    let [whole, cut] = ["whole.parquet", "cut.parquet"].map(|name| folder.path().join(name));
+    ran(0, &[&"slice", &sample("zipf.parquet"), &"--op", &"get", &"-o", &whole]);
+    let bytes = fs::read(&whole).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() - 8]).unwrap();
     let shown = text(&ran(1, &[&cut]).stdout);
     assert!(shown.contains("RECOVERED") && shown.contains("is not known"), "{shown}");
     let answer = json(&ran(1, &[&cut, &"--format", &"json"]));
