@@ -167,10 +167,10 @@ fn gather(target: &Target, plan: &Plan, time: Duration) -> Result<Vec<RawBatch>>
     let mut probes = Probes::attach(&mut storage, plan, target, RING_BYTES)?;
     let ring = probes.ring()?;
     let control = Arc::new(Control::default());
-    let (mut filled, batches) = raw::way();
+    let (filled, batches) = raw::way();
     let drain = thread::spawn({
         let control = Arc::clone(&control);
-        move || drain::run(&ring, &mut filled, &control)
+        move || drain::run(&ring, &filled, &control)
     });
     probes.start();
     let end = Instant::now() + time;

@@ -71,9 +71,6 @@ impl RawBatch {
 pub(crate) struct Filled {
     full: Sender<RawBatch>,
     empty: Receiver<RawBatch>,
-    /// Those that came back. The last of them is filled first: its memory is still in the
-    /// caches.
-    spare: Vec<RawBatch>,
 }
 
 /// The writer's end of it.
@@ -87,15 +84,17 @@ pub(crate) struct Batches {
 pub(crate) fn way() -> (Filled, Batches) {
     let (full_in, full) = mpsc::channel();
     let (empty_in, empty) = mpsc::channel();
-    let spare = (0..BATCHES).map(|_| RawBatch::new()).collect();
-    (Filled { full: full_in, empty, spare }, Batches { full, empty: empty_in })
+    for _ in 0..BATCHES {
+        // Its other end is here.
+        let _ = empty_in.send(RawBatch::new());
+    }
+    (Filled { full: full_in, empty }, Batches { full, empty: empty_in })
 }
 
 impl Filled {
     /// An empty batch, once there is one; `None` if nobody receives any more.
-    pub(crate) fn empty(&mut self) -> Option<RawBatch> {
-        self.spare.extend(self.empty.try_iter());
-        self.spare.pop().or_else(|| self.empty.recv().ok())
+    pub(crate) fn empty(&self) -> Option<RawBatch> {
+        self.empty.recv().ok()
     }
 
     /// Hands on a full one. Whether somebody receives.
@@ -146,7 +145,7 @@ mod tests {
 
     #[test]
     fn batches_go_round_and_there_are_no_more_of_them() {
-        let (mut filled, batches) = way();
+        let (filled, batches) = way();
         for round in 0..3 * BATCHES {
             let mut batch = filled.empty().unwrap();
             assert!(batch.is_empty());

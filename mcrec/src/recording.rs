@@ -184,7 +184,7 @@ fn launch<'a>(
     events_in: Sender<Event>,
     events: Receiver<Event>,
 ) -> Result<Running<'a>> {
-    let (mut filled, batches) = raw::way();
+    let (filled, batches) = raw::way();
     let (started, start) = mpsc::channel();
     let control = Arc::clone(&writer.control);
     let writer = spawn("writer", &events_in, {
@@ -204,7 +204,7 @@ fn launch<'a>(
     let drain = spawn("drain", &events_in, {
         let (control, ending) = (Arc::clone(&control), Arc::clone(&ending));
         move || {
-            if drain::run(&ring, &mut filled, &control)? {
+            if drain::run(&ring, &filled, &control)? {
                 // Before the writer can see that nothing comes any more.
                 let _ = ending.abandoned.set(());
             }

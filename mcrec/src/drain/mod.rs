@@ -43,7 +43,7 @@ pub(crate) struct Control {
 /// # Errors
 ///
 /// When the ring cannot be mapped.
-pub(crate) fn run(maps: &RingMaps, batches: &mut Filled, control: &Control) -> Result<bool> {
+pub(crate) fn run(maps: &RingMaps, batches: &Filled, control: &Control) -> Result<bool> {
     let mut ring = Ring::open(maps)?;
     let pause = pause(maps.layout().bytes());
     let Some(mut batch) = batches.empty() else { return Ok(false) };
