@@ -21,7 +21,7 @@ import subprocess
 import time
 
 from machine import Memcached, Recorder, Storm
-from script import (CannotRun, end, need, need_modules, output, parser, run, start,
+from script import (CannotRun, end, need, need_modules, one_line, output, parser, run, start,
                     temporary_folder, whole)
 
 LOAD = {"connections": 16, "threads": 4, "keys": 20000, "value": 100}
