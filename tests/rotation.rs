@@ -216,6 +216,11 @@ fn a_memcached_that_is_restarted_and_upgraded_is_recorded_on() {
     fs::create_dir(&captures_in).unwrap();
     // Before there is anything to record.
     let name = format!("mc{}", std::process::id());
+    // Something else of that name is none.
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::copy("/bin/sleep", elsewhere.path().join(&name)).unwrap();
+    let other = Command::new(elsewhere.path().join(&name)).arg("600").spawn();
+    let _other = Process(other.unwrap());
     let follower = mcrec()
         .args(["--follow", &name, "--commit-every", "50ms", "-o"])
         .arg(captures_in.join("c.parquet"))

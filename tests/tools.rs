@@ -354,6 +354,8 @@ fn of_a_capture_that_lost_its_footer_nothing_says_that_it_is_complete() {
     let slice = folder.path().join("slice.parquet");
     ran(1, &[&"slice", &cut, &"--to=+100ms", &"-o", &slice]);
     assert!(text(&ran(1, &[&slice]).stdout).contains("RECOVERED"));
+    assert!(!text(&ran(1, &[&"info", &slice]).stdout).contains("nothing lost"));
+    ran(0, &[&"check", &slice]);
 }
 
 #[test]

@@ -39,7 +39,9 @@ pub(crate) fn follow(options: &Record, name: &str) -> Result<ExitCode> {
     let mut worst = 0;
     let mut waiting = false;
     while end.is_none_or(|end| Instant::now() < end) {
-        if let Some(pid) = target::running(name)?.first().map(|candidate| candidate.pid) {
+        let running = target::running(name)?.into_iter().map(|candidate| candidate.pid);
+        // What starts it may be called the same.
+        if let Some(pid) = running.into_iter().find(|pid| target::may_be_memcached(*pid)) {
             waiting = false;
             let (how, asked) = record_one(pid, &signals, end)?;
             // One that came and went before it could be recorded keeps nobody from the next.
@@ -113,6 +115,7 @@ fn spawn(pid: i32) -> Result<Child> {
     let mut arguments: Vec<OsString> = env::args_os().skip(1).collect();
     arguments.extend(["--followed".into(), pid.to_string().into()]);
     Command::new(program)
+        .arg0(env::args_os().next().unwrap_or_else(|| "mcrec".into()))
         .args(arguments)
         // Ctrl-C in a terminal is for us alone, to be passed on once.
         .process_group(0)

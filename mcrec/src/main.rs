@@ -151,6 +151,9 @@ fn conclude(options: &Record, outcome: &Outcome) -> ExitCode {
     if let Some(failure) = &outcome.failure {
         say(&format!("mcrec: {failure:#}"));
         if outcome.written.files == 0 || outcome.written.removed {
+            if !options.quiet && loss.seen > 0 {
+                say(&report::summary(outcome));
+            }
             return ExitCode::from(2);
         }
         say("mcrec: the capture ends with the last commit before that");

@@ -78,7 +78,12 @@ pub(crate) fn text(info: &Info, width: Option<u16>, out: &mut impl Write) -> io:
     }
     let lost = loss.losses.total();
     let rows = format!("{} of {} seen", grouped(loss.written), grouped(loss.seen));
-    say("rows", &format!("{rows}, {}", if lost == 0 { "nothing lost" } else { "some lost:" }))?;
+    let some = match (lost, &capture.recovered) {
+        (0, None) => "nothing lost",
+        (0, Some(_)) => "how many were lost is not known",
+        _ => "some lost:",
+    };
+    say("rows", &format!("{rows}, {some}"))?;
     for (reason, count) in loss.losses.by_reason().filter(|(_, count)| *count > 0) {
         say("  LOST", &format!("{} {}", grouped(count), reason.replace('_', " ")))?;
     }

@@ -24,6 +24,8 @@ pub(crate) struct Place {
     durability: Durability,
     /// How many files of a series are kept, the latest included.
     keep: Option<usize>,
+    /// The file that was created last.
+    latest: Option<OsString>,
 }
 
 impl Place {
@@ -57,11 +59,18 @@ impl Place {
             .map_err(|error| refused(error.into()))?;
         if series {
             let names = Names::series(&name);
-            return Ok(Self { folder: folder.into(), names, force, durability, keep });
+            return Ok(Self {
+                folder: folder.into(),
+                names,
+                force,
+                durability,
+                keep,
+                latest: None,
+            });
         }
         check(&folder, path, &name, force)?;
         let names = Names::one(name);
-        Ok(Self { folder: folder.into(), names, force, durability, keep: None })
+        Ok(Self { folder: folder.into(), names, force, durability, keep: None, latest: None })
     }
 
     /// Creates the next file, whole and without rows.
@@ -87,6 +96,7 @@ impl Place {
         }
         let writer = Writer::create(&self.folder, &name, footer, self.durability)?;
         self.tidy();
+        self.latest = Some(name);
         Ok(writer)
     }
 
@@ -108,15 +118,17 @@ impl Place {
         self.keep.map_or(files, |keep| files.min(keep as u64))
     }
 
-    /// Removes the oldest files of the series, so that `keep` are left, but none that is
-    /// being recorded.
+    /// Removes the oldest files of the series, so that `keep` are left, but none that another
+    /// recorder writes.
     fn tidy(&self) {
         let (Some(keep), Ok(names)) = (self.keep, self.folder.names()) else { return };
         let mut ours: Vec<OsString> =
             names.into_iter().filter(|name| self.names.has(name)).collect();
         ours.sort();
         let surplus = ours.len().saturating_sub(keep);
-        for name in ours[..surplus].iter().filter(|name| !self.folder.is_locked(name)) {
+        let may_go =
+            |name: &&OsString| Some(*name) == self.latest.as_ref() || !self.folder.is_locked(name);
+        for name in ours[..surplus].iter().filter(may_go) {
             // One that cannot be removed now is tried again with the next.
             let _ = self.folder.remove(name);
             let _ = self.folder.remove(&journal_name(name));

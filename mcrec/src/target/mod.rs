@@ -99,7 +99,11 @@ pub(crate) fn running(name: &str) -> Result<Vec<Candidate>> {
         // A process may end while it is being looked at.
         let Ok(process) = process else { continue };
         let Ok(stat) = process.stat() else { continue };
-        let same = stat.comm == known || name == NAME && is_build(process.pid(), &stat.comm);
+        let is_build = |name: &str| {
+            name.strip_prefix(NAME).is_some_and(|rest| rest.starts_with(['-', '.']))
+                && may_be_memcached(process.pid())
+        };
+        let same = stat.comm == known || name == NAME && is_build(&stat.comm);
         if same && stat.state != 'Z' {
             let command_line = process.cmdline().unwrap_or_default().join(" ");
             found.push(Candidate { pid: process.pid(), command_line: printable(&command_line) });
@@ -109,20 +113,18 @@ pub(crate) fn running(name: &str) -> Result<Vec<Candidate>> {
     Ok(found)
 }
 
-/// Whether a process called `name` is a memcached of another name: `memcached_exporter`,
-/// which often runs beside one, is none.
-fn is_build(pid: i32, name: &str) -> bool {
-    let kind = name.strip_prefix(NAME).is_some_and(|rest| rest.starts_with(['-', '.']));
-    kind && read_executable(pid)
-        .and_then(|executable| Executable::parse(&executable))
-        .is_ok_and(|executable| executable.is_memcached())
+/// Whether the program of process `pid` is a memcached; also where it may not be looked at,
+/// which [`Target::of`] explains.
+pub(crate) fn may_be_memcached(pid: i32) -> bool {
+    let Ok(executable) = read_executable(pid) else { return true };
+    Executable::parse(&executable).is_ok_and(|executable| executable.is_memcached())
 }
 
 /// Waits until process `pid` listens to clients, or ends, but not longer than `at_most`:
 /// what a memcached that was just started has not bound yet, and which libraries it has
 /// not loaded, cannot be seen.
 pub(crate) fn wait_for_listener(pid: i32, at_most: Duration) {
-    const LOOK: Duration = Duration::from_millis(10);
+    const LOOK: Duration = Duration::from_millis(50);
     let since = Instant::now();
     while since.elapsed() < at_most && runs(pid) {
         let listens = Process::new(pid)
