@@ -39,9 +39,7 @@ pub(crate) fn follow(options: &Record, name: &str) -> Result<ExitCode> {
     let mut worst = 0;
     let mut waiting = false;
     while end.is_none_or(|end| Instant::now() < end) {
-        let running = target::running(name)?.into_iter().map(|candidate| candidate.pid);
-        // What starts it may be called the same.
-        if let Some(pid) = running.into_iter().find(|pid| target::may_be_memcached(*pid)) {
+        if let Some(pid) = target::running(name)?.first().map(|candidate| candidate.pid) {
             waiting = false;
             let (how, asked) = record_one(pid, &signals, end)?;
             // One that came and went before it could be recorded keeps nobody from the next.

@@ -165,22 +165,19 @@ pub(crate) fn stop(mut running: Running<'_>, reason: &str) -> Result<Outcome> {
     running.probes.detach();
     running.control.end_when_empty.store(true, Ordering::Release);
     running.drain.thread().unpark();
+    let hear = |event| match event {
+        // Impatience: leave the ring as it is and make the final commit.
+        Event::Signal(_) => {
+            running.control.end_now.store(true, Ordering::Release);
+            running.drain.thread().unpark();
+        }
+        Event::Notice(Notice::Dumped(dumped)) => say(&report::dumped(&dumped)),
+        _ => {}
+    };
     while !running.writer.is_finished() {
-        match running.events.recv_timeout(Duration::from_millis(5)) {
-            // Impatience: leave the ring as it is and make the final commit.
-            Ok(Event::Signal(_)) => {
-                running.control.end_now.store(true, Ordering::Release);
-                running.drain.thread().unpark();
-            }
-            Ok(Event::Notice(Notice::Dumped(dumped))) => say(&report::dumped(&dumped)),
-            _ => {}
-        }
+        running.events.recv_timeout(Duration::from_millis(5)).into_iter().for_each(&hear);
     }
-    for event in running.events.try_iter() {
-        if let Event::Notice(Notice::Dumped(dumped)) = event {
-            say(&report::dumped(&dumped));
-        }
-    }
+    running.events.try_iter().for_each(hear);
     let drained = running.drain.join().map_err(|_| anyhow!("the draining thread failed"))?;
     let written = running.writer.join().map_err(|_| anyhow!("the writing thread failed"))?;
     drained.map(|()| written)

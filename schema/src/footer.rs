@@ -443,6 +443,17 @@ impl Footer {
         self.derived.iter().rev().find(|step| !step.parts.is_empty()).map_or(&[], |s| &s.parts)
     }
 
+    /// Whether as many operations are missing as were lost, and not more: see
+    /// [`Losses::are_operations`].
+    pub fn losses_are_operations(&self) -> bool {
+        let are = |source: &Source, loss: &Loss| loss.losses.are_operations(&source.name);
+        self.capture.recovered.is_none()
+            && match self.parts() {
+                [] => are(&self.source, &self.loss),
+                parts => parts.iter().all(|part| are(&part.source, &part.loss)),
+            }
+    }
+
     /// The stretches of time that it covers, µs since the epoch, UTC. Those of
     /// several recordings may overlap, or have a gap between them.
     pub fn spans(&self) -> Vec<(i64, i64)> {

@@ -1,7 +1,7 @@
 //! What must be known of a capture before any answer about it is believed.
 
 use mcrec_capture::State;
-use mcrec_schema::footer::{Footer, Incomplete, Losses, Source};
+use mcrec_schema::footer::{Footer, Incomplete, Losses};
 
 use crate::{
     capture::{Capture, extent, seconds},
@@ -57,14 +57,7 @@ impl Heading {
     /// How many operations were lost at most. `None` where that is not known: through
     /// system calls it is reads that are lost, each with one operation or more.
     pub(crate) fn lost_at_most(&self) -> Option<u64> {
-        if self.recovered > 0 {
-            return None;
-        }
-        let is_bounded = |source: &Source, losses: &Losses| losses.are_operations(&source.name);
-        let all_are = self.footers.iter().all(|footer| match footer.parts() {
-            [] => is_bounded(&footer.source, &footer.loss.losses),
-            parts => parts.iter().all(|part| is_bounded(&part.source, &part.loss.losses)),
-        });
+        let all_are = self.footers.iter().all(Footer::losses_are_operations);
         all_are.then(|| self.losses.total())
     }
 }

@@ -26,8 +26,8 @@ use crate::{
 /// Memory that the connections' unfinished requests may take together. Beyond it
 /// those that hold more than their share are let go, and counted.
 const HELD_MAX: usize = 40 << 20;
-/// Which is as many parts of half of that as there are connections, and not less than most
-/// requests take.
+/// A share is half of that by as many as there are connections, and not less than this, which
+/// most requests do not take.
 const SHARE_LEAST: usize = 4 << 10;
 /// Bytes of a read that one record holds, and records that a read is given.
 const CHUNK: u32 = 16384;
@@ -342,12 +342,16 @@ impl SyscallsDecoder {
         Ok(())
     }
 
+    /// Bytes that each connection may hold where all hold too much.
+    fn share(&self) -> usize {
+        (HELD_MAX / 2 / self.connections.len().max(1)).max(SHARE_LEAST)
+    }
+
     /// Keeps what connections hold within bounds, whatever their clients send.
     fn bound(&mut self, tracked: &mut Tracked, out: &mut impl FnMut(&Operation<'_>)) {
         let others = self.held - tracked.held;
         tracked.held = tracked.connection.held();
-        let share = (HELD_MAX / 2 / self.connections.len().max(1)).max(SHARE_LEAST);
-        if others + tracked.held > HELD_MAX && tracked.held > share {
+        if others + tracked.held > HELD_MAX && tracked.held > self.share() {
             self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
                 tracked.connection.give_up(emit);
             });

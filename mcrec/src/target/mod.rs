@@ -84,9 +84,10 @@ impl fmt::Display for Candidate {
 /// What memcached's process is called, unless someone renamed its program.
 pub(crate) const NAME: &str = "memcached";
 
-/// Every running process whose program is called `name`, by process id: as the
-/// kernel knows it, which is the first 15 bytes of its file name. For memcached that may
-/// have a version or a kind after it, as in `memcached-debug`, if the program is one.
+/// Every running memcached whose program is called `name`, by process id: as the kernel
+/// knows it, which is the first 15 bytes of its file name; `memcached` is also what has a
+/// version or a kind after that, as in `memcached-debug`. What starts it, or exports its
+/// figures, may be called the same and is none.
 ///
 /// # Errors
 ///
@@ -99,12 +100,9 @@ pub(crate) fn running(name: &str) -> Result<Vec<Candidate>> {
         // A process may end while it is being looked at.
         let Ok(process) = process else { continue };
         let Ok(stat) = process.stat() else { continue };
-        let is_build = |name: &str| {
-            name.strip_prefix(NAME).is_some_and(|rest| rest.starts_with(['-', '.']))
-                && may_be_memcached(process.pid())
-        };
-        let same = stat.comm == known || name == NAME && is_build(&stat.comm);
-        if same && stat.state != 'Z' {
+        let is_build = |rest: &str| name == NAME && rest.starts_with(['-', '.']);
+        let same = stat.comm == known || stat.comm.strip_prefix(NAME).is_some_and(is_build);
+        if same && stat.state != 'Z' && may_be_memcached(process.pid()) {
             let command_line = process.cmdline().unwrap_or_default().join(" ");
             found.push(Candidate { pid: process.pid(), command_line: printable(&command_line) });
         }
@@ -115,7 +113,7 @@ pub(crate) fn running(name: &str) -> Result<Vec<Candidate>> {
 
 /// Whether the program of process `pid` is a memcached; also where it may not be looked at,
 /// which [`Target::of`] explains.
-pub(crate) fn may_be_memcached(pid: i32) -> bool {
+fn may_be_memcached(pid: i32) -> bool {
     let Ok(executable) = read_executable(pid) else { return true };
     Executable::parse(&executable).is_ok_and(|executable| executable.is_memcached())
 }

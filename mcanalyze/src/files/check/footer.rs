@@ -39,8 +39,7 @@ pub(super) fn check(capture: &Capture, findings: &mut Findings) {
         );
     }
     if lost > 0 {
-        let exactly = footer.loss.losses.are_operations(&footer.source.name);
-        let least = if exactly { "" } else { "at least " };
+        let least = if footer.losses_are_operations() { "" } else { "at least " };
         findings
             .remarks
             .push(format!("{least}{lost} operations were lost, and are counted as lost"));
