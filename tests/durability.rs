@@ -174,6 +174,41 @@ fn wherever_the_disk_is_full_a_whole_capture_is_left_or_none() {
 }
 
 #[test]
+fn what_was_held_in_memory_and_is_on_no_disk_is_counted_once() {
+    let _alone = ALONE.lock();
+    let server = Server::start("debian-1.6.18", &[]);
+    let disk = SmallDisk::mount();
+    let arguments = ["--keep-last", "10m", "--commit-every", "50ms"];
+    let mut recorder = Recorder::start(server.pid(), &disk.path("c.parquet"), &arguments);
+    let load = Load::start(server.address, 2);
+    let whole = |names: Vec<String>| {
+        let paths = names.into_iter().filter(|name| name != "filler").map(|name| disk.path(&name));
+        let ended =
+            |path: &PathBuf| capture::footer(path).is_some_and(|f| f.capture.ended.is_some());
+        let mut paths: Vec<_> = paths.filter(ended).collect();
+        paths.sort();
+        paths
+    };
+    // Each holds all that the one before it did. That one may not be closed yet when the
+    // next is asked for.
+    for files in 1..=2 {
+        until("rows", || (load.sent() > 1_000 * files as u64).then_some(()));
+        recorder.signal(Signal::USR1);
+        until("a file", || (whole(disk.names()).len() == files).then_some(()));
+    }
+    disk.fill(0);
+    let sent = load.stop();
+    let (status, said) = recorder.interrupt();
+    assert_eq!(status.code(), Some(1), "{said}");
+    let last = sequence::check(&capture::rows(whole(disk.names()).last().unwrap()));
+    let missing = sent - last.rows;
+    let lost = said.lines().find_map(|line| line.strip_prefix("lost ")).unwrap().trim();
+    let lost: u64 = lost.split(' ').next().unwrap().replace(',', "").parse().unwrap();
+    // And the ends of its connections.
+    assert!((missing..missing + 8).contains(&lost), "{missing}: {said}");
+}
+
+#[test]
 fn a_repair_on_a_full_disk_loses_nothing_and_can_be_done_again() {
     let _alone = ALONE.lock();
     let server = Server::start("debian-1.6.18", &[]);

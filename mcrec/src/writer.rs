@@ -145,13 +145,14 @@ impl Writer {
                 rows.gathered.end();
                 notice(Notice::LimitReached(limit));
             }
-            if self.live.dump_wanted.swap(false, Ordering::Relaxed) {
+            if let Some(dumped) = self.sink.end_dump(false) {
+                notice(Notice::Dumped(dumped));
+            }
+            // One that is asked for while another is written comes after it.
+            if !self.sink.is_dumping() && self.live.dump_wanted.swap(false, Ordering::Relaxed) {
                 self.dump(rows, notice)?;
             } else if self.sink.is_due() {
                 self.commit(rows)?;
-            }
-            if let Some(dumped) = self.sink.end_dump(false) {
-                notice(Notice::Dumped(dumped));
             }
             self.tell(rows);
         }
@@ -228,10 +229,8 @@ impl Writer {
     /// end the recording.
     fn dump(&mut self, rows: &mut Rows, notice: &impl Fn(Notice)) -> Result<()> {
         self.commit(rows)?;
-        match self.sink.begin_dump(&self.account) {
-            Ok(true) => {}
-            Ok(false) => notice(Notice::Dumped(Err(anyhow!("the file before is still written")))),
-            Err(error) => notice(Notice::Dumped(Err(error))),
+        if let Err(error) = self.sink.begin_dump(&self.account) {
+            notice(Notice::Dumped(Err(error)));
         }
         Ok(())
     }

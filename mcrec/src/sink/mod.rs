@@ -216,15 +216,20 @@ impl Sink {
         Ok(std::mem::take(&mut self.pending))
     }
 
-    /// Begins to write what the window holds, up to the last commit, to a file.
-    /// Whether it did: not where there is nothing, or the last one is still written.
+    /// Whether what the window held is being written to a file.
+    pub(crate) fn is_dumping(&self) -> bool {
+        matches!(&self.to, To::Window(window) if window.is_dumping())
+    }
+
+    /// Begins to write what the window holds, up to the last commit, to a file. Not while
+    /// the one before [is being written](Self::is_dumping).
     ///
     /// # Errors
     ///
     /// When the file cannot be created.
-    pub(crate) fn begin_dump(&mut self, account: &Account) -> Result<bool> {
+    pub(crate) fn begin_dump(&mut self, account: &Account) -> Result<()> {
         match &mut self.to {
-            To::Files(_) => Ok(false),
+            To::Files(_) => Ok(()),
             To::Window(window) => window.begin_dump(account, "asked for".to_owned()),
         }
     }

@@ -103,11 +103,15 @@ impl Window {
         self.schedule = Schedule::new(self.commit_every);
     }
 
+    /// Whether a file is being written.
+    pub(super) fn is_dumping(&self) -> bool {
+        self.dump.is_some()
+    }
+
     /// Begins to write what it holds to a file, whose end tells why it was written.
-    /// Whether it did: not where it holds nothing, or is still at the one before.
-    pub(super) fn begin_dump(&mut self, account: &Account, reason: String) -> Result<bool> {
+    pub(super) fn begin_dump(&mut self, account: &Account, reason: String) -> Result<()> {
         let parts = self.held.parts();
-        let Some(span) = span(&parts).filter(|_| self.dump.is_none()) else { return Ok(false) };
+        let Some(span) = span(&parts) else { return Ok(()) };
         let footer = account.footer(&span, Some(reason), self.commit_every.as_secs_f64());
         let empty = Span::begin(span.start());
         let begun = account.footer(&empty, None, self.commit_every.as_secs_f64());
@@ -116,7 +120,7 @@ impl Window {
         let thread = thread::Builder::new().name("dump".to_owned());
         let thread = thread.spawn(move || write(file, &parts, &footer, length))?;
         self.dump = Some(Dump { thread, committed: self.committed });
-        Ok(true)
+        Ok(())
     }
 
     /// How writing a file went, once it has ended, or, to `wait` for that, now.
