@@ -61,9 +61,9 @@ pub(crate) fn salvage(file: &File, length: u64) -> Result<Option<Salvaged>> {
         found += 1;
         end = after;
     }
-    let length = footer.capture.end_us.saturating_sub(footer.capture.start_us);
-    let length = u64::try_from(length).unwrap_or(0).saturating_mul(1000);
-    footer.capture.end_monotonic_ns = footer.capture.start_monotonic_ns.saturating_add(length);
+    let lasted_us = footer.capture.end_us.saturating_sub(footer.capture.start_us);
+    let lasted_ns = u64::try_from(lasted_us).unwrap_or(0).saturating_mul(1000);
+    footer.capture.end_monotonic_ns = footer.capture.start_monotonic_ns.saturating_add(lasted_ns);
     footer.capture.recovered = Some(format!(
         "the file had lost its footer; {found} row groups were found without it. How much was \
          lost, before and after, is not known"

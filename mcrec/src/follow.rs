@@ -7,7 +7,6 @@
 
 use std::{
     env,
-    ffi::OsString,
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Child, Command, ExitCode},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
@@ -110,11 +109,11 @@ fn spawn(pid: i32) -> Result<Child> {
     let program = env::current_exe().context("cannot find mcrec's own program file")?;
     // An upgrade may have removed that; what runs is still there.
     let program = if program.exists() { program } else { "/proc/self/exe".into() };
-    let mut arguments: Vec<OsString> = env::args_os().skip(1).collect();
-    arguments.extend(["--followed".into(), pid.to_string().into()]);
+    let mut arguments = env::args_os();
     Command::new(program)
-        .arg0(env::args_os().next().unwrap_or_else(|| "mcrec".into()))
+        .arg0(arguments.next().unwrap_or_else(|| "mcrec".into()))
         .args(arguments)
+        .args(["--followed", &pid.to_string()])
         // Ctrl-C in a terminal is for us alone, to be passed on once.
         .process_group(0)
         .spawn()

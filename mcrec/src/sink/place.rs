@@ -57,20 +57,14 @@ impl Place {
         let (folder, name) = Folder::of(path).map_err(refused)?;
         accessat(&folder, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
             .map_err(|error| refused(error.into()))?;
-        if series {
-            let names = Names::series(&name);
-            return Ok(Self {
-                folder: folder.into(),
-                names,
-                force,
-                durability,
-                keep,
-                latest: None,
-            });
-        }
-        check(&folder, path, &name, force)?;
-        let names = Names::one(name);
-        Ok(Self { folder: folder.into(), names, force, durability, keep: None, latest: None })
+        let names = if series {
+            Names::series(&name)
+        } else {
+            check(&folder, path, &name, force)?;
+            Names::one(name)
+        };
+        let keep = keep.filter(|_| series);
+        Ok(Self { folder: folder.into(), names, force, durability, keep, latest: None })
     }
 
     /// Creates the next file, whole and without rows.
