@@ -73,7 +73,10 @@ fn signals_end_a_recording_with_everything_in_it() {
     {
         let server = Server::start("1.6.18", &[]);
         let (_folder, path) = place();
-        let mut recorder = Recorder::start(server.pid(), &path, &[]);
+        // Where the tests were started so as to outlive their terminal, mcrec would, too.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP").arg(support::recorder::mcrec().get_program());
+        let mut recorder = Recorder::start_as(command, server.pid(), &path, &[]);
         let mut client = Client::connect(server.address, Protocol::Text);
         work(&mut client, 5_000);
         recorder.signal(signal);
