@@ -125,10 +125,18 @@ SEC("tp_btf/sock_send_length") int BPF_PROG(sock_send_length, struct sock *sock,
 /* The end of accept and accept4, and the beginning of close, in the target only. */
 SEC("uretprobe.multi") int BPF_URETPROBE(accepted, int descriptor)
 {
+	if (!recording) {
+		ON_ITS_THREADS_STACK(ctx);
+		return 0;
+	}
 	IN_TARGET(3, descriptor >= 0 ? opened(descriptor, true) : 0);
 }
 
 SEC("uprobe.multi") int BPF_UPROBE(closes, int descriptor)
 {
+	if (!recording) {
+		ON_ITS_THREADS_STACK(ctx);
+		return 0;
+	}
 	IN_TARGET(4, closing(descriptor));
 }

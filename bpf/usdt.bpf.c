@@ -239,8 +239,10 @@ static __always_inline void operation(struct pt_regs *ctx, enum mcrec_command co
 	{                                                                      \
 		struct run run;                                                \
                                                                                \
-		if (!recording)                                                \
+		if (!recording) {                                              \
+			ON_ITS_THREADS_STACK(ctx);                             \
 			return 0;                                              \
+		}                                                              \
 		run = begin_run(number);                                       \
 		work;                                                          \
 		return end_run(run);                                           \

@@ -1,6 +1,7 @@
 //! The BPF programs: loaded, attached, switched on and off, and what they cost.
 
 mod ring;
+mod stack;
 mod statistics;
 mod syscalls;
 mod usdt;
@@ -105,6 +106,7 @@ impl<'a> Probes<'a> {
             Kind::Usdt => Box::new(usdt::Usdt::load(storage, plan, target, ring_size)?),
             Kind::Syscalls => Box::new(syscalls::Syscalls::load(storage, plan, target, ring_size)?),
         };
+        stack::refuse_private_stacks(programs.object())?;
         let links = programs
             .object()
             .progs_mut()
