@@ -13,7 +13,11 @@
 #include <bpf/usdt.bpf.h>
 #include "mcrec.h"
 #include "shared.bpf.h"
+#ifdef WITHOUT_ATOMICS
+#include "kernel_ring.bpf.h"
+#else
 #include "ring.bpf.h"
+#endif
 #include "sample.bpf.h"
 #include "argument.bpf.h"
 

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! This file chooses what to do and says how it went. Each of the others uses only
-//! those to its left: cli, host, target, plan, sample, probe, privilege, raw, drain, decode,
+//! those to its left: cli, host, kernel, target, plan, sample, probe, privilege, raw, drain, decode,
 //! batch, loss, account, sink, writer, report, guard, stop, recording, follow.
 
 mod account;
@@ -16,6 +16,7 @@ mod drain;
 mod follow;
 mod guard;
 mod host;
+mod kernel;
 mod loss;
 mod plan;
 mod privilege;
@@ -98,7 +99,8 @@ fn record(options: &Record) -> Result<ExitCode> {
         Some(pid) => pid,
         None => only_running()?,
     })?;
-    let plan = Plan::new(options.source, &target, probe::can_see_sockets());
+    let kernel = probe::find_features().without(&options.without);
+    let plan = Plan::new(options.source, &target, &kernel);
     if options.check {
         let found = report::check(&host, &target, plan.as_ref().ok());
         stdout().write_all(found.as_bytes()).context("cannot write to stdout")?;
@@ -116,7 +118,7 @@ fn record(options: &Record) -> Result<ExitCode> {
         if options.files.fsync { Durability::Disk } else { Durability::Process },
         options.files.keep.and_then(|keep| usize::try_from(keep).ok()),
     )?;
-    let outcome = recording::record(options, &host, &target, &plan, place)?;
+    let outcome = recording::record(options, &host, (&target, &kernel), &plan, place)?;
     Ok(conclude(options, &outcome))
 }
 

@@ -7,13 +7,13 @@
 //! kernel made of them is looked at here, before anything is attached: neither an edit nor a
 //! compiler can bring the private stack back unnoticed.
 
-use std::{
-    mem::size_of,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
-};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::{Context, Result, bail};
 use libbpf_rs::{Object, ProgramType};
+use libbpf_sys::bpf_prog_info;
+
+use super::info;
 
 /// `add r9, gs:[…]`: how the compiler of x86 turns the address of a private stack into that
 /// of this CPU's. No other code of a BPF program uses `r9`.
@@ -57,18 +57,18 @@ struct Code {
 
 impl Code {
     fn of(program: BorrowedFd<'_>) -> Result<Self> {
-        let mut info = libbpf_sys::bpf_prog_info::default();
-        ask(program, &mut info)?;
-        let mut translated = vec![0; usize::try_from(info.xlated_prog_len)?];
-        let mut compiled = vec![0; usize::try_from(info.jited_prog_len)?];
-        info = libbpf_sys::bpf_prog_info {
-            xlated_prog_len: info.xlated_prog_len,
+        let lengths = info::info(program)?;
+        let mut translated = vec![0; usize::try_from(lengths.xlated_prog_len)?];
+        let mut compiled = vec![0; usize::try_from(lengths.jited_prog_len)?];
+        let mut info = bpf_prog_info {
+            xlated_prog_len: lengths.xlated_prog_len,
             xlated_prog_insns: translated.as_mut_ptr() as u64,
-            jited_prog_len: info.jited_prog_len,
+            jited_prog_len: lengths.jited_prog_len,
             jited_prog_insns: compiled.as_mut_ptr() as u64,
-            ..libbpf_sys::bpf_prog_info::default()
+            ..bpf_prog_info::default()
         };
-        ask(program, &mut info)?;
+        // SAFETY: each vector has as many bytes as the length beside its pointer says.
+        unsafe { info::ask(program, &mut info) }?;
         // The kernel leaves the length and clears the pointer where it may not show the code.
         if info.jited_prog_insns == 0 {
             compiled.clear();
@@ -88,19 +88,6 @@ impl Code {
             && self.compiled.windows(length).any(|bytes| bytes == PRIVATE_STACK_X86);
         uses_one || !has_tail_call
     }
-}
-
-fn ask(program: BorrowedFd<'_>, info: &mut libbpf_sys::bpf_prog_info) -> Result<()> {
-    let mut length = u32::try_from(size_of::<libbpf_sys::bpf_prog_info>())?;
-    // SAFETY: info and length outlive the call, and length is the size of info, whose
-    // pointers are null or lead to as many bytes as their lengths say.
-    let result = unsafe {
-        libbpf_sys::bpf_prog_get_info_by_fd(program.as_raw_fd(), info, &raw mut length)
-    };
-    if result != 0 {
-        return Err(std::io::Error::last_os_error().into());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

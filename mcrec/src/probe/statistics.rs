@@ -2,14 +2,14 @@
 
 use std::{
     mem::size_of,
-    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use anyhow::{Context, Result};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use mcrec_schema::footer::ProgramCost;
 
-use super::record::mcrec_runs;
+use super::{info::info, record::mcrec_runs};
 
 /// What the programs count of themselves, and the kernel of them.
 pub(crate) struct Statistics {
@@ -57,7 +57,7 @@ impl Statistics {
     /// How often the kernel skipped a program: for command probes, and for the others.
     pub(crate) fn missed(&self) -> (u64, u64) {
         self.programs.iter().fold((0, 0), |(commands, context), program| {
-            let missed = info(&program.fd).map_or(0, |info| info.recursion_misses);
+            let missed = info(program.fd.as_fd()).map_or(0, |info| info.recursion_misses);
             if program.name.starts_with("command_") {
                 (commands + missed, context)
             } else {
@@ -81,15 +81,4 @@ impl Statistics {
         }
         Some(sum)
     }
-}
-
-fn info(program: &OwnedFd) -> Option<libbpf_sys::bpf_prog_info> {
-    let mut info = libbpf_sys::bpf_prog_info::default();
-    let mut length = u32::try_from(size_of::<libbpf_sys::bpf_prog_info>()).ok()?;
-    // SAFETY: info and length outlive the call, and length is the size of info,
-    // whose pointers are null, so that the kernel fills in only its fixed part.
-    let result = unsafe {
-        libbpf_sys::bpf_prog_get_info_by_fd(program.as_raw_fd(), &raw mut info, &raw mut length)
-    };
-    (result == 0).then_some(info)
 }

@@ -65,6 +65,8 @@ pub(crate) struct Target {
     pub(crate) functions: Vec<Function>,
     /// Whether it has UDP sockets.
     pub(crate) has_udp: bool,
+    /// Whether seccomp judges its system calls.
+    pub(crate) confined: bool,
 }
 
 /// A memcached that was found when none was named.
@@ -177,6 +179,7 @@ impl Target {
             readonly: readonly(&mappings, &path),
             functions: library::functions(pid, &mappings, &[ACCEPT, ACCEPT4, CLOSE]),
             has_udp: !udp_ports.is_empty(),
+            confined: process.status().is_ok_and(|status| status.seccomp.unwrap_or(0) > 0),
             path,
             executable,
             command_line: process.cmdline().unwrap_or_default(),
