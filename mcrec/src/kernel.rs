@@ -1,5 +1,5 @@
-//! What the kernel can do for a recording. It is found by trying (`probe/features.rs`), never
-//! read off a release: distributions backport.
+//! What the kernel can do for a recording. It is found by trying (`probe/features.rs`), not
+//! read off a release: distributions backport. The two exceptions say why.
 
 use crate::cli::Lacking;
 
@@ -81,6 +81,44 @@ impl Kernel {
         }
     }
 
+    /// What a recording through the tracepoints may miss here, and what to do, if that is so.
+    pub(crate) fn skips(&self) -> Option<&'static str> {
+        self.may_skip().then_some(
+            "this kernel skips a program while another run of it waits for its CPU; what that may \
+             hide is counted. With tracefs nothing is skipped: mount -t tracefs tracefs \
+             /sys/kernel/tracing",
+        )
+    }
+
+    /// What was found out, in words.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        let yes = |has: bool| if has { "yes" } else { "no" };
+        let links = match self.uprobe_links {
+            UprobeLinks::None => "no",
+            UprobeLinks::FirstThread => "of the first thread only",
+            UprobeLinks::Process => "yes",
+        };
+        let raw = match self.raw_tracepoints {
+            RawTracepoints::Undisturbed => "never preempted",
+            RawTracepoints::Preemptible => "may be preempted, and then skipped",
+        };
+        let mut lines = vec![
+            format!(
+                "tracepoints of sockets {}, links of uprobes {links}, atomic BPF instructions {}",
+                yes(self.socket_tracepoints),
+                yes(self.atomics)
+            ),
+            format!(
+                "programs at raw tracepoints {raw}; at perf's never, which can{} be attached to",
+                if self.perf_tracepoints { "" } else { "not" }
+            ),
+        ];
+        if self.return_probes_break_seccomp {
+            lines.push("a return probe ends a process that is under seccomp".to_owned());
+        }
+        lines
+    }
+
     /// The same kernel without some of its features.
     pub(crate) fn without(mut self, lacking: &[Lacking]) -> Self {
         for one in lacking {
@@ -100,16 +138,30 @@ impl Kernel {
 /// it left no trace that could be asked for, so this list is of releases; a distribution may
 /// have mended its own earlier, and then loses no more than the cheaper way.
 pub(crate) fn return_probes_break_seccomp(release: &str) -> bool {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
-    let release = (next(), next(), next());
+    let release = numbers(release);
     (6, 11, 0) <= release && release <= (6, 12, 13)
         || (6, 13, 0) <= release && release <= (6, 13, 2)
 }
 
+/// Whether programs at raw tracepoints run with preemption off, by the release: for kernels
+/// that cannot be asked. Where this is wrong, what is skipped is counted all the same.
+pub(crate) fn has_undisturbed(release: &str) -> bool {
+    numbers(release) < (7, 0, 0)
+}
+
+/// The numbers that a release begins with.
+fn numbers(release: &str) -> (u32, u32, u32) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
+    (next(), next(), next())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Kernel, RawTracepoints, Tracepoints, UprobeLinks, return_probes_break_seccomp};
+    use super::{
+        Kernel, RawTracepoints, Tracepoints, UprobeLinks, has_undisturbed,
+        return_probes_break_seccomp,
+    };
     use crate::cli::Lacking;
 
     const NEW: Kernel = Kernel {
@@ -140,6 +192,12 @@ mod tests {
             assert!(Kernel { uprobe_links: links, ..NEW }.blind_to_sockets(false).is_some());
         }
         assert!(NEW.without(&[Lacking::Sockets]).blind_to_sockets(false).is_some());
+    }
+
+    #[test]
+    fn a_kernel_that_cannot_be_asked_is_judged_by_its_release() {
+        assert!(has_undisturbed("6.19.14+deb14-amd64"));
+        assert!(!has_undisturbed("7.0.0-1-amd64"));
     }
 
     #[test]

@@ -43,6 +43,7 @@ use mcrec_capture::{Durability, State};
 
 use cli::{Cli, Command, Record};
 use host::Host;
+use kernel::Kernel;
 use plan::Plan;
 use report::say;
 use sink::Place;
@@ -102,10 +103,7 @@ fn record(options: &Record) -> Result<ExitCode> {
     let kernel = probe::find_features().without(&options.without);
     let plan = Plan::new(options.source, &target, &kernel);
     if options.check {
-        let found = report::check(&host, &target, plan.as_ref().ok());
-        stdout().write_all(found.as_bytes()).context("cannot write to stdout")?;
-        host.require(&plan?.source.name)?;
-        return Ok(ExitCode::SUCCESS);
+        return check((&host, &kernel), &target, plan);
     }
     let plan = plan?;
     host.require(&plan.source.name)?;
@@ -120,6 +118,20 @@ fn record(options: &Record) -> Result<ExitCode> {
     )?;
     let outcome = recording::record(options, &host, (&target, &kernel), &plan, place)?;
     Ok(conclude(options, &outcome))
+}
+
+/// Says what would be recorded, and how; loads the programs, to see whether that would work.
+fn check(machine: (&Host, &Kernel), target: &Target, plan: Result<Plan>) -> Result<ExitCode> {
+    let (host, kernel) = machine;
+    let able = plan.as_ref().is_ok_and(|plan| host.require(&plan.source.name).is_ok());
+    let loads =
+        plan.as_ref().ok().filter(|_| able).map(|plan| probe::try_to_load(plan, target, kernel));
+    let loaded = loads.as_ref().map(Result::is_ok);
+    let found = report::check(machine, target, plan.as_ref().ok(), loaded);
+    stdout().write_all(found.as_bytes()).context("cannot write to stdout")?;
+    host.require(&plan?.source.name)?;
+    loads.transpose()?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn only_running() -> Result<i32> {
@@ -149,7 +161,7 @@ fn default_output(options: &Record, host: &Host, target: &Target) -> PathBuf {
 /// Says how it went, and with what exit status.
 fn conclude(options: &Record, outcome: &Outcome) -> ExitCode {
     let loss = &outcome.footer.loss;
-    let complete = loss.losses.total() == 0 && loss.incomplete.total() == 0;
+    let complete = loss.is_none();
     if let Some(failure) = &outcome.failure {
         say(&format!("mcrec: {failure:#}"));
         if outcome.written.files == 0 || outcome.written.removed {

@@ -137,9 +137,9 @@ impl Plan {
         })
     }
 
-    /// Whether the kernel may skip programs while another of their runs waits for its CPU.
-    pub(crate) fn may_skip(&self, kernel: &Kernel) -> bool {
-        self.kind == Kind::Syscalls && kernel.may_skip()
+    /// What the kernel may skip of it, if anything, and what to do about that.
+    pub(crate) fn skips(&self, kernel: &Kernel) -> Option<&'static str> {
+        kernel.skips().filter(|_| self.kind == Kind::Syscalls)
     }
 
     /// One line for the start of a recording: what will be missing, if anything.

@@ -110,6 +110,9 @@ pub(crate) fn record(
         if let Some(blind) = plan.blind_line() {
             say(&format!("mcrec: {blind}"));
         }
+        if let Some(skips) = plan.skips(kernel) {
+            say(&format!("mcrec: {skips}"));
+        }
         if !confined {
             say("mcrec: stays root, without any capability, but with root's files in reach: the \
                  kernel has no Landlock. In a folder of somebody else's it would not stay root");
@@ -120,7 +123,7 @@ pub(crate) fn record(
         let used = running.control.ring_used.load(Ordering::Relaxed);
         #[expect(clippy::cast_precision_loss, reason = "a ring has at most 1 GiB")]
         let full = used as f64 / f64::from(options.buffer_size);
-        let lost = kernel_counts.read().map_or(0, |seen| seen.lost());
+        let lost = kernel_counts.read().map_or((0, 0), |seen| seen.lost());
         if let Some(remark) = sampling.tick(&mut running.probes, kernel_counts.statistics()) {
             progress.remark(&remark);
         }

@@ -51,9 +51,7 @@ pub(crate) fn run(maps: &RingMaps, batches: &Filled, control: &Control) -> Resul
         RingMaps::Ours { blocks, positions } => {
             drain(&mut Ring::open(blocks, positions)?, pause, batches, control)
         }
-        RingMaps::Kernels(ring) => {
-            drain(&mut KernelRing::open(ring)?, pause, batches, control)
-        }
+        RingMaps::Kernels(ring) => drain(&mut KernelRing::open(ring)?, pause, batches, control),
     })
 }
 

@@ -22,7 +22,9 @@ use libbpf_rs::{
 };
 
 use super::collect_libbpf_warnings;
-use crate::kernel::{Kernel, RawTracepoints, UprobeLinks, return_probes_break_seccomp};
+use crate::kernel::{
+    Kernel, RawTracepoints, UprobeLinks, has_undisturbed, return_probes_break_seccomp,
+};
 
 #[expect(
     clippy::undocumented_unsafe_blocks,
@@ -70,7 +72,11 @@ pub(crate) fn find() -> Kernel {
     }
     // A kernel that never preempts says so, by not saying that it does.
     let preempts = uname.version().to_string_lossy().contains("PREEMPT");
-    if preempts && !runs_undisturbed(socket_tracepoints) {
+    let undisturbed = || {
+        // A kernel that does not list its variables cannot be asked.
+        runs_undisturbed(socket_tracepoints).unwrap_or_else(|| has_undisturbed(&release))
+    };
+    if preempts && !undisturbed() {
         kernel.raw_tracepoints = RawTracepoints::Preemptible;
     }
     kernel
@@ -124,7 +130,8 @@ fn has_atomics() -> io::Result<()> {
 fn shows_whole_processes() -> bool {
     let mut storage = MaybeUninit::uninit();
     let Some(skeleton) = load(&mut storage, "nothing") else { return false };
-    refusal(skeleton.progs.nothing.as_fd()).raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error())
+    refusal(skeleton.progs.nothing.as_fd()).raw_os_error()
+        == Some(rustix::io::Errno::INVAL.raw_os_error())
 }
 
 /// How the kernel refuses to attach to a process that cannot be, and a file that is none.
@@ -161,23 +168,23 @@ fn refusal(program: BorrowedFd<'_>) -> io::Error {
     io::Error::last_os_error()
 }
 
-/// Whether a program at a raw tracepoint runs with preemption off: it looks itself.
-fn runs_undisturbed(of_sockets: bool) -> bool {
+/// Whether a program at a raw tracepoint runs with preemption off: it looks itself. `None`
+/// where it cannot.
+fn runs_undisturbed(of_sockets: bool) -> Option<bool> {
     const LOOKS: usize = 4;
     let mut storage = MaybeUninit::uninit();
     let program = if of_sockets { "at_send" } else { "at_exit" };
-    let Some(skeleton) = load(&mut storage, program) else { return false };
+    let skeleton = load(&mut storage, program)?;
     let program = if of_sockets { &skeleton.progs.at_send } else { &skeleton.progs.at_exit };
-    let Ok(link) = program.attach_trace() else { return false };
-    let Ok((one, _other)) = UnixStream::pair() else { return false };
+    let link = program.attach_trace().ok()?;
+    let (one, _other) = UnixStream::pair().ok()?;
     for _ in 0..LOOKS {
-        if rustix::io::write(&one, b".").is_err() {
-            return false;
-        }
+        rustix::io::write(&one, b".").ok()?;
     }
     drop(link);
     let least = skeleton.maps.data_data.as_deref().map(|data| data.least_count);
-    least.is_some_and(|least| (1..i32::MAX).contains(&least))
+    // What it begins with is what nobody saw, and below 0 is what the program does not know.
+    least.filter(|least| (0..i32::MAX).contains(least)).map(|least| least > 0)
 }
 
 /// Loads one of the programs; `None` where the kernel does not take it.

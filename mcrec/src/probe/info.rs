@@ -21,9 +21,8 @@ pub(super) unsafe fn ask(program: BorrowedFd<'_>, info: &mut bpf_prog_info) -> i
     let mut length = u32::try_from(size_of::<bpf_prog_info>()).map_err(io::Error::other)?;
     // SAFETY: info and length outlive the call, length is the size of info, and its pointers
     // are as the caller promises.
-    let result = unsafe {
-        libbpf_sys::bpf_prog_get_info_by_fd(program.as_raw_fd(), info, &raw mut length)
-    };
+    let result =
+        unsafe { libbpf_sys::bpf_prog_get_info_by_fd(program.as_raw_fd(), info, &raw mut length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

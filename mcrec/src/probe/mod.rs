@@ -39,7 +39,8 @@ pub(crate) use usdt::types as record;
 pub(crate) use features::find as find_features;
 pub(crate) use ring::{Layout, RingMaps};
 use skeleton::Skeleton;
-pub(crate) use statistics::Statistics;
+use statistics::Skipped;
+pub(crate) use statistics::{Missed, Statistics};
 
 const _: () = assert!(size_of::<record::mcrec_head>() == 32);
 const _: () = assert!(size_of::<record::mcrec_operation>() == 32 + 4 * 8 + 256);
@@ -92,7 +93,7 @@ impl<'a> Probes<'a> {
             .collect::<Result<Vec<_>>>()?;
         let copies = copies_of_links();
         let links = links.into_iter().flatten().collect();
-        let preemptible = plan.may_skip(kernel);
+        let preemptible = plan.skips(kernel).is_some();
         Ok(Self { programs, kind: plan.kind, links, copies, preemptible })
     }
 
@@ -173,11 +174,20 @@ impl<'a> Probes<'a> {
         let programs = self.programs.object().progs_mut().filter(|program| program.autoload());
         let programs = programs.map(|program| {
             let name = program.name().to_string_lossy().into_owned();
-            let number = self.number(&name);
-            statistics::Program::new(name, number, program.as_fd())
+            let known = (self.number(&name), self.skipped(&name));
+            statistics::Program::new(name, known, program.as_fd())
         });
         let runs = skeleton::map(self.programs.object(), "runs")?;
         Ok(Statistics::new(programs.collect::<Result<_>>()?, runs))
+    }
+
+    /// What a run of a program that the kernel skipped would have seen.
+    fn skipped(&self, program: &str) -> Skipped {
+        match self.kind {
+            Kind::Syscalls => Skipped::Perhaps,
+            Kind::Usdt if program.starts_with("command_") => Skipped::Operation,
+            Kind::Usdt => Skipped::Boundary,
+        }
     }
 
     /// The number of a program in `runs` of `bpf/shared.bpf.h`.
@@ -214,7 +224,7 @@ fn load<'a>(
     Ok(programs)
 }
 
-/// Whether the kernel takes the programs of `plan`: loads them, and attaches nothing.
+/// Loads the programs of `plan`, to see whether the kernel takes them, and attaches nothing.
 ///
 /// # Errors
 ///
