@@ -106,10 +106,10 @@ churn=$(option churn)
 # The line that each scene's log begins after.
 marker=0
 while IFS='|' read -r name server server_options recorder_options phases _; do
-	name=${name% }
+	name=${name%% *}
 	case $name in '#'* | '') continue ;; esac
 	case $wanted in *,"$name",*) ;; *) continue ;; esac
-	server=${server# } server=${server% }
+	server=${server# } server=${server%% *}
 	phases=$(echo " $phases " | sed "s/ load / load:$load /; s/ churn / churn:$churn /")
 	echo "scene $name"
 	marker=$((marker + 1))
