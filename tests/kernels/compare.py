@@ -11,6 +11,9 @@ import guest
 
 ROWS = "SELECT op, protocol, status, count(*) AS n FROM capture GROUP BY op, protocol, status"
 
+# Lines of a refusal that are shown.
+REMARKS = 12
+
 
 @dataclass
 class Verdict:
@@ -127,7 +130,9 @@ def judge(scene, asked_preempt, mcanalyze):
     if "failed" in facts:
         problems.append(facts["failed"])
     elif "refused" in facts:
-        problems.append("refused: " + "; ".join(map(str.strip, remarks)))
+        problems.append(f"refused: {remarks[0] if remarks else 'without a word'}")
+        # Of a verifier's log, the end says why.
+        verdict.details = [line.strip() for line in remarks[1:][-REMARKS:]]
     else:
         problems += endings(scene)
         try:

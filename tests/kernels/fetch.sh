@@ -67,8 +67,8 @@ if [ -e "$by_hand" ]; then
 	fi
 else
 	echo "fetching kernel $name, $package $version" >&2
-	/usr/lib/apt/apt-helper download-file "$uri" "$work/package.deb" "SHA256:$sha256" \
-		>"$work/log" 2>&1 || {
+	/usr/lib/apt/apt-helper -o APT::Sandbox::User=root download-file \
+		"$uri" "$work/package.deb" "SHA256:$sha256" >"$work/log" 2>&1 || {
 		cat "$work/log" >&2
 		cat >&2 <<END
 $0: could not fetch kernel $name:

@@ -93,7 +93,10 @@ def run(paths, preempt, scenes, seconds, folder):
         words.append(f"preempt={preempt}")
     for path in (console, archives):
         path.unlink(missing_ok=True)
-    command = ["nice", "-n", "10", "qemu-system-x86_64", "-accel", "tcg,thread=multi"]
+    # The machine ends with this program, however that ends.
+    command = ["nice", "-n", "10", "setpriv", "--pdeathsig", "KILL"]
+    # KVM is not used where it is there: a guest is to be the same everywhere.
+    command += ["qemu-system-x86_64", "-accel", "tcg,thread=multi"]
     command += ["-cpu", "max", "-smp", "2", "-m", "1536", "-nodefaults", "-display", "none"]
     command += ["-no-reboot", "-serial", f"file:{console}", "-serial", f"file:{archives}"]
     command += ["-kernel", paths[0], "-initrd", paths[1], "-append", " ".join(words)]

@@ -43,10 +43,10 @@ answers() {
 	drill $address open:1 >/dev/null 2>&1
 }
 recording() {
-	grep -q '^mcrec: through' mcrec || gone "$recorder"
+	grep -qs '^mcrec: through' mcrec || gone "$recorder"
 }
 client_waits() {
-	grep -q waiting client || gone "$client"
+	grep -qs waiting client || gone "$client"
 }
 # Runs that the kernel skipped, as another program was at work on that CPU.
 recursion_misses() {

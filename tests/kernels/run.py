@@ -9,6 +9,7 @@ import argparse
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -105,6 +106,8 @@ def chosen_kernels(options):
             kernel.preempt = [way for way in kernel.preempt if way in [*preempt, "fixed"]]
         # One that was asked for by name is not left out without a fault.
         kernel.extra = kernel.extra and kernel.name not in only
+        if kernel.name in only and not kernel.preempt:
+            print(f"kernels: {kernel.name} has no way to preempt of these", file=sys.stderr)
     return [kernel for kernel in kernels if kernel.preempt]
 
 
@@ -188,6 +191,8 @@ def in_kernel(paths, kernel, preempt, scenes, options, folder, table):
 
 
 def main():
+    # So that what was begun is ended then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = arguments()
     kernels, scenes = chosen_kernels(options), chosen_scenes(options)
     if not kernels:
