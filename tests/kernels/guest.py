@@ -19,8 +19,8 @@ TROUBLE = re.compile(
 FATAL = re.compile(r"Oops|BUG: unable to handle|Kernel panic")
 STAMP = re.compile(r"^\[ *\d+\.\d+\](\[ *\w+\])? *")
 # A scene, apart from its load, and the boot: on an emulated machine whose host is busy.
-SCENE_SECONDS = 150
-BOOT_SECONDS = 90
+SCENE_SECONDS = 300
+BOOT_SECONDS = 120
 DYING_SECONDS = 20
 
 

@@ -18,7 +18,7 @@ address=127.0.0.1:11211
 
 # What a process takes to get somewhere is not known before; nothing in here may take
 # longer than this, also where the host is busy.
-patience=90
+patience=180
 
 # until_true COMMAND...: waits until it succeeds, or fails when that takes too long.
 until_true() {
