@@ -57,6 +57,7 @@ kernels-build:
 	sh tests/packages.sh tests qemu-system-x86 cpio busybox-static
 	set -e; for name in debian-1.6.18 1.6.18; do sh tests/memcached.sh $$name "$(MEMCACHED)"; done
 	cargo build --bin mcrec --bin mcanalyze --example drill
+	python3 -B tests/kernels/compare_test.py --quiet
 
 # One and a half hours, of which the runs of highest.py are a good twenty minutes.
 .PHONY: bench

@@ -169,9 +169,22 @@ def contents(scene, mcanalyze, verdict):
     )
     if check.returncode != 0:
         problems.append("mcanalyze check: " + " ".join((check.stdout + check.stderr).split()))
-    footer = footer_of(mcanalyze, capture)
-    done, connections = client_counts(scene.text("client"))
-    recorded, seen = recorded_counts(mcanalyze, capture)
+    problems += weigh(
+        verdict,
+        client_counts(scene.text("client")),
+        recorded_counts(mcanalyze, capture),
+        footer_of(mcanalyze, capture),
+    )
+    misses = scene.facts.get("recursion_misses", "0")
+    if misses != "0":
+        verdict.details.append(f"programs skipped by the kernel: {misses}")
+    return problems
+
+
+def weigh(verdict, client, capture, footer):
+    """What is missing, or too much, in the counts of a capture beside those of the client,
+    and is not what mcrec says of itself."""
+    problems, (done, connections), (recorded, seen) = [], client, capture
     source = footer["source"]
     verdict.way = way(source)
     if source["name"] == "usdt":
@@ -203,9 +216,8 @@ def contents(scene, mcanalyze, verdict):
     if incomplete:
         words.append(f"{incomplete} incomplete")
     verdict.lost = ", ".join(words)
-    misses = scene.facts.get("recursion_misses", "0")
-    if misses != "0":
-        verdict.details.append(f"programs skipped by the kernel: {misses}")
+    if not done:
+        problems.append("the client did nothing")
     if missing or found.unknown:
         verdict.reason = "the rest is said to be lost"
     if too_many:
