@@ -36,7 +36,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use clap::Parser;
 use mcrec_capture::{Durability, State};
 
@@ -94,19 +94,15 @@ fn record(options: &Record) -> Result<ExitCode> {
         target::wait_for_listener(pid, BINDS_WITHIN);
     }
     let host = Host::here();
-    let target = Target::of(match options.followed.or(options.pid) {
-        Some(pid) => pid,
-        None => only_running()?,
-    })?;
-    let plan = Plan::new(options.source, &target, probe::can_see_sockets());
+    let pid = options.followed.or(options.pid).map_or_else(only_running, Ok);
+    let target = pid.and_then(Target::of).map_err(|error| with_missing(&error, &host));
     if options.check {
-        let found = report::check(&host, &target, plan.as_ref().ok());
-        stdout().write_all(found.as_bytes()).context("cannot write to stdout")?;
-        host.require(&plan?.source.name)?;
-        return Ok(ExitCode::SUCCESS);
+        return check(options, &host, target);
     }
-    let plan = plan?;
+    let target = target?;
+    let plan = Plan::new(options.source, &target, probe::can_see_sockets())?;
     host.require(&plan.source.name)?;
+    target.require(&plan.source.name)?;
     let output = options.files.output.clone();
     let output = output.unwrap_or_else(|| default_output(options, &host, &target));
     let place = Place::open(
@@ -120,10 +116,33 @@ fn record(options: &Record) -> Result<ExitCode> {
     Ok(conclude(options, &outcome))
 }
 
+/// Says all that can be said, and then, as an error, all that is to be changed.
+fn check(options: &Record, host: &Host, target: Result<Target>) -> Result<ExitCode> {
+    let plan = target.as_ref().ok();
+    let plan = plan.map(|target| Plan::new(options.source, target, probe::can_see_sockets()));
+    let plan_there = plan.as_ref().and_then(|plan| plan.as_ref().ok());
+    let found = report::check(host, target.as_ref().ok(), plan_there);
+    stdout().write_all(found.as_bytes()).context("cannot write to stdout")?;
+    let target = target?;
+    if let Some(plan) = plan {
+        let source = plan?.source.name;
+        host.require(&source)?;
+        target.require(&source)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Who has to change something may change all of it at once.
+fn with_missing(error: &Error, host: &Host) -> Error {
+    let missing: String =
+        host.missing(None).iter().map(|missing| format!("\n  {missing}")).collect();
+    anyhow!("{error:#}{missing}")
+}
+
 fn only_running() -> Result<i32> {
     let running = target::running(target::NAME)?;
     match running.as_slice() {
-        [] => bail!("no memcached is running; if one is under another name, name it with -p PID"),
+        [] => bail!(target::none_running()),
         [only] => Ok(only.pid),
         several => {
             let list: Vec<String> = several.iter().map(ToString::to_string).collect();

@@ -1,6 +1,7 @@
 //! The memcached to record: finding it, and what can be known of it from outside.
 
 mod executable;
+mod hidden;
 mod library;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use procfs::{
     ProcError,
     net::{TcpState, UnixState},
@@ -29,6 +30,8 @@ pub(crate) use executable::Executable;
 #[cfg(test)]
 pub(crate) use executable::Version;
 pub(crate) use library::Function;
+
+use crate::host::Confinement;
 
 /// Functions of the C library that begin a connection, and one that ends it.
 pub(crate) const ACCEPT: &str = "accept";
@@ -65,6 +68,8 @@ pub(crate) struct Target {
     pub(crate) functions: Vec<Function>,
     /// Whether it has UDP sockets.
     pub(crate) has_udp: bool,
+    /// Whether its number here is not one that BPF programs can know.
+    nested: bool,
 }
 
 /// A memcached that was found when none was named.
@@ -94,6 +99,7 @@ pub(crate) const NAME: &str = "memcached";
 /// When `/proc` cannot be listed.
 pub(crate) fn running(name: &str) -> Result<Vec<Candidate>> {
     const KNOWN: usize = 15;
+    hidden::proc(&Confinement::here()).map_err(Error::msg)?;
     let known = name.get(..KNOWN).unwrap_or(name);
     let mut found = Vec::new();
     for process in all_processes().context("cannot list /proc")? {
@@ -109,6 +115,11 @@ pub(crate) fn running(name: &str) -> Result<Vec<Candidate>> {
     }
     found.sort_by_key(|candidate| candidate.pid);
     Ok(found)
+}
+
+/// Why [`running`] found no memcached, for people.
+pub(crate) fn none_running() -> String {
+    hidden::none(&Confinement::here())
 }
 
 /// Whether the program of process `pid` is a memcached; also where it may not be looked at,
@@ -143,9 +154,12 @@ impl Target {
     ///
     /// When there is no such process, it may not be looked at, or it is not a memcached.
     pub(crate) fn of(pid: i32) -> Result<Self> {
+        hidden::proc(&Confinement::here()).map_err(Error::msg)?;
         let process = match Process::new(pid) {
             Ok(process) => process,
-            Err(ProcError::NotFound(_)) => bail!("no process has pid {pid}"),
+            Err(ProcError::NotFound(_)) => {
+                bail!(hidden::absent(pid, hidden::is_there(pid), &Confinement::here()))
+            }
             Err(error) => {
                 return Err(error).with_context(|| format!("cannot look at process {pid}"));
             }
@@ -177,6 +191,7 @@ impl Target {
             readonly: readonly(&mappings, &path),
             functions: library::functions(pid, &mappings, &[ACCEPT, ACCEPT4, CLOSE]),
             has_udp: !udp_ports.is_empty(),
+            nested: hidden::nested(pid, &Confinement::here()),
             path,
             executable,
             command_line: process.cmdline().unwrap_or_default(),
@@ -185,6 +200,24 @@ impl Target {
             worker_threads: worker_threads(&process),
             descriptors: descriptors(&process),
         })
+    }
+
+    /// # Errors
+    ///
+    /// When `source` cannot see this memcached from where mcrec is, with what to change.
+    pub(crate) fn require(&self, source: &str) -> Result<()> {
+        if self.nested && source == "syscalls" {
+            bail!(
+                "memcached (pid {}) is in a pid namespace below mcrec's, and that is not the \
+                 machine's, as where containers run in a container (kind, docker in docker): \
+                 source syscalls cannot tell it from other processes there.\nRun mcrec in \
+                 memcached's own pid namespace (docker, podman: --pid=container:NAME; Kubernetes: \
+                 shareProcessNamespace: true), or on the machine itself, or, where memcached has \
+                 probes, with --source usdt",
+                self.pid
+            );
+        }
+        Ok(())
     }
 
     /// A path of the executable that works from here, also when the process
@@ -230,10 +263,9 @@ fn read_executable(pid: i32) -> Result<Vec<u8>> {
     let path = executable_file(pid);
     let size = match fs::metadata(&path) {
         Ok(metadata) => metadata.len(),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => bail!(
-            "may not look at process {pid}: that needs root, or CAP_SYS_PTRACE, CAP_BPF and \
-             CAP_PERFMON, in the user namespace of that process"
-        ),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            bail!(hidden::closed(pid, &Confinement::here()))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             bail!("process {pid} has no program file: it is a kernel thread or has just exited")
         }
@@ -277,20 +309,14 @@ fn sockets_held(process: &Process) -> Result<HashSet<u64>> {
     let pid = process.pid();
     let beyond = process.status().with_context(|| format!("cannot look at process {pid}"))?.fdsize;
     let held = Pid::from_raw(pid).context("a process id is positive")?;
-    let held = pidfd_open(held, PidfdFlags::empty())
-        .with_context(|| format!("cannot look at process {pid}"))?;
+    let closed = |error| anyhow!(hidden::sockets(pid, error, &Confinement::here()));
+    let held = pidfd_open(held, PidfdFlags::empty()).map_err(closed)?;
     let mut inodes = HashSet::new();
     for descriptor in 0..i32::try_from(beyond).unwrap_or(i32::MAX) {
         let copy = match pidfd_getfd(&held, descriptor, PidfdGetfdFlags::empty()) {
             Ok(copy) => copy,
             Err(Errno::BADF) => continue,
-            Err(error) => {
-                let error = io::Error::from(error);
-                bail!(
-                    "may not look at the sockets of process {pid} ({error}): that needs root, or \
-                     CAP_SYS_PTRACE, and where Yama forbids all tracing, CAP_DAC_READ_SEARCH"
-                )
-            }
+            Err(error) => return Err(closed(error)),
         };
         let Ok(stat) = fstat(&copy) else { continue };
         if FileType::from_raw_mode(stat.st_mode) == FileType::Socket {
