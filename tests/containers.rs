@@ -1,0 +1,339 @@
+//! memcached in a container, and mcrec on the machine, in a container beside it, or in one
+//! that shares its processes: what is recorded equals what clients did, and where something
+//! keeps mcrec from it, it says what to change.
+
+mod support;
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+    sync::LazyLock,
+    thread,
+};
+
+use support::{
+    capture,
+    client::{Client, Protocol},
+    commands::Keys,
+    container::{Bundle, Config, Memcached, NEEDED, PORT, Pids, Root, USUAL, output, record},
+    probes::{self, shown},
+    random::Random,
+    recorder::{Recorder, assert_refused, mcrec},
+    rows::assert_recorded,
+    server::{Address, Server, program},
+    wire::{Log, Wire},
+};
+
+const EPERM: u32 = 1;
+const ENOSYS: u32 = 38;
+
+/// mcrec's, for all tests.
+static MCREC: LazyLock<Root> = LazyLock::new(|| Root::of(Path::new(mcrec().get_program())));
+
+/// Where mcrec runs.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// On the machine, in no container.
+    Machine,
+    /// In a container with the machine's processes.
+    Beside,
+    /// In a container with memcached's processes alone.
+    Within,
+}
+
+const PLACES: [Place; 3] = [Place::Machine, Place::Beside, Place::Within];
+
+/// What a container that records, or looks at, `memcached` begins with.
+fn container<'a>(place: Place, memcached: &Memcached, arguments: &[&str]) -> Config<'a> {
+    let (pids, pid) = match place {
+        Place::Within => (Pids::Of(memcached.pid), memcached.own_pid()),
+        _ => (Pids::Machines, memcached.pid),
+    };
+    let pid = pid.to_string();
+    let arguments = [&["-p", &pid], arguments].concat();
+    Config::new(&MCREC, &arguments).capabilities(&NEEDED).pids(pids)
+}
+
+/// Records `memcached` to `path` from `place` while `work` is done, to its end.
+fn recorded(
+    place: Place,
+    memcached: &Memcached,
+    path: &Path,
+    source: &str,
+    work: impl FnOnce(),
+) -> String {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let inside = format!("/data/{name}");
+    let arguments = ["--source", source, "-o", &inside];
+    let folder = path.parent().unwrap();
+    let bundle = Bundle::new(&container(place, memcached, &arguments).data(folder));
+    let mut recorder = match place {
+        Place::Machine => Recorder::start(memcached.pid, path, &arguments[..2]),
+        _ => record(&bundle, path),
+    };
+    work();
+    memcached.settle();
+    let (status, said) = recorder.interrupt();
+    assert!(status.success(), "{place:?}: {said}");
+    said
+}
+
+/// Connections one after the other, each with pipelines of its protocol.
+fn client(address: &Address, number: u64, keys: &Keys) -> Vec<Log> {
+    let mut random = Random(number);
+    let connection = |at| {
+        let binary = random.chance(40);
+        let mut wire = Wire::connect(address);
+        wire.begin(&format!("client-{number}-{at}"), binary);
+        for _ in 0..12 {
+            if binary {
+                wire.binary_batch(&mut random, keys, 30);
+            } else {
+                wire.text_batch(&mut random, keys, 30);
+            }
+        }
+        wire.close()
+    };
+    (0..4).map(connection).collect()
+}
+
+/// Clients of `address`, from within the network namespace of this thread.
+fn clients(address: &Address, keys: &Keys) -> Vec<Log> {
+    // A thread is in the network namespace of who started it.
+    thread::scope(|scope| {
+        let clients: Vec<_> =
+            (0..4).map(|number| scope.spawn(move || client(address, number, keys))).collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn what_a_memcached_in_a_container_does_equals_its_clients_log() {
+    let root = Root::of(&program("debian-1.6.18"));
+    let memcached = Memcached::start(&root, &["-t", "3"]);
+    // On the same port of another network, which belongs to no recording.
+    let other = Memcached::start(&root, &[]);
+    let keys = Keys::new(&mut Random(5));
+    let folder = tempfile::tempdir().unwrap();
+    for place in PLACES {
+        let path = folder.path().join(format!("{place:?}.parquet"));
+        let mut logs = Vec::new();
+        let said = recorded(place, &memcached, &path, "auto", || {
+            thread::scope(|scope| {
+                scope.spawn(|| other.within(|| clients(&other.address(), &keys)));
+                logs = memcached.within(|| clients(&memcached.address(), &keys));
+            });
+        });
+        assert_recorded(&path, &logs);
+        let footer = capture::footer(&path).unwrap();
+        // The C library's functions were found where the container has them.
+        let attached = footer.source.attached.iter().map(|attached| &*attached.probe);
+        let attached: Vec<&str> = attached.collect();
+        assert!(attached.contains(&"uprobe:close"), "{place:?}: {attached:?}: {said}");
+        let listening = [format!("0.0.0.0:{PORT}"), format!("[::]:{PORT}")];
+        assert_eq!(footer.target.listening, listening, "{place:?}");
+        // Threads are called by their numbers on the machine, wherever mcrec is.
+        let workers = memcached.workers();
+        let rows = capture::rows(&path);
+        assert!(rows.iter().all(|row| workers.contains(&row.thread_id)), "{place:?}");
+        assert!(rows.len() > 2000, "the log is not of nothing: {}", rows.len());
+    }
+}
+
+#[test]
+fn what_the_probes_of_a_memcached_in_a_container_show_equals_its_clients_log() {
+    let root = Root::of(&program("1.6.18"));
+    let memcached = Memcached::start(&root, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    for place in PLACES {
+        let path = folder.path().join(format!("{place:?}.parquet"));
+        let mut log = Vec::new();
+        recorded(place, &memcached, &path, "usdt", || {
+            log = memcached.within(|| {
+                let Address::Tcp(address) = memcached.address() else { unreachable!("by TCP") };
+                let mut client = Client::connect(address, Protocol::Text);
+                for number in 0..200 {
+                    let key = format!("key:{}", number % 70).into_bytes();
+                    match number % 4 {
+                        0 => client.store("set", &key, &vec![b'v'; number], ""),
+                        1 => client.store("add", &key, b"value", ""),
+                        2 => client.on_key("delete", &key, ""),
+                        _ => client.get("get", &[key]),
+                    }
+                }
+                client.log
+            });
+        });
+        let expected: Vec<_> = log.iter().filter_map(|logged| shown(logged, 18)).collect();
+        let rows = capture::rows(&path);
+        let recorded: Vec<_> = rows.iter().map(probes::of_row).collect();
+        assert_eq!(recorded, expected, "{place:?}");
+        let workers = memcached.workers();
+        assert!(rows.iter().all(|row| workers.contains(&row.thread_id)), "{place:?}");
+    }
+}
+
+/// What `--check` says on its standard output, and on the other.
+fn said(output: &Output) -> (String, String) {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn a_check_in_a_container_that_may_record_says_so() {
+    let memcached = Memcached::start(&Root::of(&program("1.6.18")), &[]);
+    for place in [Place::Beside, Place::Within] {
+        let checked = output(&container(place, &memcached, &["--check"]));
+        let (found, error) = said(&checked);
+        assert!(checked.status.success(), "{place:?}: {found}{error}");
+        let confined = found.contains("within   another pid namespace than the machine's");
+        assert_eq!(confined, matches!(place, Place::Within), "{found}");
+        for text in ["memcached 1.6.18", "use of bpf(2) yes", "BTF yes", "source   syscalls"] {
+            assert!(found.contains(text), "{text:?} is not in: {found}");
+        }
+    }
+}
+
+#[test]
+fn a_capability_that_is_missing_is_named() {
+    let memcached = Memcached::start(&Root::of(&program("1.6.18")), &[]);
+    for missing in NEEDED {
+        let others: Vec<&str> = NEEDED.into_iter().filter(|one| *one != missing).collect();
+        let others = [&USUAL[..], &others].concat();
+        for place in [Place::Beside, Place::Within] {
+            for arguments in [&["--check"][..], &["-o", "/tmp/capture.parquet"]] {
+                let config = container(place, &memcached, arguments).capabilities(&others);
+                let refused = output(&config);
+                let name = format!("CAP_{missing}");
+                assert_refused(&refused, &[&name, &format!("--cap-add {missing}"), "capabilities"]);
+                let (_, error) = said(&refused);
+                assert_eq!(error.matches("--cap-add").count(), 1, "that alone, once: {error}");
+            }
+        }
+    }
+    let nothing = container(Place::Within, &memcached, &["--check"]).capabilities(&[]);
+    let refused = output(&nothing);
+    assert_refused(
+        &refused,
+        &NEEDED.map(|name| format!("capability CAP_{name} (")).each_ref().map(String::as_str),
+    );
+}
+
+#[test]
+fn seccomp_that_refuses_bpf_is_told_from_a_missing_capability() {
+    let memcached = Memcached::start(&Root::of(&program("1.6.18")), &[]);
+    for error in [EPERM, ENOSYS] {
+        for arguments in [&["--check"][..], &["-o", "/tmp/capture.parquet"]] {
+            let config = container(Place::Beside, &memcached, arguments).refuse("bpf", error);
+            let refused = output(&config);
+            assert_refused(&refused, &["seccomp refuses it", "allow bpf in", "seccomp=unconfined"]);
+            let (_, error) = said(&refused);
+            assert!(!error.contains("--cap-add"), "no capability is missing: {error}");
+        }
+    }
+}
+
+/// What recording attaches to has links of its own from Linux 6.6 on.
+fn needs_perf_events() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) < (Some(6), Some(6))
+}
+
+#[test]
+fn seccomp_that_refuses_perf_event_open_matters_where_that_is_needed() {
+    let memcached = Memcached::start(&Root::of(&program("1.6.18")), &[]);
+    for (source, needs) in [("syscalls", false), ("usdt", needs_perf_events())] {
+        let arguments = ["--source", source, "--duration", "100ms", "-o", "/tmp/capture.parquet"];
+        let config = container(Place::Beside, &memcached, &arguments);
+        let ended = output(&config.refuse("perf_event_open", EPERM));
+        if needs {
+            assert_refused(&ended, &["seccomp refuses it", "allow perf_event_open in"]);
+        } else {
+            assert!(ended.status.success(), "{source}: {:?}", said(&ended));
+        }
+    }
+}
+
+#[test]
+fn seccomp_that_refuses_copies_of_descriptors_is_named_unless_another_way_is_open() {
+    let memcached = Memcached::start(&Root::of(&program("1.6.18")), &[]);
+    let config = || container(Place::Within, &memcached, &["--check"]).refuse("pidfd_getfd", EPERM);
+    let says = ["sockets", "seccomp refuses pidfd_open or pidfd_getfd", "CAP_DAC_READ_SEARCH"];
+    assert_refused(&output(&config()), &says);
+    let capabilities = [&NEEDED[..], &["DAC_READ_SEARCH"]].concat();
+    let (found, error) = said(&output(&config().capabilities(&capabilities)));
+    assert!(found.contains(&format!("on 0.0.0.0:{PORT}")), "{found}{error}");
+}
+
+#[test]
+fn seccomp_that_refuses_landlock_leaves_root_in_reach_of_its_files() {
+    let memcached = Memcached::start(&Root::of(&program("1.6.18")), &[]);
+    for error in [EPERM, ENOSYS] {
+        let arguments = ["--duration", "100ms", "-o", "/tmp/capture.parquet"];
+        let config = container(Place::Beside, &memcached, &arguments);
+        let ended = output(&config.refuse("landlock_create_ruleset", error));
+        let (_, error) = said(&ended);
+        assert!(ended.status.success(), "{error}");
+        assert!(error.contains("stays root"), "{error}");
+    }
+}
+
+#[test]
+fn in_a_pid_namespace_of_its_own_mcrec_says_how_to_leave_it() {
+    let memcached = Memcached::start(&Root::of(&program("1.6.18")), &[]);
+    let pid = memcached.pid.to_string();
+    let ways = ["which is not the machine's", "--pid=host", "hostPID", "--pid=container:NAME"];
+    for arguments in [&["--check", "-p", &pid][..], &["--check"], &["-p", &pid], &[]] {
+        let config = Config::new(&MCREC, arguments).capabilities(&NEEDED);
+        assert_refused(&output(&config), &ways);
+    }
+    // And none of that where mcrec is not in one.
+    let refused = mcrec().args(["-p", "4194304"]).output().unwrap();
+    let (_, error) = said(&refused);
+    assert!(error.trim_end().ends_with("no process has pid 4194304"), "{error}");
+}
+
+#[test]
+fn in_a_user_namespace_capabilities_are_of_no_use() {
+    let server = Server::start("1.6.18", &[]);
+    let pid = server.pid().to_string();
+    let as_root = ["--user", "--map-root-user"];
+    let ended = Command::new("unshare")
+        .args(as_root)
+        .arg(mcrec().get_program())
+        .args(["--check", "-p", &pid])
+        .output()
+        .unwrap();
+    let (found, error) = said(&ended);
+    assert!(found.contains("CAP_BPF yes, CAP_PERFMON yes, use of bpf(2) NO"), "{found}{error}");
+    assert!(found.contains("within   another user namespace than the machine's"), "{found}");
+    assert_refused(
+        &ended,
+        &["user namespace", "rootless or remapped", "start the container as root"],
+    );
+}
+
+#[test]
+fn what_is_not_mounted_is_named() {
+    let memcached = Memcached::start(&Root::of(&program("1.6.18")), &[]);
+    let check = container(Place::Beside, &memcached, &["--check"]).without_sys();
+    assert_refused(&output(&check), &["no BTF", "/sys is not mounted"]);
+    // No runtime starts a container without /proc; it may go later.
+    let script = r#"umount -l /proc && exec "$0" --check -p "$1""#;
+    let missing = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script])
+        .arg(mcrec().get_program())
+        .arg(memcached.pid.to_string())
+        .output()
+        .unwrap();
+    assert_refused(&missing, &["/proc is not mounted"]);
+    // One of other processes than mcrec's.
+    let foreign = Command::new("unshare")
+        .args(["--pid", "--fork", "--kill-child"])
+        .arg(mcrec().get_program())
+        .args(["--check", "-p", &memcached.pid.to_string()])
+        .output()
+        .unwrap();
+    assert_refused(&foreign, &["/proc is of another pid namespace than mcrec"]);
+}
