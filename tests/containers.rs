@@ -5,6 +5,7 @@
 mod support;
 
 use std::{
+    ops::Range,
     path::Path,
     process::{Command, Output},
     sync::LazyLock,
@@ -97,12 +98,12 @@ fn client(address: &Address, number: u64, keys: &Keys) -> Vec<Log> {
     (0..4).map(connection).collect()
 }
 
-/// Clients of `address`, from within the network namespace of this thread.
-fn clients(address: &Address, keys: &Keys) -> Vec<Log> {
+/// Clients of `address`, which are called by such `numbers`, in the network of this thread.
+fn clients(address: &Address, numbers: Range<u64>, keys: &Keys) -> Vec<Log> {
     // A thread is in the network namespace of who started it.
     thread::scope(|scope| {
         let clients: Vec<_> =
-            (0..4).map(|number| scope.spawn(move || client(address, number, keys))).collect();
+            numbers.map(|number| scope.spawn(move || client(address, number, keys))).collect();
         clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
     })
 }
@@ -113,15 +114,18 @@ fn what_a_memcached_in_a_container_does_equals_its_clients_log() {
     let memcached = Memcached::start(&root, &["-t", "3"]);
     // On the same port of another network, which belongs to no recording.
     let other = Memcached::start(&root, &[]);
-    let keys = Keys::new(&mut Random(5));
+    let (outside, keys) = (memcached.connect_network(), Keys::new(&mut Random(5)));
     let folder = tempfile::tempdir().unwrap();
     for place in PLACES {
         let path = folder.path().join(format!("{place:?}.parquet"));
         let mut logs = Vec::new();
         let said = recorded(place, &memcached, &path, "auto", || {
+            let of_other = || other.within(|| clients(&other.address(), 0..2, &keys));
+            let inside = || memcached.within(|| clients(&memcached.address(), 2..5, &keys));
             thread::scope(|scope| {
-                scope.spawn(|| other.within(|| clients(&other.address(), &keys)));
-                logs = memcached.within(|| clients(&memcached.address(), &keys));
+                let clients = [scope.spawn(inside), scope.spawn(|| clients(&outside, 5..8, &keys))];
+                scope.spawn(of_other);
+                logs = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
             });
         });
         assert_recorded(&path, &logs);
@@ -336,4 +340,37 @@ fn what_is_not_mounted_is_named() {
         .output()
         .unwrap();
     assert_refused(&foreign, &["/proc is of another pid namespace than mcrec"]);
+}
+
+#[test]
+fn in_containers_within_a_container_the_source_that_sees_all_processes_refuses() {
+    let server = program("1.6.18");
+    let folder = tempfile::tempdir().unwrap();
+    // A pid namespace that is not the machine's, for mcrec, and one below it for memcached,
+    // whose process is the first of it and has some number above.
+    let script = r#"
+        mcrec=$0 memcached=$1 folder=$2; shift 2
+        unshare --pid --fork --kill-child "$memcached" -u root -p 0 -s "$folder/socket" &
+        until [ -S "$folder/socket" ]; do :; done
+        read -r pid < /proc/$!/task/$!/children
+        "$mcrec" --check -p "$pid" --source syscalls
+        echo "status $?"
+        "$mcrec" --check -p "$pid" --source usdt
+        echo "status $?"
+    "#;
+    let ended = Command::new("unshare")
+        .args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script])
+        .arg(mcrec().get_program())
+        .arg(server)
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    let (found, error) = said(&ended);
+    let statuses: Vec<&str> =
+        found.lines().filter_map(|line| line.strip_prefix("status ")).collect();
+    assert_eq!(statuses, ["2", "0"], "{found}{error}");
+    let says = ["a pid namespace below mcrec's", "--pid=container:NAME", "--source usdt"];
+    for text in says {
+        assert_eq!(error.matches(text).count(), 1, "{text:?}: {error}");
+    }
 }

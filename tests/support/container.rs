@@ -102,6 +102,8 @@ pub struct Config<'a> {
     refused: Vec<(&'a str, u32)>,
     /// A folder to have at `/data`.
     data: Option<&'a Path>,
+    /// A folder for what is written to the layers of an image.
+    layers: Option<&'a Path>,
     has_sys: bool,
 }
 
@@ -128,6 +130,7 @@ impl<'a> Config<'a> {
             pids: Pids::Own,
             refused: Vec::new(),
             data: None,
+            layers: None,
             has_sys: true,
         }
     }
@@ -152,6 +155,19 @@ impl<'a> Config<'a> {
 
     pub fn data(self, data: &'a Path) -> Self {
         Self { data: Some(data), ..self }
+    }
+
+    /// Has its libraries on layers, as those of an image are: the files of the root, and above
+    /// them what is written to `folder`.
+    ///
+    /// # Panics
+    ///
+    /// When the folder cannot be written to.
+    pub fn layers(self, folder: &'a Path) -> Self {
+        for name in ["upper", "work"] {
+            fs::create_dir(folder.join(name)).unwrap();
+        }
+        Self { layers: Some(folder), ..self }
     }
 
     /// Leaves `/sys` away.
@@ -212,9 +228,21 @@ impl<'a> Config<'a> {
             json!({"destination": "/proc", "type": "proc", "source": "proc", "options": closed}),
             json!({"destination": "/sys", "type": "sysfs", "source": "sysfs",
                    "options": read_only}),
+            json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+                   "options": ["nosuid", "mode=755"]}),
             json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": closed}),
         ];
         mounts.retain(|mount| self.has_sys || mount["destination"] != "/sys");
+        mounts.extend(self.layers.map(|folder| {
+            let layer = |kind: &str, folder: &Path| format!("{kind}={}", folder.display());
+            let options = [
+                layer("lowerdir", &self.root.path().join("usr")),
+                layer("upperdir", &folder.join("upper")),
+                layer("workdir", &folder.join("work")),
+            ];
+            json!({"destination": "/usr", "type": "overlay", "source": "overlay",
+                   "options": options})
+        }));
         mounts.extend(self.data.map(|data| {
             json!({"destination": "/data", "type": "bind", "source": data,
                    "options": ["bind", "rw"]})
@@ -292,6 +320,7 @@ pub fn record(bundle: &Bundle, path: &Path) -> Recorder {
 pub struct Memcached {
     process: Child,
     bundle: Bundle,
+    _layers: TempDir,
     /// By its number on the machine.
     pub pid: u32,
 }
@@ -308,13 +337,18 @@ impl Memcached {
     pub fn start(root: &Root, arguments: &[&str]) -> Self {
         /// Its user in that image.
         const USER: u32 = 11211;
-        let bundle = Bundle::new(&Config::new(root, arguments).user(USER));
+        let layers = tempfile::tempdir().unwrap();
+        fs::set_permissions(layers.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        // As other servers of tests, whose clients count on that.
+        let arguments = [&["-I", "2m", "-m", "512"], arguments].concat();
+        let config = Config::new(root, &arguments).user(USER).layers(layers.path());
+        let bundle = Bundle::new(&config);
         let mut process = bundle.run().spawn().expect("runc runs: run `make packages`");
         let pid = until("the container to run", || {
             assert!(process.try_wait().unwrap().is_none(), "memcached's container did not start");
             fs::read_to_string(bundle.pid_file()).ok()?.parse().ok()
         });
-        let memcached = Self { process, bundle, pid };
+        let memcached = Self { process, bundle, _layers: layers, pid };
         let accepts = || memcached.within(|| memcached.address().connect().is_ok());
         until("memcached to accept", || accepts().then_some(()));
         memcached.settle();
@@ -324,6 +358,32 @@ impl Memcached {
     /// Where its clients connect, if they are within its network namespace.
     pub fn address(&self) -> Address {
         Address::Tcp(SocketAddr::from(([127, 0, 0, 1], PORT)))
+    }
+
+    /// Connects its network to the machine's, as a bridge of containers does, and returns the
+    /// address that it has there.
+    ///
+    /// # Panics
+    ///
+    /// When the kernel refuses.
+    pub fn connect_network(&self) -> Address {
+        let run = |command: &str| {
+            let words: Vec<&str> = command.split(' ').collect();
+            let status = Command::new("ip").args(&words).status();
+            assert!(status.expect("ip runs: run `make packages`").success(), "ip {command}");
+        };
+        // One of its own for each process of the machine, in what is for benchmarks of networks.
+        let pid = self.pid;
+        let network = format!("198.{}.{}", 18 + pid / 64 / 256 % 2, pid / 64 % 256);
+        let [ours, theirs] = [1, 2].map(|host| format!("{network}.{}", pid % 64 * 4 + host));
+        run(&format!("link add mcrec{pid} type veth peer name eth0 netns {pid}"));
+        run(&format!("address add {ours}/30 dev mcrec{pid}"));
+        run(&format!("link set mcrec{pid} up"));
+        self.within(|| {
+            run(&format!("address add {theirs}/30 dev eth0"));
+            run("link set eth0 up");
+        });
+        Address::Tcp(SocketAddr::new(theirs.parse().unwrap(), PORT))
     }
 
     /// Does something on a thread within its network namespace.
