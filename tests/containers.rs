@@ -16,7 +16,9 @@ use support::{
     capture,
     client::{Client, Protocol},
     commands::Keys,
-    container::{Bundle, Config, Memcached, NEEDED, PORT, Pids, Root, USUAL, output, record},
+    container::{
+        Bundle, Config, Memcached, NEEDED, PORT, Pids, Root, Runtime, USUAL, output, record,
+    },
     probes::{self, shown},
     random::Random,
     recorder::{Recorder, assert_refused, mcrec},
@@ -57,7 +59,7 @@ fn container<'a>(place: Place, memcached: &Memcached, arguments: &[&str]) -> Con
 
 /// Records `memcached` to `path` from `place` while `work` is done, to its end.
 fn recorded(
-    place: Place,
+    (place, runtime): (Place, Runtime),
     memcached: &Memcached,
     path: &Path,
     source: &str,
@@ -67,7 +69,8 @@ fn recorded(
     let inside = format!("/data/{name}");
     let arguments = ["--source", source, "-o", &inside];
     let folder = path.parent().unwrap();
-    let bundle = Bundle::new(&container(place, memcached, &arguments).data(folder));
+    let config = container(place, memcached, &arguments).data(folder).runtime(runtime);
+    let bundle = Bundle::new(&config);
     let mut recorder = match place {
         Place::Machine => Recorder::start(memcached.pid, path, &arguments[..2]),
         _ => record(&bundle, path),
@@ -116,7 +119,9 @@ fn what_a_memcached_in_a_container_does_equals_its_clients_log() {
     let other = Memcached::start(&root, &[]);
     let (outside, keys) = (memcached.connect_network(), Keys::new(&mut Random(5)));
     let folder = tempfile::tempdir().unwrap();
-    for place in PLACES {
+    let places = PLACES.map(|place| (place, Runtime::Runc));
+    let by_another = [(Place::Beside, Runtime::Crun), (Place::Within, Runtime::Crun)];
+    for place in places.into_iter().chain(by_another) {
         let path = folder.path().join(format!("{place:?}.parquet"));
         let mut logs = Vec::new();
         let said = recorded(place, &memcached, &path, "auto", || {
@@ -152,7 +157,7 @@ fn what_the_probes_of_a_memcached_in_a_container_show_equals_its_clients_log() {
     for place in PLACES {
         let path = folder.path().join(format!("{place:?}.parquet"));
         let mut log = Vec::new();
-        recorded(place, &memcached, &path, "usdt", || {
+        recorded((place, Runtime::Runc), &memcached, &path, "usdt", || {
             log = memcached.within(|| {
                 let Address::Tcp(address) = memcached.address() else { unreachable!("by TCP") };
                 let mut client = Client::connect(address, Protocol::Text);

@@ -90,9 +90,35 @@ fn libraries(program: &Path) -> BTreeSet<PathBuf> {
     words.map(PathBuf::from).collect()
 }
 
+/// What makes the container.
+#[derive(Clone, Copy, Debug)]
+pub enum Runtime {
+    /// Docker's.
+    Runc,
+    /// Podman's.
+    Crun,
+}
+
+impl Runtime {
+    fn command(self) -> Command {
+        /// It refuses a machine that has control groups of both versions.
+        const NEWER_ALONE: &str = "umount -R -l /sys/fs/cgroup && \
+             mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec crun --cgroup-manager disabled \"$@\"";
+        match self {
+            Self::Runc => Command::new("runc"),
+            Self::Crun => {
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "sh", "-c", NEWER_ALONE, "sh"]);
+                command
+            }
+        }
+    }
+}
+
 /// What a container is to be.
 pub struct Config<'a> {
     root: &'a Root,
+    runtime: Runtime,
     arguments: Vec<String>,
     user: u32,
     capabilities: Vec<&'a str>,
@@ -124,6 +150,7 @@ impl<'a> Config<'a> {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned());
         Self {
             root,
+            runtime: Runtime::Runc,
             arguments: [root.program.clone()].into_iter().chain(arguments).collect(),
             user: 0,
             capabilities: Vec::new(),
@@ -133,6 +160,10 @@ impl<'a> Config<'a> {
             layers: None,
             has_sys: true,
         }
+    }
+
+    pub fn runtime(self, runtime: Runtime) -> Self {
+        Self { runtime, ..self }
     }
 
     pub fn user(self, user: u32) -> Self {
@@ -256,6 +287,7 @@ impl<'a> Config<'a> {
 pub struct Bundle {
     folder: TempDir,
     name: String,
+    runtime: Runtime,
 }
 
 impl Bundle {
@@ -266,11 +298,11 @@ impl Bundle {
         let folder = tempfile::tempdir().unwrap();
         let json = serde_json::to_vec_pretty(&config.json()).unwrap();
         fs::write(folder.path().join("config.json"), json).unwrap();
-        Self { folder, name }
+        Self { folder, name, runtime: config.runtime }
     }
 
     fn runtime(&self) -> Command {
-        let mut command = Command::new("runc");
+        let mut command = self.runtime.command();
         command.arg("--root").arg(self.folder.path().join("state"));
         command
     }
@@ -307,7 +339,7 @@ impl Drop for Bundle {
 ///
 /// When there is no runtime: a test that cannot run has not passed.
 pub fn output(config: &Config<'_>) -> Output {
-    Bundle::new(config).run().output().expect("runc runs: run `make packages`")
+    Bundle::new(config).run().output().expect("the runtime runs: run `make packages`")
 }
 
 /// Starts a recording in a container, of `/data/NAME`, which is `path` on the machine.
@@ -343,7 +375,7 @@ impl Memcached {
         let arguments = [&["-I", "2m", "-m", "512"], arguments].concat();
         let config = Config::new(root, &arguments).user(USER).layers(layers.path());
         let bundle = Bundle::new(&config);
-        let mut process = bundle.run().spawn().expect("runc runs: run `make packages`");
+        let mut process = bundle.run().spawn().expect("the runtime runs: run `make packages`");
         let pid = until("the container to run", || {
             assert!(process.try_wait().unwrap().is_none(), "memcached's container did not start");
             fs::read_to_string(bundle.pid_file()).ok()?.parse().ok()
