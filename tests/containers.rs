@@ -5,6 +5,7 @@
 mod support;
 
 use std::{
+    fs,
     ops::Range,
     path::Path,
     process::{Command, Output},
@@ -29,6 +30,8 @@ use support::{
 
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
+
+const NOBODY: u32 = 65_534;
 
 /// mcrec's, for all tests.
 static MCREC: LazyLock<Root> = LazyLock::new(|| Root::of(Path::new(mcrec().get_program())));
@@ -301,6 +304,34 @@ fn in_a_pid_namespace_of_its_own_mcrec_says_how_to_leave_it() {
     let refused = mcrec().args(["-p", "4194304"]).output().unwrap();
     let (_, error) = said(&refused);
     assert!(error.trim_end().ends_with("no process has pid 4194304"), "{error}");
+}
+
+#[test]
+fn a_process_that_proc_hides_is_told_from_one_that_is_not_there() {
+    let memcached = Memcached::start(&Root::of(&program("1.6.18")), &[]);
+    // The group of root may see all, whatever its capabilities.
+    let config = container(Place::Beside, &memcached, &["--check"]).user(NOBODY).hide_processes();
+    let says = ["runs, but /proc does not show it", "hidepid", "run as root", "SYS_PTRACE"];
+    assert_refused(&output(&config), &says);
+}
+
+#[test]
+fn a_sidecar_follows_the_memcached_that_shares_its_processes_with_it() {
+    let memcached = Memcached::start(&Root::of(&program("debian-1.6.18")), &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["--follow", "memcached", "-o", "/data/capture.parquet"];
+    let config = Config::new(&MCREC, &arguments).capabilities(&NEEDED);
+    let bundle = Bundle::new(&config.pids(Pids::Of(memcached.pid)).data(folder.path()));
+    let mut recorder = record(&bundle, folder.path());
+    let keys = Keys::new(&mut Random(6));
+    let logs = memcached.within(|| clients(&memcached.address(), 0..3, &keys));
+    memcached.settle();
+    let (status, said) = recorder.interrupt();
+    assert!(status.success(), "{said}");
+    let captures = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let captures: Vec<_> = captures.collect();
+    let [capture] = captures.as_slice() else { panic!("one capture: {captures:?}") };
+    assert_recorded(capture, &logs);
 }
 
 #[test]

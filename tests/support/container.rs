@@ -131,6 +131,7 @@ pub struct Config<'a> {
     /// A folder for what is written to the layers of an image.
     layers: Option<&'a Path>,
     has_sys: bool,
+    hides_processes: bool,
 }
 
 /// The pid namespace of a container.
@@ -159,6 +160,7 @@ impl<'a> Config<'a> {
             data: None,
             layers: None,
             has_sys: true,
+            hides_processes: false,
         }
     }
 
@@ -204,6 +206,11 @@ impl<'a> Config<'a> {
     /// Leaves `/sys` away.
     pub fn without_sys(self) -> Self {
         Self { has_sys: false, ..self }
+    }
+
+    /// Shows in `/proc` only what it may look at, as some machines do.
+    pub fn hide_processes(self) -> Self {
+        Self { hides_processes: true, ..self }
     }
 
     /// As OCI runtimes read it.
@@ -255,8 +262,10 @@ impl<'a> Config<'a> {
     fn mounts(&self) -> Vec<Value> {
         let closed = ["nosuid", "noexec", "nodev"];
         let read_only = [&closed[..], &["ro"]].concat();
+        let hidden = if self.hides_processes { "hidepid=invisible" } else { "hidepid=off" };
+        let processes = [&closed[..], &[hidden]].concat();
         let mut mounts = vec![
-            json!({"destination": "/proc", "type": "proc", "source": "proc", "options": closed}),
+            json!({"destination": "/proc", "type": "proc", "source": "proc", "options": processes}),
             json!({"destination": "/sys", "type": "sysfs", "source": "sysfs",
                    "options": read_only}),
             json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs",

@@ -11,7 +11,7 @@ use rustix::{
 use crate::host::{Confinement, Proc};
 
 /// What to do where the pid namespace is not the machine's.
-const SHARE: &str = "run mcrec in the machine's pid namespace (docker, podman: --pid=host; \
+const SHARE: &str = ": run mcrec in the machine's pid namespace (docker, podman: --pid=host; \
      Kubernetes: hostPID: true), or in memcached's (--pid=container:NAME; \
      shareProcessNamespace: true), and name memcached by its pid there";
 
@@ -43,24 +43,23 @@ pub(super) fn absent(pid: i32, is_there: bool, us: &Confinement) -> String {
             us.remedy("SYS_PTRACE")
         );
     }
-    if us.machines_pids {
-        return format!("no process has pid {pid}");
-    }
-    format!(
-        "no process has pid {pid} in mcrec's pid namespace, which is not the machine's: {SHARE}"
-    )
+    let where_to = if us.machines_pids { "" } else { SHARE };
+    format!("no process has pid {pid}{}{where_to}", within(us))
 }
 
 /// Why no memcached was found.
 pub(super) fn none(us: &Confinement) -> String {
     const NAME_IT: &str = "if one is under another name, name it with -p PID";
+    let where_to = if us.machines_pids { "" } else { SHARE };
+    format!("no memcached is running{}{where_to}; {NAME_IT}", within(us))
+}
+
+/// Where one is looked for.
+pub(super) fn within(us: &Confinement) -> &'static str {
     if us.machines_pids {
-        return format!("no memcached is running; {NAME_IT}");
+        return "";
     }
-    format!(
-        "no memcached is running in mcrec's pid namespace, which is not the machine's: {SHARE}; \
-         {NAME_IT}"
-    )
+    " in mcrec's pid namespace, which is not the machine's"
 }
 
 /// Why the program of process `pid` may not be looked at.

@@ -122,6 +122,11 @@ pub(crate) fn none_running() -> String {
     hidden::none(&Confinement::here())
 }
 
+/// Where [`running`] looks, for people, if that is not the whole machine.
+pub(crate) fn where_looked_for() -> &'static str {
+    hidden::within(&Confinement::here())
+}
+
 /// Whether the program of process `pid` is a memcached; also where it may not be looked at,
 /// which [`Target::of`] explains.
 fn may_be_memcached(pid: i32) -> bool {
@@ -267,6 +272,10 @@ fn read_executable(pid: i32) -> Result<Vec<u8>> {
             bail!(hidden::closed(pid, &Confinement::here()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // What is hidden can be opened, and looked at no further.
+            if fs::metadata(format!("/proc/{pid}")).is_err() {
+                bail!(hidden::absent(pid, hidden::is_there(pid), &Confinement::here()));
+            }
             bail!("process {pid} has no program file: it is a kernel thread or has just exited")
         }
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
