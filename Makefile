@@ -29,6 +29,35 @@ lint: ## format, clippy, the BPF programs and the fences of the design
 	cargo clippy --workspace --all-targets -- -D warnings
 	sh tests/fences.sh
 
+# The kernels are in tests/kernels/list.txt, what is recorded in tests/kernels/scenes.txt.
+# ONLY='7.3 6.18' PREEMPT=full SCENES=usdt narrow it, MINUTES=10 prolongs the load,
+# REPORT=FILE writes the table as Markdown, KEEP=FOLDER keeps captures and logs.
+KERNEL_TEST = python3 -B tests/kernels/run.py --mcrec "$(TARGET)/debug/mcrec" \
+	--drill "$(TARGET)/debug/examples/drill" --mcanalyze "$(TARGET)/debug/mcanalyze" \
+	--memcached "$(MEMCACHED)" --only "$(ONLY)" --preempt "$(PREEMPT)" --scenes "$(SCENES)" \
+	$(if $(MINUTES),--minutes $(MINUTES)) $(if $(REPORT),--report "$(REPORT)") \
+	$(if $(KEEP),--keep "$(KEEP)")
+
+.PHONY: kernels
+kernels: kernels-build ## record in many kernels, in virtual machines; an hour
+	$(KERNEL_TEST)
+
+# What lands is recorded in these; KERNELS=none is for machines that are too slow to emulate.
+.PHONY: kernels-gate
+ifeq ($(KERNELS),none)
+kernels-gate:
+	@echo "kernels-gate: not run, for KERNELS=none: nothing is known of other kernels than this"
+else
+kernels-gate: kernels-build ## the same in the five that tell most; less than eight minutes
+	$(KERNEL_TEST) --gate
+endif
+
+.PHONY: kernels-build
+kernels-build:
+	sh tests/packages.sh tests qemu-system-x86 cpio busybox-static
+	set -e; for name in debian-1.6.18 1.6.18; do sh tests/memcached.sh $$name "$(MEMCACHED)"; done
+	cargo build --bin mcrec --bin mcanalyze --example drill
+
 # One and a half hours, of which the runs of highest.py are a good twenty minutes.
 .PHONY: bench
 bench: bench-cost bench-analysis ## all benchmarks but the replay: nothing else should be running

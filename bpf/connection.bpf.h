@@ -40,6 +40,7 @@ struct connection {
 	__u32 sequence;
 	__u8 step;		/* enum step */
 	__u8 protocol;		/* enum protocol, of the last request that was recognised */
+	bool beyond_claims;	/* without atomics: no claim to it can be made */
 	__u64 socket;		/* the kernel's struct sock, once it is known to be the owner's */
 	__u64 long_buffer;	/* where a get line too long for the usual buffer was seen */
 };
@@ -47,7 +48,7 @@ struct connection {
 /* By file descriptor; sized by the target's descriptor limit before loading.
  * One thread at a time works on a connection. But the end of a close may be seen
  * after, or at the same time as, the accept that reuses its descriptor: state and
- * inode are one word, so that one of the two ends the old connection. */
+ * inode are one word, so that one of the two ends the old connection (lifetime.bpf.h). */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -109,7 +110,7 @@ static __always_inline bool is_left_out(struct connection *connection, struct re
 	connection->step = UNCLEAR;
 	if (asked != COMMAND)
 		return false;
-	protocol = recognise(request);
+	protocol = recognise();
 	if (protocol == NO_PROTOCOL)
 		return false;
 	if (connection->protocol != protocol) {

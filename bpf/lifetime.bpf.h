@@ -26,6 +26,60 @@ static __always_inline bool submit(struct mcrec_head *head, struct connection *c
 	return ring_output(head, size);
 }
 
+/*
+ * The end of a connection may be seen twice at the same time: at its close, and at an accept
+ * that reuses its descriptor. One of the two claims it, and tells the recorder.
+ */
+#ifndef WITHOUT_ATOMICS
+static __always_inline void begin_claim(struct connection *connection, __u32 descriptor,
+					__u32 inode)
+{
+}
+
+static __always_inline bool claim(struct connection *connection, __u32 descriptor, __u64 owner)
+{
+	return __sync_val_compare_and_swap(&connection->owner, owner, OWNER(UNKNOWN, 0)) == owner;
+}
+#else
+struct claim {
+	__u32 descriptor;
+	__u32 inode;
+};
+
+/* Connections that nobody has claimed; who takes one out has it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct claim);
+	__type(value, __u8);
+} unclaimed SEC(".maps");
+
+static __always_inline void begin_claim(struct connection *connection, __u32 descriptor,
+					__u32 inode)
+{
+	struct claim claim = { .descriptor = descriptor, .inode = inode };
+	__u8 none = 0;
+
+	/* Beyond the table nobody can claim, and both would tell: a second end of what has
+	 * ended is no harm. */
+	connection->beyond_claims = bpf_map_update_elem(&unclaimed, &claim, &none, BPF_ANY) != 0;
+}
+
+/* The owner may change between the two lines at the end. Then a connection is taken for one
+ * that was there before, and is found again with its next request. */
+static __always_inline bool claim(struct connection *connection, __u32 descriptor, __u64 owner)
+{
+	struct claim claim = { .descriptor = descriptor, .inode = INODE_OF(owner) };
+
+	if (STATE_OF(owner) == CLIENT && bpf_map_delete_elem(&unclaimed, &claim) &&
+	    !connection->beyond_claims)
+		return false;
+	if (*(volatile __u64 *)&connection->owner == owner)
+		connection->owner = OWNER(UNKNOWN, 0);
+	return true;
+}
+#endif
+
 /* Finds out what the descriptor is now, and says so if it is a client's. */
 static __noinline int identify(struct connection *connection, __u32 descriptor, bool accepted)
 {
@@ -48,6 +102,7 @@ static __noinline int identify(struct connection *connection, __u32 descriptor, 
 	connection->protocol = NO_PROTOCOL;
 	connection->long_buffer = 0;
 	connection->socket = 0;
+	begin_claim(connection, descriptor, inode);
 	connection->owner = OWNER(CLIENT, inode);
 	fill_head(&record.head, descriptor, inode, MCREC_CONNECT);
 	fill_address(&record.client, sock);
@@ -67,8 +122,7 @@ static __always_inline void forget(struct connection *connection, __u32 descript
 	struct mcrec_head head;
 
 	barrier_var(sequence);	/* read before another thread may reuse it */
-	if (__sync_val_compare_and_swap(&connection->owner, owner, OWNER(UNKNOWN, 0)) != owner ||
-	    STATE_OF(owner) != CLIENT)
+	if (!claim(connection, descriptor, owner) || STATE_OF(owner) != CLIENT)
 		return;
 	fill_head(&head, descriptor, INODE_OF(owner), MCREC_DISCONNECT);
 	head.sequence = sequence;
@@ -143,7 +197,7 @@ static __always_inline bool is_of_client(struct connection *connection, __u32 de
 	__u32 inode;
 
 	if (sock && connection->socket != (__u64)sock) {
-		inode = sock->sk_socket->file->f_inode->i_ino;
+		inode = BPF_CORE_READ(sock, sk_socket, file, f_inode, i_ino);
 		if (INODE_OF(owner) != inode) {
 			/* The kernel may use a socket of its own in a call on something else. */
 			if (socket_inode_of(file_of(descriptor)) != inode)

@@ -7,8 +7,9 @@
 
 /*
  * A record being put together and the call that it describes. Here and not on the stack,
- * because of its size and because the function that bpf_loop calls needs it too. The
- * programs run with preemption off and none twice at once on one CPU, so each CPU has one.
+ * because of its size and because add_chunk needs it too. No program runs twice at once on
+ * one CPU: each runs with preemption off, or the kernel skips the second run. So each CPU
+ * has one.
  */
 struct read_scratch {
 	__u64 buffer;
@@ -22,7 +23,6 @@ struct read_scratch {
 		};
 		__u8 bytes[sizeof(struct mcrec_read) + sizeof(struct mcrec_address) + MCREC_CHUNK];
 	};
-	struct request request;
 };
 
 struct {
@@ -49,14 +49,15 @@ static __always_inline bool begins_request(__u8 kind, __u64 asked)
 	return kind == MCREC_DATAGRAM || asked == COMMAND;
 }
 
-/* One record of a read; the next loop continues where it ends. */
-static long add_chunk(__u64 index, void *unused)
+/* One record of a read; the next call continues where it ends. Whether there is no more to
+ * be done. Not static: so the kernel verifies it once, and not for each turn of a loop. */
+__noinline int add_chunk(__u32 index)
 {
 	struct read_scratch *scratch = read_scratch_here();
 	struct connection *connection;
 	__u64 fixed, offset, length;
 
-	if (!scratch)
+	if (!scratch || index >= MCREC_CHUNKS_MAX)
 		return 1;
 	connection = connection_of(scratch->head.connection);
 	if (!connection)
@@ -64,7 +65,7 @@ static long add_chunk(__u64 index, void *unused)
 	fixed = sizeof(struct mcrec_read);
 	if (scratch->head.kind == MCREC_DATAGRAM)
 		fixed += sizeof(struct mcrec_address);
-	offset = index * MCREC_CHUNK;
+	offset = (__u64)index * MCREC_CHUNK;
 	length = scratch->wanted - offset;
 	barrier_var(length);
 	if (length > MCREC_CHUNK)
@@ -120,6 +121,7 @@ static __always_inline int received(struct pt_regs *regs, struct sock *sock, __u
 	struct connection *connection = connection_of(descriptor);
 	struct read_scratch *scratch = read_scratch_here();
 	__u32 limit = sample_limit;
+	struct request *request = request_here();
 	__u64 asked = PT_REGS_PARM3_SYSCALL(regs), chunks = 1;
 
 	if (!connection) {
@@ -129,15 +131,15 @@ static __always_inline int received(struct pt_regs *regs, struct sock *sock, __u
 		}
 		return 0;
 	}
-	if (!scratch || !is_of_client(connection, descriptor, sock))
+	if (!scratch || !request || !is_of_client(connection, descriptor, sock))
 		return 0;
 	scratch->buffer = PT_REGS_PARM2_SYSCALL(regs);
 	if (!limit || kind != MCREC_READ) {
 		connection->step = UNCLEAR;
 	} else {
-		scratch->request.buffer = scratch->buffer;
-		scratch->request.length = length;
-		if (is_left_out(connection, &scratch->request, asked, limit)) {
+		request->buffer = scratch->buffer;
+		request->length = length;
+		if (is_left_out(connection, request, asked, limit)) {
 			COUNT(sampled_out);
 			return 0;
 		}
@@ -149,9 +151,9 @@ static __always_inline int received(struct pt_regs *regs, struct sock *sock, __u
 	    !is_long_get(connection, scratch->buffer, asked))
 		scratch->wanted = 0;
 	if (kind == MCREC_READ && asked == COMMAND && length > WORTH_LOOKING) {
-		scratch->request.buffer = scratch->buffer;
-		scratch->request.length = length;
-		scratch->wanted = before_value(&scratch->request) ?: length;
+		request->buffer = scratch->buffer;
+		request->length = length;
+		scratch->wanted = before_value() ?: length;
 	}
 	fill_head(&scratch->head, descriptor, INODE_OF(connection->owner), kind);
 	scratch->read.length = length;
@@ -162,10 +164,9 @@ static __always_inline int received(struct pt_regs *regs, struct sock *sock, __u
 		chunks = (scratch->wanted + MCREC_CHUNK - 1) / MCREC_CHUNK;
 	if (chunks > MCREC_CHUNKS_MAX)
 		chunks = MCREC_CHUNKS_MAX;
-	if (chunks == 1)
-		add_chunk(0, 0);
-	else
-		bpf_loop(chunks, add_chunk, 0, 0);
+	for (__u32 i = 0; i < MCREC_CHUNKS_MAX; i++)
+		if (i >= chunks || add_chunk(i))
+			break;
 	return 0;
 }
 

@@ -9,6 +9,9 @@
  * written last: until then it is zero, and the recorder waits. It leaves zeros behind.
  * A record lies in one piece: where it begins near the end of a block, it ends in spare
  * memory that each block has there, and the next block begins with as much that is unused.
+ *
+ * Where there are no atomic instructions, and on other processors than x86, whose writes
+ * become visible in any order, records go through the kernel's ring (kernel_ring.bpf.h).
  */
 #ifndef RING_BPF_H
 #define RING_BPF_H
@@ -103,13 +106,9 @@ static __always_inline bool ring_output(const void *record, __u64 size)
 		return false;
 	block += offset;
 	copy(block + sizeof(__u64), record, size);
-#if defined(__TARGET_ARCH_x86)
-	/* There, writes become visible in their order. */
+	/* On x86, which alone has this ring, writes become visible in their order. */
 	barrier();
 	*(volatile __u64 *)block = size;
-#else
-	__sync_lock_test_and_set((__u64 *)block, size);
-#endif
 	return true;
 }
 

@@ -180,7 +180,8 @@ static __always_inline void add_segment(struct send_scratch *scratch, __u64 base
 	scratch->send.segments++;
 }
 
-static long add_iovec(__u64 index, void *unused)
+/* One buffer of a send. Whether there is no more to be done. Not static, as add_chunk. */
+__noinline int add_iovec(__u32 index)
 {
 	struct send_scratch *scratch = send_scratch_here();
 	__u64 i = index % IOVECS, count;
@@ -196,7 +197,7 @@ static long add_iovec(__u64 index, void *unused)
 			count = IOVECS;
 		if (bpf_probe_read_user(iovecs, count * sizeof(struct iovec),
 					(const void *)(scratch->iovecs_at +
-						       index * sizeof(struct iovec)))) {
+						       (__u64)index * sizeof(struct iovec)))) {
 			COUNT(context_lost);
 			return 1;
 		}
@@ -229,7 +230,9 @@ static __always_inline void add_message(struct send_scratch *scratch, __u64 at)
 		count = IOVECS_MAX;
 	scratch->iovecs_at = message->header.msg_iov;
 	scratch->iovec_count = count;
-	bpf_loop(count, add_iovec, 0, 0);
+	for (__u32 i = 0; i < IOVECS_MAX; i++)
+		if (i >= count || add_iovec(i))
+			break;
 }
 
 static __always_inline int sent(struct pt_regs *regs, struct sock *sock, __u64 accepted, bool vector)

@@ -53,6 +53,25 @@ static __always_inline struct mcrec_counters *counters_here(void)
 	return bpf_map_lookup_elem(&counters, &zero);
 }
 
+/* Never filled, so a tail call into it goes on behind the call. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} no_programs SEC(".maps");
+
+/*
+ * Keeps the program on the stack of the thread that runs it. From 6.13 on the kernel's
+ * compiler gives a program of the uprobe kind that needs 64 bytes of stack a private one
+ * for each CPU, and relies on no second thread entering the program there meanwhile. But
+ * uprobe programs run preemptibly, so on a kernel that preempts two threads meet on that
+ * stack, and the kernel crashes. A program with a tail call never has a private stack.
+ * Each program of that kind has this on a path that is not taken while recording; the
+ * recorder checks what the kernel made of it before it attaches (probe/stack.rs).
+ */
+#define ON_ITS_THREADS_STACK(ctx) bpf_tail_call(ctx, &no_programs, 0)
+
 #define COUNT(field)                                                           \
 	do {                                                                   \
 		struct mcrec_counters *here = counters_here();                 \

@@ -12,7 +12,11 @@
 #include <bpf/bpf_tracing.h>
 #include "mcrec.h"
 #include "shared.bpf.h"
+#ifdef WITHOUT_ATOMICS
+#include "kernel_ring.bpf.h"
+#else
 #include "ring.bpf.h"
+#endif
 #include "socket.bpf.h"
 #include "syscall.bpf.h"
 #include "read.bpf.h"
@@ -31,8 +35,12 @@ static __always_inline bool is_target(void)
 {
 	struct bpf_pidns_info process = {};
 
-	if (!namespace_inode)
-		return bpf_get_current_task_btf()->tgid == (__s32)target_tgid;
+	if (!namespace_inode) {
+		/* The cheaper of the two, where the kernel has it. */
+		if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
+			return bpf_get_current_task_btf()->tgid == (__s32)target_tgid;
+		return bpf_get_current_pid_tgid() >> 32 == target_tgid;
+	}
 	return !bpf_get_ns_current_pid_tgid(namespace_device, namespace_inode, &process,
 					    sizeof(process)) &&
 	       process.tgid == target_tgid;
@@ -122,13 +130,45 @@ SEC("tp_btf/sock_send_length") int BPF_PROG(sock_send_length, struct sock *sock,
 	IN_TARGET(2, socket_sent(sock, result));
 }
 
+/*
+ * The same three at perf's tracepoints. It takes longer to get there, but they run with
+ * preemption off on all kernels. From 7.0 on those above do not: while one is preempted, the
+ * kernel skips it for every other thread on that CPU.
+ */
+SEC("tp/raw_syscalls/sys_exit") int perf_sys_exit(struct trace_event_raw_sys_exit *event)
+{
+	IN_TARGET(0, returned(call(), event->ret));
+}
+
+SEC("tp/sock/sock_recv_length") int perf_recv_length(struct trace_event_raw_sock_msg_length *event)
+{
+	if (event->ret <= 0)
+		return 0;
+	IN_TARGET(1, socket_received(event->sk, event->ret));
+}
+
+SEC("tp/sock/sock_send_length") int perf_send_length(struct trace_event_raw_sock_msg_length *event)
+{
+	if (event->ret <= 0)
+		return 0;
+	IN_TARGET(2, socket_sent(event->sk, event->ret));
+}
+
 /* The end of accept and accept4, and the beginning of close, in the target only. */
 SEC("uretprobe.multi") int BPF_URETPROBE(accepted, int descriptor)
 {
+	if (!recording) {
+		ON_ITS_THREADS_STACK(ctx);
+		return 0;
+	}
 	IN_TARGET(3, descriptor >= 0 ? opened(descriptor, true) : 0);
 }
 
 SEC("uprobe.multi") int BPF_UPROBE(closes, int descriptor)
 {
+	if (!recording) {
+		ON_ITS_THREADS_STACK(ctx);
+		return 0;
+	}
 	IN_TARGET(4, closing(descriptor));
 }

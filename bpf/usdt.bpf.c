@@ -13,7 +13,11 @@
 #include <bpf/usdt.bpf.h>
 #include "mcrec.h"
 #include "shared.bpf.h"
+#ifdef WITHOUT_ATOMICS
+#include "kernel_ring.bpf.h"
+#else
 #include "ring.bpf.h"
+#endif
 #include "sample.bpf.h"
 #include "argument.bpf.h"
 
@@ -239,8 +243,10 @@ static __always_inline void operation(struct pt_regs *ctx, enum mcrec_command co
 	{                                                                      \
 		struct run run;                                                \
                                                                                \
-		if (!recording)                                                \
+		if (!recording) {                                              \
+			ON_ITS_THREADS_STACK(ctx);                             \
 			return 0;                                              \
+		}                                                              \
 		run = begin_run(number);                                       \
 		work;                                                          \
 		return end_run(run);                                           \

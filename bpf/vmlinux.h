@@ -37,12 +37,20 @@ typedef __u16 __sum16;
 enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PROG_ARRAY = 3,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_RINGBUF = 27,
 };
 enum { BPF_ANY = 0, BPF_NOEXIST = 1 };
 enum { BPF_F_NO_PREALLOC = 1 };
 enum { BPF_F_MMAPABLE = 1024 };
 enum { BPF_F_CURRENT_CPU = 0xffffffffULL };
+enum { BPF_RB_NO_WAKEUP = 1 };
+
+/* Helpers that not every kernel has: libbpf asks the kernel's own list for them. */
+enum bpf_func_id {
+	BPF_FUNC_get_current_task_btf = 158,
+};
 
 struct bpf_raw_tracepoint_args {
 	__u64 args[0];
@@ -125,6 +133,16 @@ struct files_struct {
 struct task_struct {
 	__s32 tgid;
 	struct files_struct *files;
+};
+
+/* What perf's tracepoints pass on. */
+struct trace_event_raw_sys_exit {
+	long ret;
+};
+
+struct trace_event_raw_sock_msg_length {
+	void *sk;
+	int ret;
 };
 
 struct in6_addr {

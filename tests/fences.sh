@@ -25,7 +25,7 @@ only() {
 
 r=mcrec/src a=mcanalyze/src c=capture/src p=mcreplay/src
 all="$r $a $c $p schema/src protocol/src"
-only '\blibbpf_(rs|sys)\b' "$all" $r/probe/ $r/loss.rs
+only '\blibbpf_(rs|sys)\b' "$all" $r/probe/ $r/drain/ $r/loss.rs
 only '\barrow_array::' "$all" $c/ $r/batch/ $r/sink/mod.rs $a/files/ $a/exchange/batch.rs $a/scan.rs $a/by.rs $p/trace/
 only '\barrow_select::' "$all" $a/files/
 only '\bparquet::' "$all" $c/ $a/files/ $p/trace/
@@ -42,7 +42,7 @@ only '\blibc::' "$r" $r/host/attempt.rs
 only '\blandlock::' "$all" $r/privilege.rs
 
 # In mcrec a file uses only files to the left of it; main wires them all.
-order="cli host target plan sample probe privilege raw drain decode batch loss account sink writer report guard stop recording follow"
+order="cli host kernel target plan sample probe privilege raw drain decode batch loss account sink writer report guard stop recording follow"
 left=
 for room in $order; do
 	files=$(find $r/$room.rs $r/$room -name '*.rs' 2>/dev/null)

@@ -75,6 +75,8 @@ pub(crate) struct Span {
     to: Totals,
     /// `[from, to, lost]`, as the footer has it.
     series: Vec<[i64; 3]>,
+    /// The same of what may be lost; without stretches of nothing.
+    possible: Vec<[i64; 3]>,
 }
 
 /// The counts of a recording.
@@ -181,7 +183,7 @@ impl Account {
     /// The footer of a file that holds `span`, of which `ended` says why it ended, if
     /// it did, and `interval_s` is the time between commits that is in force.
     pub(crate) fn footer(&self, span: &Span, ended: Option<String>, interval_s: f64) -> Footer {
-        let Span { from, to, series } = span;
+        let Span { from, to, series, possible } = span;
         let mut footer = self.template.clone();
         let capture = &mut footer.capture;
         (capture.start_us, capture.end_us) = (from.at_us, to.at_us);
@@ -189,7 +191,11 @@ impl Account {
         capture.end_monotonic_ns = to.at_monotonic_ns;
         capture.ended = ended;
         capture.commit_interval_s = interval_s;
-        footer.loss = Loss { series: series.clone(), ..to.loss.since(&from.loss) };
+        footer.loss = Loss {
+            series: series.clone(),
+            possible_series: possible.clone(),
+            ..to.loss.since(&from.loss)
+        };
         footer.sampling = Sampling {
             how: HOW_SAMPLED.to_owned(),
             sampled_out: Some(to.sampled_out - from.sampled_out),
@@ -209,7 +215,7 @@ impl Account {
 
     /// The footer of all that was recorded, in however many files.
     pub(crate) fn whole(&self) -> Footer {
-        let span = Span { from: self.start.clone(), to: self.now.clone(), series: Vec::new() };
+        let span = Span { to: self.now.clone(), ..Span::begin(&self.start) };
         self.footer(&span, Some(self.reason()), self.template.capture.commit_interval_s)
     }
 }
@@ -217,7 +223,7 @@ impl Account {
 impl Span {
     /// Begins where the recording was at `from`.
     pub(crate) fn begin(from: &Totals) -> Self {
-        Self { from: from.clone(), to: from.clone(), series: Vec::new() }
+        Self { from: from.clone(), to: from.clone(), series: Vec::new(), possible: Vec::new() }
     }
 
     /// Where it begins.
@@ -249,6 +255,10 @@ impl Span {
     pub(crate) fn advance(&mut self, to: &Totals) -> u64 {
         let lost = to.loss.losses.total().saturating_sub(self.to.loss.losses.total());
         push(&mut self.series, [self.to.at_us, to.at_us, lost.cast_signed()]);
+        let possible = to.loss.possible.since(&self.to.loss.possible).total();
+        if possible > 0 {
+            push(&mut self.possible, [self.to.at_us, to.at_us, possible.cast_signed()]);
+        }
         self.to = to.clone();
         lost
     }
@@ -257,6 +267,9 @@ impl Span {
     pub(crate) fn extend(&mut self, next: &Self) {
         for entry in &next.series {
             push(&mut self.series, *entry);
+        }
+        for entry in &next.possible {
+            push(&mut self.possible, *entry);
         }
         self.to = next.to.clone();
     }

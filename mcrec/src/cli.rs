@@ -100,6 +100,11 @@ pub(crate) struct Record {
           value_parser = program_name)]
     pub(crate) follow: Option<String>,
 
+    /// Do without a feature of this kernel, as on one that lacks it; for tests of what
+    /// is done there
+    #[arg(long, value_name = "FEATURE", value_enum, hide = true)]
+    pub(crate) without: Vec<Lacking>,
+
     /// The process that --follow found
     #[arg(long, hide = true, requires = "follow")]
     pub(crate) followed: Option<i32>,
@@ -157,6 +162,19 @@ pub(crate) struct Record {
     /// No progress and no summary; losses and errors only
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+/// What a kernel may lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lacking {
+    /// Compare and swap in BPF programs.
+    Atomics,
+    /// What shows the calls on sockets alone.
+    Sockets,
+    /// Raw tracepoints that run undisturbed.
+    RawTracepoints,
+    /// Perf's tracepoints.
+    PerfTracepoints,
 }
 
 /// Where the rows go.

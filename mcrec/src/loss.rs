@@ -4,9 +4,9 @@ use std::mem::size_of;
 
 use anyhow::{Context, Result};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
-use mcrec_schema::footer::{Incomplete, Loss, Losses};
+use mcrec_schema::footer::{Incomplete, Loss, Losses, Possible};
 
-use crate::probe::{Statistics, record::mcrec_counters};
+use crate::probe::{Missed, Statistics, record::mcrec_counters};
 
 /// Reads the counters of the BPF programs.
 pub(crate) struct KernelCounts {
@@ -21,8 +21,8 @@ pub(crate) struct Seen {
     ring_full: u64,
     argument_unreadable: u64,
     connection_untracked: u64,
-    probe_missed: u64,
-    request_boundaries_lost: u64,
+    missed: Missed,
+    context_lost: u64,
     key_unreadable: u64,
     sampled_out: u64,
     requests_without_operation: u64,
@@ -87,12 +87,8 @@ impl KernelCounts {
             .lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY)
             .context("cannot read the loss counters")?
             .context("the loss counters are gone")?;
-        let (missed, context_missed) = self.statistics.missed();
-        let mut seen = Seen {
-            probe_missed: missed,
-            request_boundaries_lost: context_missed,
-            ..Seen::default()
-        };
+        let missed = self.statistics.missed();
+        let mut seen = Seen { missed, ..Seen::default() };
         for bytes in &per_cpu {
             anyhow::ensure!(bytes.len() >= size_of::<mcrec_counters>(), "loss counters cut short");
             // SAFETY: the bytes are there, the read is unaligned, and
@@ -101,7 +97,7 @@ impl KernelCounts {
             seen.add(&counters);
         }
         // A program that was skipped did not count its operation.
-        seen.operations += missed;
+        seen.operations += missed.operations;
         Ok(seen)
     }
 }
@@ -112,7 +108,7 @@ impl Seen {
         self.ring_full += counters.ring_full;
         self.argument_unreadable += counters.argument_unreadable;
         self.connection_untracked += counters.connection_untracked;
-        self.request_boundaries_lost += counters.context_lost;
+        self.context_lost += counters.context_lost;
         self.key_unreadable += counters.key_unreadable;
         self.sampled_out += counters.sampled_out;
         self.requests_without_operation += counters.requests_without_operation;
@@ -123,9 +119,10 @@ impl Seen {
         self.requests_without_operation
     }
 
-    /// Operations lost in the kernel so far.
-    pub(crate) fn lost(&self) -> u64 {
-        self.loss(&Taken::default(), State::Recording).losses.total()
+    /// Operations lost in the kernel so far, and reads or replies that may be missing too.
+    pub(crate) fn lost(&self) -> (u64, u64) {
+        let loss = self.loss(&Taken::default(), State::Recording);
+        (loss.losses.total(), loss.possible.total())
     }
 
     /// Operations outside of the sample, left out by the kernel or on this side. The
@@ -144,7 +141,7 @@ impl Seen {
             ring_full: self.ring_full,
             argument_unreadable: self.argument_unreadable,
             connection_untracked: self.connection_untracked,
-            probe_missed: self.probe_missed,
+            probe_missed: self.missed.operations,
             record_malformed: taken.malformed,
             ..Losses::default()
         };
@@ -162,21 +159,23 @@ impl Seen {
             written: taken.written,
             losses,
             incomplete: Incomplete {
-                request_boundaries_lost: self.request_boundaries_lost,
+                request_boundaries_lost: self.context_lost + self.missed.boundaries,
                 key_unreadable: self.key_unreadable,
             },
-            series: Vec::new(),
+            possible: Possible { skipped_runs: self.missed.possible },
+            ..Loss::default()
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Seen, State, Taken};
+    use super::{Missed, Seen, State, Taken};
 
     #[test]
     fn what_is_seen_is_written_or_lost() {
-        let seen = Seen { operations: 100, ring_full: 7, probe_missed: 1, ..Seen::default() };
+        let missed = Missed { operations: 1, ..Missed::default() };
+        let seen = Seen { operations: 100, ring_full: 7, missed, ..Seen::default() };
         // Of the 85 that were taken, four were beyond --max-events, and one was not
         // written.
         let taken = Taken {
@@ -196,5 +195,17 @@ mod tests {
         }
         // At the end: all that the kernel saw, but for what nobody wanted.
         assert_eq!(seen.loss(&taken, State::Drained).seen, 100 - 4);
+    }
+
+    #[test]
+    fn what_the_kernel_skipped_is_lost_incomplete_or_possibly_lost() {
+        let missed = Missed { operations: 3, boundaries: 5, possible: 7 };
+        let seen = Seen { operations: 3, context_lost: 2, missed, ..Seen::default() };
+        let loss = seen.loss(&Taken::default(), State::Drained);
+        assert_eq!((loss.losses.probe_missed, loss.losses.total(), loss.seen), (3, 3, 3));
+        assert_eq!(loss.incomplete.request_boundaries_lost, 2 + 5);
+        assert_eq!(loss.possible.skipped_runs, 7);
+        assert!(!loss.is_none());
+        assert_eq!(seen.lost(), (3, 7));
     }
 }

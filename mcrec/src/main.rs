@@ -5,7 +5,7 @@
 //! ```
 //!
 //! This file chooses what to do and says how it went. Each of the others uses only
-//! those to its left: cli, host, target, plan, sample, probe, privilege, raw, drain, decode,
+//! those to its left: cli, host, kernel, target, plan, sample, probe, privilege, raw, drain, decode,
 //! batch, loss, account, sink, writer, report, guard, stop, recording, follow.
 
 mod account;
@@ -16,6 +16,7 @@ mod drain;
 mod follow;
 mod guard;
 mod host;
+mod kernel;
 mod loss;
 mod plan;
 mod privilege;
@@ -42,6 +43,7 @@ use mcrec_capture::{Durability, State};
 
 use cli::{Cli, Command, Record};
 use host::Host;
+use kernel::Kernel;
 use plan::Plan;
 use report::say;
 use sink::Place;
@@ -96,13 +98,13 @@ fn record(options: &Record) -> Result<ExitCode> {
     let host = Host::here();
     let pid = options.followed.or(options.pid).map_or_else(only_running, Ok);
     let target = pid.and_then(Target::of).map_err(|error| with_missing(&error, &host));
+    let kernel = probe::find_features().without(&options.without);
     if options.check {
-        return check(options, &host, target);
+        return check(options, (&host, &kernel), target);
     }
     let target = target?;
-    let plan = Plan::new(options.source, &target, probe::can_see_sockets())?;
-    host.require(&plan.source.name)?;
-    target.require(&plan.source.name)?;
+    let plan = Plan::new(options.source, &target, &kernel)?;
+    require((&host, &kernel), &target, &plan)?;
     let output = options.files.output.clone();
     let output = output.unwrap_or_else(|| default_output(options, &host, &target));
     let place = Place::open(
@@ -112,24 +114,39 @@ fn record(options: &Record) -> Result<ExitCode> {
         if options.files.fsync { Durability::Disk } else { Durability::Process },
         options.files.keep.and_then(|keep| usize::try_from(keep).ok()),
     )?;
-    let outcome = recording::record(options, &host, &target, &plan, place)?;
+    let outcome = recording::record(options, &host, (&target, &kernel), &plan, place)?;
     Ok(conclude(options, &outcome))
 }
 
-/// Says all that can be said, and then, as an error, all that is to be changed.
-fn check(options: &Record, host: &Host, target: Result<Target>) -> Result<ExitCode> {
-    let plan = target.as_ref().ok();
-    let plan = plan.map(|target| Plan::new(options.source, target, probe::can_see_sockets()));
-    let plan_there = plan.as_ref().and_then(|plan| plan.as_ref().ok());
-    let found = report::check(host, target.as_ref().ok(), plan_there);
-    stdout().write_all(found.as_bytes()).context("cannot write to stdout")?;
-    let target = target?;
-    if let Some(plan) = plan {
-        let source = plan?.source.name;
-        host.require(&source)?;
-        target.require(&source)?;
-    }
+/// Says all that can be said, and then, as an error, all that is to be changed; loads the
+/// programs, to see whether that would work.
+fn check(options: &Record, machine: (&Host, &Kernel), target: Result<Target>) -> Result<ExitCode> {
+    let (_, kernel) = machine;
+    let target = match target {
+        Ok(target) => target,
+        Err(error) => {
+            print(report::check(machine, None, None, None).as_bytes())?;
+            return Err(error);
+        }
+    };
+    let plan = Plan::new(options.source, &target, kernel);
+    let able = plan.as_ref().is_ok_and(|plan| require(machine, &target, plan).is_ok());
+    let loads =
+        plan.as_ref().ok().filter(|_| able).map(|plan| probe::try_to_load(plan, &target, kernel));
+    let loaded = loads.as_ref().map(Result::is_ok);
+    print(report::check(machine, Some(&target), plan.as_ref().ok(), loaded).as_bytes())?;
+    require(machine, &target, &plan?)?;
+    loads.transpose()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// # Errors
+///
+/// When something is missing here that recording `target` by `plan` needs.
+fn require((host, kernel): (&Host, &Kernel), target: &Target, plan: &Plan) -> Result<()> {
+    let source = &plan.source.name;
+    host.require(source, kernel.attaches_by_perf_events(source))?;
+    target.require(source)
 }
 
 /// Who has to change something may change all of it at once.
@@ -166,7 +183,7 @@ fn default_output(options: &Record, host: &Host, target: &Target) -> PathBuf {
 /// Says how it went, and with what exit status.
 fn conclude(options: &Record, outcome: &Outcome) -> ExitCode {
     let loss = &outcome.footer.loss;
-    let complete = loss.losses.total() == 0 && loss.incomplete.total() == 0;
+    let complete = loss.is_none();
     if let Some(failure) = &outcome.failure {
         say(&format!("mcrec: {failure:#}"));
         if outcome.written.files == 0 || outcome.written.removed {

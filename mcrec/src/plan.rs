@@ -6,6 +6,7 @@ use mcrec_schema::footer::{Attached, Blind, Source};
 
 use crate::{
     cli::SourceChoice,
+    kernel::{Kernel, Tracepoints},
     target::{self, Executable, Target},
 };
 
@@ -67,16 +68,12 @@ pub(crate) struct Plan {
 impl Plan {
     /// Decides how to record `target`: by what a source sees, and then by what it
     /// costs the server. `syscalls` sees all that is not encrypted and is cheaper, and
-    /// cheapest where the kernel `can_see_sockets` alone.
+    /// cheapest where the `kernel` can show what happens on sockets alone.
     ///
     /// # Errors
     ///
     /// When no source, or not the one asked for, can see this memcached.
-    pub(crate) fn new(
-        choice: SourceChoice,
-        target: &Target,
-        can_see_sockets: bool,
-    ) -> Result<Self> {
+    pub(crate) fn new(choice: SourceChoice, target: &Target, kernel: &Kernel) -> Result<Self> {
         let encryption = encryption(&target.command_line);
         let encrypted = encryption == Encryption::All;
         let probes = has_probes(&target.executable);
@@ -116,9 +113,9 @@ impl Plan {
             }
         };
         let usdt = probes.then(|| usdt(&target.executable));
-        let sockets = sockets(target, can_see_sockets);
+        let sockets = sockets(target, kernel);
         let why_not = sockets.as_ref().err().filter(|_| kind == Kind::Syscalls).copied();
-        let syscalls = syscalls(encryption, sockets.unwrap_or_else(|_| all_calls()));
+        let syscalls = syscalls(encryption, sockets.unwrap_or_else(|_| all_calls(kernel)));
         let (source, other) = match (kind, usdt) {
             (Kind::Usdt, Some(usdt)) => (usdt, Some(syscalls)),
             (_, usdt) => (syscalls, usdt),
@@ -130,14 +127,19 @@ impl Plan {
 
     /// What to do where this plan turns out to be impossible, and `why`: the same from the
     /// end of all system calls. `None` if that was the plan.
-    pub(crate) fn fallback(&self, why: &str) -> Option<Self> {
-        let attached = all_calls();
+    pub(crate) fn fallback(&self, why: &str, kernel: &Kernel) -> Option<Self> {
+        let attached = all_calls(kernel);
         let other = self.kind == Kind::Syscalls && self.source.attached != attached;
         other.then(|| Self {
             source: Source { attached, ..self.source.clone() },
             reason: because(&self.reason, why),
             ..self.clone()
         })
+    }
+
+    /// What the kernel may skip of it, if anything, and what to do about that.
+    pub(crate) fn skips(&self, kernel: &Kernel) -> Option<&'static str> {
+        kernel.skips().filter(|_| self.kind == Kind::Syscalls)
     }
 
     /// One line for the start of a recording: what will be missing, if anything.
@@ -212,13 +214,13 @@ fn because(reason: &str, why: &str) -> String {
 
 /// What shows the calls on sockets alone: tracepoints for what is received and sent, and
 /// functions of the C library for what is accepted and closed. Else why not.
-fn sockets(target: &Target, can_see_sockets: bool) -> Result<Vec<Attached>, &'static str> {
+fn sockets(target: &Target, kernel: &Kernel) -> Result<Vec<Attached>, &'static str> {
     let sites = |names: &[&str]| {
         target.functions.iter().filter(|function| names.contains(&function.name)).count()
     };
     let (accepts, closes) = (sites(&[target::ACCEPT, target::ACCEPT4]), sites(&[target::CLOSE]));
-    if !can_see_sockets {
-        return Err("this kernel cannot show those on sockets alone (from Linux 6.6 on)");
+    if let Some(why) = kernel.blind_to_sockets(target.confined) {
+        return Err(why);
     }
     if target.has_udp {
         return Err("it has UDP sockets, whose datagrams show their senders only there");
@@ -226,18 +228,25 @@ fn sockets(target: &Target, can_see_sockets: bool) -> Result<Vec<Attached>, &'st
     if accepts == 0 || closes == 0 {
         return Err("its C library's accept and close were not found");
     }
-    let attached = |probe: &str, sites| Attached { probe: probe.to_owned(), sites };
     Ok(vec![
-        attached("raw_tp:sock_recv_length", 1),
-        attached("raw_tp:sock_send_length", 1),
-        attached("uretprobe:accept", accepts),
-        attached("uprobe:close", closes),
+        tracepoint(kernel, "sock_recv_length"),
+        tracepoint(kernel, "sock_send_length"),
+        Attached { probe: "uretprobe:accept".to_owned(), sites: accepts },
+        Attached { probe: "uprobe:close".to_owned(), sites: closes },
     ])
 }
 
 /// What shows all calls, on every kernel.
-fn all_calls() -> Vec<Attached> {
-    vec![Attached { probe: "raw_tp:sys_exit".to_owned(), sites: 1 }]
+fn all_calls(kernel: &Kernel) -> Vec<Attached> {
+    vec![tracepoint(kernel, "sys_exit")]
+}
+
+fn tracepoint(kernel: &Kernel, name: &str) -> Attached {
+    let way = match kernel.tracepoints() {
+        Tracepoints::Raw => "raw_tp",
+        Tracepoints::Perf => "tp",
+    };
+    Attached { probe: format!("{way}:{name}"), sites: 1 }
 }
 
 fn syscalls(encryption: Encryption, attached: Vec<Attached>) -> Source {

@@ -30,6 +30,7 @@ use crate::{
     drain::{self, Control},
     guard::Sampling,
     host::{self, Host, OwnCost},
+    kernel::Kernel,
     loss::KernelCounts,
     plan::{Kind, Plan},
     privilege,
@@ -55,7 +56,7 @@ const TICK: Duration = Duration::from_millis(200);
 pub(crate) fn record(
     options: &Record,
     host: &Host,
-    target: &Target,
+    (target, kernel): (&Target, &Kernel),
     plan: &Plan,
     place: Place,
 ) -> Result<Outcome> {
@@ -65,11 +66,11 @@ pub(crate) fn record(
     let signals = stop::handled();
     let own_cost = OwnCost::open();
     let mut storage = [const { MaybeUninit::uninit() }; 2];
-    let (mut probes, plan) = attach(&mut storage, plan, target, options.buffer_size)?;
+    let (mut probes, plan) = attach(&mut storage, plan, (target, kernel), options.buffer_size)?;
     let plan = &*plan;
     let footer = begin_footer(options, host, target, plan)?;
     let clock_offset = footer.capture.clock_offset_ns;
-    let kernel = Arc::new(KernelCounts::new(probes.counters()?, probes.statistics()?)?);
+    let counts = Arc::new(KernelCounts::new(probes.counters()?, probes.statistics()?)?);
     // What needs more than to write captures was done above. Threads are begun, and
     // files created, below.
     let confined = drop_privileges(options, host, &place)?;
@@ -78,7 +79,7 @@ pub(crate) fn record(
     let ending = Arc::new(Ending::default());
     let mut sampling = Sampling::new(options, &footer.capture);
     probes.sample(sampling.one_in());
-    let counters = (Arc::clone(&kernel), Arc::clone(&ending));
+    let counters = (Arc::clone(&counts), Arc::clone(&ending));
     let control = Arc::new(Control::default());
     let account = Account::new(footer, counters, sampling.rates(), own_cost, Arc::clone(&control));
     let sink = Sink::create(place, kept(options), options.files.commit_every, &account).map_err(
@@ -102,12 +103,15 @@ pub(crate) fn record(
     };
     let batch = Batch::new(clock_offset, pseudonyms);
     let rows = Rows::new(decoder, batch, limits.events, (sampling.rates(), clock_offset));
-    let kernel_counts = Arc::clone(&kernel);
-    let mut running = launch(probes, rows, writer, (kernel, ending), events_in, events)?;
+    let kernel_counts = Arc::clone(&counts);
+    let mut running = launch(probes, rows, writer, (counts, ending), events_in, events)?;
     if !options.quiet {
         say(&beginning);
         if let Some(blind) = plan.blind_line() {
             say(&format!("mcrec: {blind}"));
+        }
+        if let Some(skips) = plan.skips(kernel) {
+            say(&format!("mcrec: {skips}"));
         }
         if !confined {
             say("mcrec: stays root, without any capability, but with root's files in reach: the \
@@ -119,7 +123,7 @@ pub(crate) fn record(
         let used = running.control.ring_used.load(Ordering::Relaxed);
         #[expect(clippy::cast_precision_loss, reason = "a ring has at most 1 GiB")]
         let full = used as f64 / f64::from(options.buffer_size);
-        let lost = kernel_counts.read().map_or(0, |seen| seen.lost());
+        let lost = kernel_counts.read().map_or((0, 0), |seen| seen.lost());
         if let Some(remark) = sampling.tick(&mut running.probes, kernel_counts.statistics()) {
             progress.remark(&remark);
         }
@@ -133,10 +137,10 @@ pub(crate) fn record(
 fn attach<'a, 'p>(
     [first, second]: &'a mut [Storage; 2],
     plan: &'p Plan,
-    target: &Target,
+    (target, kernel): (&Target, &Kernel),
     ring_bytes: u32,
 ) -> Result<(Probes<'a>, Cow<'p, Plan>)> {
-    let error = match Probes::attach(first, plan, target, ring_bytes) {
+    let error = match Probes::attach(first, plan, target, kernel, ring_bytes) {
         Ok(probes) => return Ok((probes, Cow::Borrowed(plan))),
         Err(error) => error,
     };
@@ -146,8 +150,8 @@ fn attach<'a, 'p>(
     // What follows the first line is what libbpf said, for who writes such programs.
     let why = format!("{error:#}");
     let why = why.lines().next().unwrap_or_default();
-    let Some(plan) = plan.fallback(why) else { return Err(error) };
-    let probes = Probes::attach(second, &plan, target, ring_bytes).map_err(|_| error)?;
+    let Some(plan) = plan.fallback(why, kernel) else { return Err(error) };
+    let probes = Probes::attach(second, &plan, target, kernel, ring_bytes).map_err(|_| error)?;
     Ok((probes, Cow::Owned(plan)))
 }
 

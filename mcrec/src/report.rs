@@ -19,6 +19,7 @@ use mcrec_schema::{
 
 use crate::{
     host::Host,
+    kernel::Kernel,
     plan::Plan,
     sample::OneIn,
     sink::{Dumped, Written},
@@ -49,8 +50,14 @@ pub(crate) fn beginning(target: &Target, plan: &Plan, output: &str) -> String {
     )
 }
 
-/// What `--check` finds; without `target` or `plan`, there is none.
-pub(crate) fn check(host: &Host, target: Option<&Target>, plan: Option<&Plan>) -> String {
+/// What `--check` finds; without `target` or `plan`, there is none. `loads` is whether the kernel
+/// took its programs, if that was tried.
+pub(crate) fn check(
+    (host, kernel): (&Host, &Kernel),
+    target: Option<&Target>,
+    plan: Option<&Plan>,
+    loads: Option<bool>,
+) -> String {
     let needs: Vec<String> = host.needs.iter().map(ToString::to_string).collect();
     let mut lines = Vec::new();
     if let Some(target) = target {
@@ -64,11 +71,23 @@ pub(crate) fn check(host: &Host, target: Option<&Target>, plan: Option<&Plan>) -
         lines.push(("within", confinement));
     }
     lines.push(("drops", dropped(host)));
+    lines.extend(named("kernel", kernel.describe().into_iter()));
     if let Some(plan) = plan {
         let chosen = &plan.source;
         lines
             .push(("source", format!("{}, by {}: {}", chosen.name, attached(chosen), plan.reason)));
         lines.extend(coverage(chosen));
+        if let Some(loads) = loads {
+            let text = if loads {
+                "yes, and no program that runs in a thread of memcached has a private stack"
+            } else {
+                "NO"
+            };
+            lines.push(("loads", text.to_owned()));
+        }
+        if let Some(skips) = plan.skips(kernel) {
+            lines.push(("MAY LACK", skips.to_owned()));
+        }
         if let Some(other) = &plan.other {
             let with = format!("--source {}, by {}", other.name, attached(other));
             lines.push(("or", with));
@@ -197,7 +216,7 @@ impl Progress {
     }
 
     /// Shows how it stands. `ring` is the part of the ring that is full, 0 to 1.
-    pub(crate) fn show(&mut self, live: &Live, ring: f64, lost: u64, one_in: OneIn) {
+    pub(crate) fn show(&mut self, live: &Live, ring: f64, lost: (u64, u64), one_in: OneIn) {
         let operations = live.operations.load(Ordering::Relaxed);
         let now = Instant::now();
         let passed = now - self.before.0;
@@ -209,7 +228,7 @@ impl Progress {
             let hits = live.hits.load(Ordering::Relaxed);
             let gets = hits + live.misses.load(Ordering::Relaxed);
             format!(
-                "{} {} operations{}, {}/s, hit ratio {}, {} written, ring {:.0} % full, {} lost",
+                "{} {} operations{}, {}/s, hit ratio {}, {} written, ring {:.0} % full, {} lost{}",
                 clock(self.start.elapsed()),
                 HumanCount(operations),
                 if one_in > 1 { format!(" (of 1/{one_in} of the keys)") } else { String::new() },
@@ -217,7 +236,11 @@ impl Progress {
                 percent(hits, gets),
                 ByteSize(live.bytes.load(Ordering::Relaxed)),
                 ring * 100.0,
-                HumanCount(lost),
+                HumanCount(lost.0),
+                match lost.1 {
+                    0 => String::new(),
+                    possible => format!(", {} skipped", HumanCount(possible)),
+                },
             )
         };
         match &mut self.how {
@@ -373,6 +396,7 @@ pub(crate) fn losses(footer: &Footer) -> String {
         named.join(", ")
     };
     let mut text = match loss.losses.total() {
+        0 if loss.possible.total() > 0 => "nothing that is known of".to_owned(),
         0 => "nothing".to_owned(),
         total => {
             let part = percent(total, loss.seen);
@@ -389,6 +413,16 @@ pub(crate) fn losses(footer: &Footer) -> String {
             }
         }
     };
+    if loss.possible.total() > 0 {
+        write!(
+            text,
+            "; and up to {} reads or replies more, for the kernel skipped so many runs of the \
+             programs, of other processes too: {}",
+            HumanCount(loss.possible.total()),
+            named(&mut loss.possible.by_reason())
+        )
+        .expect("writing to a String cannot fail");
+    }
     if loss.incomplete.total() > 0 {
         write!(
             text,

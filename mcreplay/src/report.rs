@@ -133,6 +133,13 @@ fn of_captures(trace: &Trace) -> Vec<String> {
     if losses.total() > 0 {
         remarks.push(of_losses(trace, losses, &gaps));
     }
+    let possible: u64 = trace.footers().map(|footer| footer.loss.possible.total()).sum();
+    if possible > 0 {
+        remarks.push(format!(
+            "up to {possible} reads or replies may be missing, as the kernel skipped programs of \
+             the recorder: the replay does not have them either"
+        ));
+    }
     if trace.is_cut_off() {
         remarks.push(
             "a capture was cut off or is still being recorded: what is there was replayed"

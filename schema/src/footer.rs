@@ -145,6 +145,12 @@ pub struct Loss {
     pub incomplete: Incomplete,
     /// `[from, to, lost]` for each commit: µs since the epoch, UTC, and operations.
     pub series: Vec<[i64; 3]>,
+    /// What may be missing beside the losses.
+    #[serde(default)]
+    pub possible: Possible,
+    /// `[from, to, possible]` for commits in which `possible` grew, as `series`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub possible_series: Vec<[i64; 3]>,
 }
 
 impl Loss {
@@ -159,7 +165,14 @@ impl Loss {
             losses,
             incomplete: self.incomplete.since(&before.incomplete),
             series: Vec::new(),
+            possible: self.possible.since(&before.possible),
+            possible_series: Vec::new(),
         }
+    }
+
+    /// Whether nothing was lost, nothing may have been, and nothing is incomplete.
+    pub fn is_none(&self) -> bool {
+        self.losses.total() == 0 && self.possible.total() == 0 && self.incomplete.total() == 0
     }
 }
 
@@ -264,6 +277,17 @@ impl Losses {
     /// reads that are lost, with one operation or more in each.
     pub fn are_operations(&self, source: &str) -> bool {
         source == "usdt" || self.total() == self.write_failed
+    }
+}
+
+reasons! {
+    /// What may be missing beside the losses: upper bounds.
+    Possible {
+        /// Runs of a program that the kernel skipped, because another run of it waited for
+        /// its CPU. Each may have hidden one read or one reply; one of another process hid
+        /// nothing, and is counted too. A read has one operation or more, so this is no bound
+        /// of operations.
+        skipped_runs,
     }
 }
 

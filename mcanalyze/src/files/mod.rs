@@ -46,8 +46,5 @@ fn step<'a>(how: &str, footers: impl IntoIterator<Item = &'a Footer>) -> Step {
 
 /// Whether the recording has its end and lost nothing, as far as is known.
 fn is_complete(footer: &Footer) -> bool {
-    footer.capture.ended.is_some()
-        && footer.capture.recovered.is_none()
-        && footer.loss.losses.total() == 0
-        && footer.loss.incomplete.total() == 0
+    footer.capture.ended.is_some() && footer.capture.recovered.is_none() && footer.loss.is_none()
 }

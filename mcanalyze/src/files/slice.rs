@@ -9,7 +9,7 @@ use mcrec_capture::Capture;
 use mcrec_schema::{
     columns,
     derived::{SLICE, Slice},
-    footer::{Footer, Loss},
+    footer::{Footer, Loss, Possible},
 };
 
 use super::{Destination, Made, is_complete, output::Output, rows, step};
@@ -149,18 +149,27 @@ fn windowed(whole: &Footer, from: Option<i64>, to: Option<i64>) -> Footer {
         capture.ended = Some(SLICE.to_owned());
     }
     let (start, end) = (capture.start_us, capture.end_us);
-    let series = whole.loss.series.iter().filter_map(|&[first, last, lost]| {
-        let clipped = [first.max(start), last.min(end), lost];
-        // Of two that meet at the edge, the one that is inside.
-        let inside = clipped[0] < clipped[1] || (first == last && clipped[0] == clipped[1]);
-        inside.then_some(clipped)
-    });
-    let series: Vec<[i64; 3]> = series.collect();
-    let lost = series.iter().map(|entry| entry[2].max(0).unsigned_abs()).sum();
+    let clip = |series: &[[i64; 3]]| -> Vec<[i64; 3]> {
+        let clipped = series.iter().filter_map(|&[first, last, lost]| {
+            let clipped = [first.max(start), last.min(end), lost];
+            // Of two that meet at the edge, the one that is inside.
+            let inside = clipped[0] < clipped[1] || (first == last && clipped[0] == clipped[1]);
+            inside.then_some(clipped)
+        });
+        clipped.collect()
+    };
+    let count = |series: &[[i64; 3]]| series.iter().map(|it| it[2].max(0).unsigned_abs()).sum();
+    let (series, possible_series) = (clip(&whole.loss.series), clip(&whole.loss.possible_series));
     if footer.sampling.is_sampled() {
         // When, and on which keys, is not known.
         footer.sampling.sampled_out = None;
     }
-    footer.loss = Loss { losses: whole.loss.losses.some(lost), series, ..whole.loss.clone() };
+    footer.loss = Loss {
+        losses: whole.loss.losses.some(count(&series)),
+        series,
+        possible: Possible { skipped_runs: count(&possible_series) },
+        possible_series,
+        ..whole.loss.clone()
+    };
     footer
 }

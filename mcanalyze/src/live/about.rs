@@ -51,6 +51,10 @@ impl About {
                 None => format!("LOST at least {lost}"),
             });
         }
+        if heading.possible.total() > 0 {
+            let possible = grouped(heading.possible.total());
+            warnings.push(format!("MAY LACK up to {possible} reads or replies"));
+        }
         if let Some(sampling) = &heading.sampling {
             let (densest, sparsest) = (sampling.densest, sampling.sparsest);
             warnings.push(match sampling.changes() {

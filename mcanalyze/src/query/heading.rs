@@ -1,7 +1,7 @@
 //! What must be known of a capture before any answer about it is believed.
 
 use mcrec_capture::State;
-use mcrec_schema::footer::{Footer, Incomplete, Losses};
+use mcrec_schema::footer::{Footer, Incomplete, Losses, Possible};
 
 use crate::{
     capture::{Capture, extent, seconds},
@@ -28,7 +28,10 @@ pub(crate) struct Heading {
     pub(crate) seen: u64,
     /// Operations that were lost, by reason.
     pub(crate) losses: Losses,
-    /// Intervals in which operations were lost: µs since the epoch, and how many.
+    /// What may be missing beside those.
+    pub(crate) possible: Possible,
+    /// Intervals in which operations were lost, or may have been: µs since the epoch, and
+    /// how many were.
     pub(crate) lossy: Vec<[i64; 3]>,
     /// What is there but incomplete.
     pub(crate) incomplete: Incomplete,
@@ -49,35 +52,61 @@ impl Heading {
     /// Whether there is nothing that a reader of any answer must know.
     pub(crate) fn is_complete(&self) -> bool {
         self.losses.total() == 0
+            && self.possible.total() == 0
             && self.incomplete.total() == 0
             && self.unended == 0
             && self.recovered == 0
     }
 
     /// How many operations were lost at most. `None` where that is not known: through
-    /// system calls it is reads that are lost, each with one operation or more.
+    /// system calls it is reads that are lost, each with one operation or more, and where
+    /// the kernel skipped programs more may be.
     pub(crate) fn lost_at_most(&self) -> Option<u64> {
         let all_are = self.footers.iter().all(Footer::losses_are_operations);
-        all_are.then(|| self.losses.total())
+        (all_are && self.possible.total() == 0).then(|| self.losses.total())
     }
 }
 
-/// Intervals in which operations were lost, of the time that is asked for: µs since the
-/// epoch, and how many.
+/// Intervals in which operations were lost, or may have been, of the time that is asked for:
+/// µs since the epoch, and how many were.
 pub(super) fn lossy(capture: &Capture) -> Vec<[i64; 3]> {
-    let (first, last) = (capture.filter.from.unwrap_or(i64::MIN), capture.filter.to);
-    let asked = |from: i64, to: i64| to >= first && last.is_none_or(|last| from < last);
-    let series = capture.footers.iter().flat_map(|footer| &footer.loss.series);
-    // What a file says is not always so: an interval that ends before it begins is none.
-    let series = series.filter(|[from, to, lost]| *lost > 0 && from <= to && asked(*from, *to));
-    let mut lossy: Vec<[i64; 3]> = series.copied().collect();
+    let lost = capture.footers.iter().flat_map(|footer| &footer.loss.series);
+    let mut lossy: Vec<[i64; 3]> = asked_for(capture, lost).collect();
+    lossy.extend(possibly_lossy(capture).map(|[from, to, _]| [from, to, 0]));
     lossy.sort_unstable();
     lossy
+}
+
+/// Intervals in which operations may have been lost, and how many reads or replies at most.
+fn possibly_lossy(capture: &Capture) -> impl Iterator<Item = [i64; 3]> {
+    asked_for(capture, capture.footers.iter().flat_map(|footer| &footer.loss.possible_series))
+}
+
+/// Those of a series that count something, in the time that is asked for.
+fn asked_for<'a>(
+    capture: &Capture,
+    series: impl Iterator<Item = &'a [i64; 3]>,
+) -> impl Iterator<Item = [i64; 3]> {
+    let (first, last) = (capture.filter.from.unwrap_or(i64::MIN), capture.filter.to);
+    let asked = move |from: i64, to: i64| to >= first && last.is_none_or(|last| from < last);
+    // What a file says is not always so: an interval that ends before it begins is none.
+    let counts = move |&[from, to, count]: &[i64; 3]| count > 0 && from <= to && asked(from, to);
+    series.copied().filter(counts)
 }
 
 /// The losses of those intervals, out of `all`.
 fn losses_of(all: &Losses, lossy: &[[i64; 3]]) -> Losses {
     all.some(lossy.iter().map(|[.., lost]| lost.max(&0).unsigned_abs()).sum())
+}
+
+/// What may be missing, of the time that is asked for.
+fn possible(capture: &Capture) -> Possible {
+    if capture.filter.is_window() {
+        let skipped = possibly_lossy(capture).map(|[.., count]| count.unsigned_abs());
+        return Possible { skipped_runs: skipped.fold(0, u64::saturating_add) };
+    }
+    let footers = capture.footers.iter();
+    footers.fold(Possible::default(), |sum, footer| sum + footer.loss.possible)
 }
 
 /// The heading of answers about the capture.
@@ -101,6 +130,7 @@ pub(crate) fn heading(capture: &Capture) -> Heading {
         asked: capture.filter.describe(),
         seen: sum(|footer| footer.loss.seen),
         losses: if capture.filter.is_window() { losses_of(&losses, &lossy) } else { losses },
+        possible: possible(capture),
         lossy,
         incomplete: footers
             .iter()

@@ -153,6 +153,15 @@ pub(crate) fn caveat_lines(heading: &Heading) -> Vec<(&'static str, String)> {
         );
         lines.push(("LOST", text));
     }
+    if heading.possible.total() > 0 {
+        let text = format!(
+            "up to {} reads or replies {}may be missing, each of one operation or more: the kernel \
+             skipped so many runs of the recorder's programs, of other processes too",
+            grouped(heading.possible.total()),
+            if lost > 0 { "more " } else { "" }
+        );
+        lines.push(("MAY LACK", text));
+    }
     if heading.recovered > 0 {
         let text = "the footer was lost, and made up from the row groups that were found: how \
                     many operations are missing is not known";

@@ -79,6 +79,7 @@ pub(crate) fn text(info: &Info, width: Option<u16>, out: &mut impl Write) -> io:
     let lost = loss.losses.total();
     let rows = format!("{} of {} seen", grouped(loss.written), grouped(loss.seen));
     let some = match (lost, &capture.recovered) {
+        (0, None) if loss.possible.total() > 0 => "nothing lost that is known of",
         (0, None) => "nothing lost",
         (0, Some(_)) => "how many were lost is not known",
         _ => "some lost:",
@@ -86,6 +87,13 @@ pub(crate) fn text(info: &Info, width: Option<u16>, out: &mut impl Write) -> io:
     say("rows", &format!("{rows}, {some}"))?;
     for (reason, count) in loss.losses.by_reason().filter(|(_, count)| *count > 0) {
         say("  LOST", &format!("{} {}", grouped(count), reason.replace('_', " ")))?;
+    }
+    if loss.possible.total() > 0 {
+        let count = grouped(loss.possible.total());
+        say(
+            "  MAY LACK",
+            &format!("up to {count} reads or replies more: the kernel skipped programs"),
+        )?;
     }
     for [from, to, one_in] in sampling.series.iter().filter(|_| sampling.is_sampled()) {
         let (from, to) = (second(*from), second(*to));

@@ -89,6 +89,7 @@ pub(crate) fn capture(heading: &Heading, summary: Option<&Summary>) -> Json {
         "lost": heading.losses.total(),
         "lost_at_most": heading.lost_at_most(),
         "losses": heading.losses,
+        "possible": heading.possible,
         "lossy": heading.lossy.iter().map(|[from, to, lost]| {
             json!({ "from": rfc3339(*from), "to": rfc3339(*to), "lost": lost })
         }).collect::<Vec<_>>(),

@@ -235,7 +235,7 @@ function overTime({ title, says, lines, yaxis }, { rows, span, lossy }) {
   const entries = lines.map((one) => ({ form: one.form ?? "line", colour: one.colour, text: one.text }));
   const lost = lossy.reduce((sum, interval) => sum + (interval.lost ?? 0), 0);
   if (lossy.length > 0) {
-    const text = `operations were lost here (${grouped(lost)} in ${counted(lossy.length, "interval")})`;
+    const text = `operations were lost here, or may have been (${grouped(lost)} in ${counted(lossy.length, "interval")})`;
     entries.push({ form: "shade", text });
   }
   const make = () => ({

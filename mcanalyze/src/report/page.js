@@ -217,7 +217,7 @@ function heatmap() {
   return chart({
     title: "Latency over time",
     says: `How many operations took how long, the darker (in dark mode, the brighter) the more. Most took ${nanoseconds(lows[most])} to ${to(most)}; none took more than ${to(highest)}.`,
-    entries: lossy.length > 0 ? [{ form: "shade", text: "operations were lost here" }] : [],
+    entries: lossy.length > 0 ? [{ form: "shade", text: "operations were lost here, or may have been" }] : [],
     wide: true,
     overTime: true,
     make: (width) => heat(facts, width),

@@ -1,5 +1,6 @@
 //! Thread 1: empties the ring into batches and hands them on. Nothing else.
 
+mod kernel_ring;
 mod ring;
 
 use std::{
@@ -15,7 +16,8 @@ use crate::{
     probe::RingMaps,
     raw::{Filled, RawBatch},
 };
-use ring::{Ring, Taken};
+use kernel_ring::KernelRing;
+use ring::Ring;
 
 /// Records taken before looking whether the batch is full.
 const ROUND_RECORDS: usize = 64;
@@ -44,9 +46,36 @@ pub(crate) struct Control {
 ///
 /// When the ring cannot be mapped.
 pub(crate) fn run(maps: &RingMaps, batches: &Filled, control: &Control) -> Result<bool> {
-    let mut ring = Ring::open(maps)?;
-    let pause = pause(maps.layout().bytes());
-    let Some(mut batch) = batches.empty() else { return Ok(false) };
+    let pause = pause(maps.bytes());
+    Ok(match maps {
+        RingMaps::Ours { blocks, positions } => {
+            drain(&mut Ring::open(blocks, positions)?, pause, batches, control)
+        }
+        RingMaps::Kernels(ring) => drain(&mut KernelRing::open(ring)?, pause, batches, control),
+    })
+}
+
+/// A ring, as the recorder sees it.
+trait Records {
+    /// Bytes that are taken, whether their records are complete or not.
+    fn used(&self) -> u64;
+    /// Gives out records, `most` of them if there are so many.
+    fn take(&mut self, most: usize, record: impl FnMut(&[u8])) -> Taken;
+}
+
+/// What was taken from a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// As many records as were asked for.
+    Some,
+    /// All that there were.
+    All,
+    /// Those before one that a program has not finished writing.
+    UpToUnfinished,
+}
+
+fn drain(ring: &mut impl Records, pause: Duration, batches: &Filled, control: &Control) -> bool {
+    let Some(mut batch) = batches.empty() else { return false };
     let mut unfinished: Option<Instant> = None;
     while !control.end_now.load(Ordering::Acquire) {
         // Read before consuming: what was there when it was set is drained.
@@ -55,25 +84,25 @@ pub(crate) fn run(maps: &RingMaps, batches: &Filled, control: &Control) -> Resul
         control.ring_used.store(used, Ordering::Relaxed);
         control.ring_peak.fetch_max(used, Ordering::Relaxed);
         let began = host::monotonic_ns();
-        let taken = fill(&mut batch, &mut ring);
+        let taken = fill(&mut batch, ring);
         if !batch.is_empty() {
             // Where all are full, this waits.
-            let Some(next) = batches.empty() else { return Ok(false) };
+            let Some(next) = batches.empty() else { return false };
             if !batches.send(std::mem::replace(&mut batch, next)) {
-                return Ok(false);
+                return false;
             }
         }
         if taken == Taken::All {
             control.drained_to.store(began, Ordering::Release);
             if last {
-                return Ok(false);
+                return false;
             }
         }
         // That it is to end when empty is said when no program runs any more.
         if last && taken == Taken::UpToUnfinished {
             let since = unfinished.get_or_insert_with(Instant::now);
             if since.elapsed() >= UNFINISHED_AT_MOST {
-                return Ok(true);
+                return true;
             }
         }
         if taken != Taken::Some {
@@ -81,11 +110,11 @@ pub(crate) fn run(maps: &RingMaps, batches: &Filled, control: &Control) -> Resul
             thread::park_timeout(pause);
         }
     }
-    Ok(true)
+    true
 }
 
 /// Fills the batch.
-fn fill(batch: &mut RawBatch, ring: &mut Ring) -> Taken {
+fn fill(batch: &mut RawBatch, ring: &mut impl Records) -> Taken {
     while !batch.is_full() {
         let taken = ring.take(ROUND_RECORDS, |record| batch.push(record));
         if taken != Taken::Some {

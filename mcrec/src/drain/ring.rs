@@ -9,10 +9,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use libbpf_rs::MapHandle;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
+use super::{Records, Taken};
 use crate::probe::{
-    Layout, RingMaps,
+    Layout,
     record::{mcrec_positions, mcrec_ring},
 };
 
@@ -21,7 +23,7 @@ const WORD: usize = size_of::<u64>();
 const RECORD_MAX: usize = mcrec_ring::MCREC_RECORD_MAX.0 as usize;
 
 /// The ring, mapped.
-pub(crate) struct Ring {
+pub(super) struct Ring {
     blocks: Mapping<u8>,
     positions: Mapping<mcrec_positions>,
     layout: Layout,
@@ -29,25 +31,14 @@ pub(crate) struct Ring {
     consumed: u64,
 }
 
-/// What was taken from a ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// As many records as were asked for.
-    Some,
-    /// All that there were.
-    All,
-    /// Those before one that a program has not finished writing.
-    UpToUnfinished,
-}
-
 impl Ring {
-    /// Maps the ring of `maps`. It is empty: nobody read it before.
+    /// Maps the ring of these maps. It is empty: nobody read it before.
     ///
     /// # Errors
     ///
     /// When the kernel does not map it.
-    pub(crate) fn open(maps: &RingMaps) -> Result<Self> {
-        Self::map(&maps.blocks, &maps.positions, maps.layout())
+    pub(super) fn open(blocks: &MapHandle, positions: &MapHandle) -> Result<Self> {
+        Self::map(blocks, positions, Layout::of_map(blocks))
     }
 
     fn map(blocks: impl AsFd, positions: impl AsFd, layout: Layout) -> Result<Self> {
@@ -58,31 +49,6 @@ impl Ring {
             layout,
             consumed: 0,
         })
-    }
-
-    /// Bytes that are taken, whether their records are complete or not.
-    pub(crate) fn used(&self) -> u64 {
-        self.produced().load(Ordering::Acquire).saturating_sub(self.consumed)
-    }
-
-    /// Gives out records, `most` of them if there are so many.
-    pub(crate) fn take(&mut self, most: usize, mut record: impl FnMut(&[u8])) -> Taken {
-        let produced = self.produced().load(Ordering::Acquire);
-        let mut taken = Taken::Some;
-        for _ in 0..most {
-            if self.consumed >= produced {
-                taken = Taken::All;
-                break;
-            }
-            let Some(length) = self.take_one(&mut record) else {
-                taken = Taken::UpToUnfinished;
-                break;
-            };
-            self.consumed += length;
-        }
-        // The zeros that were left behind are there before anybody takes their place.
-        self.consumer().store(self.consumed, Ordering::Release);
-        taken
     }
 
     /// Gives out the next record and leaves zeros in its place; how many, or `None` where it
@@ -121,6 +87,31 @@ impl Ring {
     fn consumer(&self) -> &AtomicU64 {
         // SAFETY: as above.
         unsafe { AtomicU64::from_ptr(&raw mut (*self.positions.start.as_ptr()).consumed) }
+    }
+}
+
+impl Records for Ring {
+    fn used(&self) -> u64 {
+        self.produced().load(Ordering::Acquire).saturating_sub(self.consumed)
+    }
+
+    fn take(&mut self, most: usize, mut record: impl FnMut(&[u8])) -> Taken {
+        let produced = self.produced().load(Ordering::Acquire);
+        let mut taken = Taken::Some;
+        for _ in 0..most {
+            if self.consumed >= produced {
+                taken = Taken::All;
+                break;
+            }
+            let Some(length) = self.take_one(&mut record) else {
+                taken = Taken::UpToUnfinished;
+                break;
+            };
+            self.consumed += length;
+        }
+        // The zeros that were left behind are there before anybody takes their place.
+        self.consumer().store(self.consumed, Ordering::Release);
+        taken
     }
 }
 
@@ -167,7 +158,7 @@ mod tests {
 
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
-    use super::{RECORD_MAX, Ring, Taken, WORD};
+    use super::{RECORD_MAX, Records, Ring, Taken, WORD};
     use crate::probe::{Layout, record::mcrec_positions};
 
     fn memory(bytes: u64) -> OwnedFd {

@@ -38,6 +38,8 @@ pub(crate) struct Host {
     pub(crate) confinement: Confinement,
     /// What is needed, whether it is there, and what is missing when it is not.
     pub(crate) needs: Vec<Need>,
+    /// What is needed too, where programs are attached by perf's events.
+    pub(crate) perf_events: Need,
 }
 
 /// One thing that recording needs.
@@ -54,9 +56,13 @@ pub(crate) struct Need {
 }
 
 impl Need {
+    fn missing(&self) -> String {
+        format!("no {}: {}", self.name, self.remedy)
+    }
+
     /// One that was tried, with why it is not there.
-    fn tried(name: &'static str, result: Result<(), String>, source: Option<&'static str>) -> Self {
-        Self { name, met: result.is_ok(), remedy: result.err().unwrap_or_default(), source }
+    fn tried(name: &'static str, result: Result<(), String>) -> Self {
+        Self { name, met: result.is_ok(), remedy: result.err().unwrap_or_default(), source: None }
     }
 }
 
@@ -72,7 +78,7 @@ impl Host {
         let uname = rustix::system::uname();
         let kernel = uname.release().to_string_lossy().into_owned();
         let confinement = Confinement::here();
-        let mut needs = privileges(&confinement, &kernel);
+        let mut needs = privileges(&confinement);
         needs.extend([
             Need {
                 name: "BTF",
@@ -100,14 +106,25 @@ impl Host {
                 source: Some("usdt"),
             },
         ]);
-        Self { name: uname.nodename().to_string_lossy().into_owned(), kernel, confinement, needs }
+        let perf_events = refused::perf_event(attempt::perf_event(), &confinement);
+        Self {
+            name: uname.nodename().to_string_lossy().into_owned(),
+            kernel,
+            confinement,
+            needs,
+            perf_events: Need::tried("use of perf_event_open(2)", perf_events),
+        }
     }
 
     /// # Errors
     ///
-    /// When something is missing that recording through `source` needs, with what and whence.
-    pub(crate) fn require(&self, source: &str) -> Result<()> {
-        let missing = self.missing(Some(source));
+    /// When something is missing that recording through `source` needs, and that where it
+    /// attaches `by_perf_events`, with what and whence.
+    pub(crate) fn require(&self, source: &str, by_perf_events: bool) -> Result<()> {
+        let mut missing = self.missing(Some(source));
+        if missing.is_empty() && by_perf_events && !self.perf_events.met {
+            missing.push(self.perf_events.missing());
+        }
         if !missing.is_empty() {
             bail!(
                 "cannot record on this machine (kernel {}):\n  {}",
@@ -124,7 +141,7 @@ impl Host {
         self.needs
             .iter()
             .filter(|need| !need.met && need.source.is_none_or(|needing| Some(needing) == source))
-            .map(|need| format!("no {}: {}", need.name, need.remedy))
+            .map(Need::missing)
             .collect()
     }
 
@@ -136,7 +153,7 @@ impl Host {
 
 /// What mcrec must be allowed to do: as its capabilities have it, and then, where those are
 /// there, as the kernel and what stands before it answer when it is tried.
-fn privileges(confinement: &Confinement, kernel: &str) -> Vec<Need> {
+fn privileges(confinement: &Confinement) -> Vec<Need> {
     let mut needs = vec![
         Need {
             name: "CAP_BPF",
@@ -156,12 +173,7 @@ fn privileges(confinement: &Confinement, kernel: &str) -> Vec<Need> {
         return needs;
     }
     let bpf = refused::bpf(attempt::Bpf::ask(), confinement, Lockdown::here());
-    needs.push(Need::tried("use of bpf(2)", bpf, None));
-    // Newer kernels have links for all that is attached.
-    if !kernel_at_least(kernel, (6, 6)) {
-        let perf_event = refused::perf_event(attempt::perf_event(), confinement);
-        needs.push(Need::tried("use of perf_event_open(2)", perf_event, Some("usdt")));
-    }
+    needs.push(Need::tried("use of bpf(2)", bpf));
     needs
 }
 

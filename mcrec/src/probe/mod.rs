@@ -1,6 +1,10 @@
 //! The BPF programs: loaded, attached, switched on and off, and what they cost.
 
+mod features;
+mod info;
 mod ring;
+mod skeleton;
+mod stack;
 mod statistics;
 mod syscalls;
 mod usdt;
@@ -17,18 +21,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow};
-use libbpf_rs::{
-    Link, MapHandle, Object, OpenObject, PrintLevel, ProgramMut,
-    btf::{
-        Btf,
-        types::{Struct, Typedef},
-    },
-};
+use anyhow::{Result, anyhow};
+use libbpf_rs::{Link, MapHandle, OpenObject, PrintLevel};
 use mcrec_schema::sample;
 use rustix::thread::{MembarrierCommand, membarrier};
 
 use crate::{
+    kernel::Kernel,
     plan::{Kind, Plan},
     sample::OneIn,
     target::Target,
@@ -37,8 +36,11 @@ use crate::{
 /// The types of `bpf/mcrec.h`, as the compiler of the BPF programs laid them out.
 pub(crate) use usdt::types as record;
 
+pub(crate) use features::find as find_features;
 pub(crate) use ring::{Layout, RingMaps};
-pub(crate) use statistics::Statistics;
+use skeleton::Skeleton;
+use statistics::Skipped;
+pub(crate) use statistics::{Missed, Statistics};
 
 const _: () = assert!(size_of::<record::mcrec_head>() == 32);
 const _: () = assert!(size_of::<record::mcrec_operation>() == 32 + 4 * 8 + 256);
@@ -51,45 +53,23 @@ const _: () = assert!(size_of::<record::mcrec_counters>() == 64);
 const _: () = assert!(size_of::<record::mcrec_runs>() == 24);
 const _: () = assert!(size_of::<record::mcrec_positions>() == 256);
 
-/// Whether the kernel can show the calls on sockets alone: it has tracepoints for what is
-/// received and sent (from 6.3 on), and links of uprobes that need no more privileges than
-/// what else is done here (from 6.6 on).
-pub(crate) fn can_see_sockets() -> bool {
-    let Ok(kernel) = Btf::from_vmlinux() else { return false };
-    ["btf_trace_sock_recv_length", "btf_trace_sock_send_length"]
-        .iter()
-        .all(|name| kernel.type_by_name::<Typedef<'_>>(name).is_some())
-        && kernel.type_by_name::<Struct<'_>>("bpf_uprobe_multi_link").is_some()
-}
-
 /// Room for the object that [`Probes`] borrows.
 pub(crate) type Storage = MaybeUninit<OpenObject>;
 
-/// The loaded programs of a source.
-trait Programs {
-    fn object(&self) -> &Object;
-    fn attach(&self, program: &ProgramMut<'_>, target: &Target) -> Result<Vec<Link>>;
-    fn switch(&mut self, on: bool);
-    /// Sets `sample_limit` of `bpf/sample.bpf.h`.
-    fn limit_sample(&mut self, limit: u32);
-    fn ring(&self) -> libbpf_rs::Result<RingMaps>;
-    fn counters(&self) -> libbpf_rs::Result<MapHandle>;
-    /// `runs` of `bpf/shared.bpf.h`.
-    fn runs(&self) -> libbpf_rs::Result<MapHandle>;
-    /// The number of a program there.
-    fn number(&self, program: &str) -> u32;
-}
-
 /// The loaded programs, attached to the target and switched off until [`Probes::start`].
 pub(crate) struct Probes<'a> {
-    programs: Box<dyn Programs + 'a>,
+    programs: Box<dyn Skeleton + 'a>,
+    kind: Kind,
     links: Vec<Link>,
     /// A copy of the descriptor of each link, for [`Probes::detach`].
     copies: Vec<OwnedFd>,
+    /// Programs may still be under way a while after detaching.
+    preemptible: bool,
 }
 
 impl<'a> Probes<'a> {
-    /// Loads the programs of `plan` and attaches them to `target`.
+    /// Loads the programs of `plan`, in the form that `kernel` takes, and attaches them to
+    /// `target`.
     ///
     /// # Errors
     ///
@@ -98,26 +78,28 @@ impl<'a> Probes<'a> {
         storage: &'a mut Storage,
         plan: &Plan,
         target: &Target,
+        kernel: &Kernel,
         ring_size: u32,
     ) -> Result<Self> {
-        collect_libbpf_warnings();
-        let programs: Box<dyn Programs + 'a> = match plan.kind {
-            Kind::Usdt => Box::new(usdt::Usdt::load(storage, plan, target, ring_size)?),
-            Kind::Syscalls => Box::new(syscalls::Syscalls::load(storage, plan, target, ring_size)?),
-        };
+        let programs = load(storage, plan, target, kernel, ring_size)?;
         let links = programs
             .object()
             .progs_mut()
             .filter(|program| program.autoload())
-            .map(|program| programs.attach(&program, target))
+            .map(|program| match plan.kind {
+                Kind::Usdt => usdt::attach(&program, target),
+                Kind::Syscalls => syscalls::attach(&program, target),
+            })
             .collect::<Result<Vec<_>>>()?;
         let copies = copies_of_links();
-        Ok(Self { programs, links: links.into_iter().flatten().collect(), copies })
+        let links = links.into_iter().flatten().collect();
+        let preemptible = plan.skips(kernel).is_some();
+        Ok(Self { programs, kind: plan.kind, links, copies, preemptible })
     }
 
     /// From now on every probe that fires is recorded.
     pub(crate) fn start(&mut self) {
-        self.programs.switch(true);
+        self.switch(true);
     }
 
     /// From when this returns on the programs leave out what they can of the keys
@@ -125,14 +107,22 @@ impl<'a> Probes<'a> {
     pub(crate) fn sample(&mut self, one_in: OneIn) {
         // Below 2^32 there is room for all but that of every key, which is 0.
         let limit = u32::try_from(sample::limit(one_in)).unwrap_or(0);
-        self.programs.limit_sample(limit);
+        if let Some(sample_limit) = self.programs.sample_limit() {
+            *sample_limit = limit;
+        }
         // Seen by every CPU before anything that the caller does next.
         fence(Ordering::SeqCst);
     }
 
     /// From now on no probe that fires is recorded.
     pub(crate) fn pause(&mut self) {
-        self.programs.switch(false);
+        self.switch(false);
+    }
+
+    fn switch(&mut self, on: bool) {
+        if let Some(recording) = self.programs.recording() {
+            *recording = on;
+        }
     }
 
     /// Detaches: when this returns, no program runs any more.
@@ -150,9 +140,9 @@ impl<'a> Probes<'a> {
             }
         });
         // For a raw tracepoint the kernel does not wait. This does, for every
-        // program that runs with preemption off; where it is not to be had, any
-        // of them is long done by then.
-        if membarrier(MembarrierCommand::Global).is_err() {
+        // program that runs with preemption off. Where it is not to be had, or programs
+        // may be preempted, they are long done by then.
+        if membarrier(MembarrierCommand::Global).is_err() || self.preemptible {
             thread::sleep(Duration::from_millis(100));
         }
     }
@@ -163,7 +153,7 @@ impl<'a> Probes<'a> {
     ///
     /// When a descriptor cannot be duplicated.
     pub(crate) fn ring(&self) -> Result<RingMaps> {
-        self.programs.ring().context("cannot share the ring buffer")
+        skeleton::ring(self.programs.object())
     }
 
     /// The kernel's counters.
@@ -172,7 +162,7 @@ impl<'a> Probes<'a> {
     ///
     /// When its descriptor cannot be duplicated.
     pub(crate) fn counters(&self) -> Result<MapHandle> {
-        self.programs.counters().context("cannot share the counters")
+        skeleton::map(self.programs.object(), "counters")
     }
 
     /// The programs' statistics.
@@ -184,12 +174,64 @@ impl<'a> Probes<'a> {
         let programs = self.programs.object().progs_mut().filter(|program| program.autoload());
         let programs = programs.map(|program| {
             let name = program.name().to_string_lossy().into_owned();
-            let number = self.programs.number(&name);
-            statistics::Program::new(name, number, program.as_fd())
+            let known = (self.number(&name), self.skipped(&name));
+            statistics::Program::new(name, known, program.as_fd())
         });
-        let runs = self.programs.runs().context("cannot share the counters of runs")?;
+        let runs = skeleton::map(self.programs.object(), "runs")?;
         Ok(Statistics::new(programs.collect::<Result<_>>()?, runs))
     }
+
+    /// What a run of a program that the kernel skipped would have seen.
+    fn skipped(&self, program: &str) -> Skipped {
+        match self.kind {
+            Kind::Syscalls => Skipped::Perhaps,
+            Kind::Usdt if program.starts_with("command_") => Skipped::Operation,
+            Kind::Usdt => Skipped::Boundary,
+        }
+    }
+
+    /// The number of a program in `runs` of `bpf/shared.bpf.h`.
+    fn number(&self, program: &str) -> u32 {
+        let number = match self.kind {
+            Kind::Usdt => usdt::PROGRAMS
+                .iter()
+                .position(|name| *name == program)
+                .and_then(|position| u32::try_from(position).ok()),
+            Kind::Syscalls => syscalls::PROGRAMS
+                .iter()
+                .find(|(name, ..)| *name == program)
+                .map(|(_, number, _)| *number),
+        };
+        number.unwrap_or(u32::MAX)
+    }
+}
+
+/// Loads the programs of `plan`, and looks at what the kernel made of them.
+fn load<'a>(
+    storage: &'a mut Storage,
+    plan: &Plan,
+    target: &Target,
+    kernel: &Kernel,
+    ring_size: u32,
+) -> Result<Box<dyn Skeleton + 'a>> {
+    collect_libbpf_warnings();
+    let ring = Layout::of(ring_size);
+    let programs = match plan.kind {
+        Kind::Usdt => usdt::load(storage, plan, target, kernel, ring)?,
+        Kind::Syscalls => syscalls::load(storage, plan, target, kernel, ring)?,
+    };
+    stack::refuse_private_stacks(programs.object())?;
+    Ok(programs)
+}
+
+/// Loads the programs of `plan`, to see whether the kernel takes them, and attaches nothing.
+///
+/// # Errors
+///
+/// As those of [`Probes::attach`].
+pub(crate) fn try_to_load(plan: &Plan, target: &Target, kernel: &Kernel) -> Result<()> {
+    const RING: u32 = 1 << 16;
+    load(&mut Storage::uninit(), plan, target, kernel, RING).map(|_| ())
 }
 
 /// A copy of each descriptor of this process that is a BPF link. None, and so no

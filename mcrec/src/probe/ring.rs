@@ -20,11 +20,16 @@ pub(crate) struct Layout {
 
 /// The maps of a ring.
 #[derive(Debug)]
-pub(crate) struct RingMaps {
-    /// `ring`: the blocks.
-    pub(crate) blocks: MapHandle,
-    /// `positions`: how far it was filled and emptied.
-    pub(crate) positions: MapHandle,
+pub(crate) enum RingMaps {
+    /// That of `bpf/ring.bpf.h`.
+    Ours {
+        /// `ring`: the blocks.
+        blocks: MapHandle,
+        /// `positions`: how far it was filled and emptied.
+        positions: MapHandle,
+    },
+    /// The kernel's own (`bpf/kernel_ring.bpf.h`).
+    Kernels(MapHandle),
 }
 
 impl Layout {
@@ -32,6 +37,11 @@ impl Layout {
     pub(crate) fn of(bytes: u32) -> Self {
         let block_bytes = bytes.min(BLOCK);
         Self { block_bytes, blocks: bytes / block_bytes }
+    }
+
+    /// How the ring of this map was cut up.
+    pub(crate) fn of_map(blocks: &MapHandle) -> Self {
+        Self { block_bytes: blocks.value_size() - SPARE, blocks: blocks.max_entries() }
     }
 
     /// Bytes of the ring.
@@ -54,9 +64,11 @@ impl Layout {
 }
 
 impl RingMaps {
-    /// How the ring was cut up.
-    pub(crate) fn layout(&self) -> Layout {
-        let block_bytes = self.blocks.value_size() - SPARE;
-        Layout { block_bytes, blocks: self.blocks.max_entries() }
+    /// Bytes of the ring.
+    pub(crate) fn bytes(&self) -> u32 {
+        match self {
+            Self::Ours { blocks, .. } => Layout::of_map(blocks).bytes(),
+            Self::Kernels(ring) => ring.max_entries(),
+        }
     }
 }

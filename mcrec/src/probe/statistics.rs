@@ -2,14 +2,14 @@
 
 use std::{
     mem::size_of,
-    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use anyhow::{Context, Result};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use mcrec_schema::footer::ProgramCost;
 
-use super::record::mcrec_runs;
+use super::{info::info, record::mcrec_runs};
 
 /// What the programs count of themselves, and the kernel of them.
 pub(crate) struct Statistics {
@@ -18,18 +18,56 @@ pub(crate) struct Statistics {
     runs: MapHandle,
 }
 
+/// What a run that the kernel skipped would have seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Skipped {
+    /// An operation of the target.
+    Operation,
+    /// The beginning or end of a request or connection of the target.
+    Boundary,
+    /// A read or a reply, if it was one of the target.
+    Perhaps,
+}
+
+/// How often the kernel skipped programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Missed {
+    /// Operations that nobody saw.
+    pub(crate) operations: u64,
+    /// Beginnings and ends of requests and connections.
+    pub(crate) boundaries: u64,
+    /// Reads or replies, at most.
+    pub(crate) possible: u64,
+}
+
 /// A loaded program.
 pub(super) struct Program {
     name: String,
+    skipped: Skipped,
     /// In `runs`.
     number: u32,
     fd: OwnedFd,
 }
 
+impl Missed {
+    fn add(&mut self, skipped: Skipped, runs: u64) {
+        let count = match skipped {
+            Skipped::Operation => &mut self.operations,
+            Skipped::Boundary => &mut self.boundaries,
+            Skipped::Perhaps => &mut self.possible,
+        };
+        *count = count.saturating_add(runs);
+    }
+}
+
 impl Program {
-    pub(super) fn new(name: String, number: u32, fd: BorrowedFd<'_>) -> Result<Self> {
+    pub(super) fn new(
+        name: String,
+        (number, skipped): (u32, Skipped),
+        fd: BorrowedFd<'_>,
+    ) -> Result<Self> {
         let fd = fd.try_clone_to_owned().context("cannot share a program")?;
-        Ok(Self { name, number, fd })
+        Ok(Self { name, skipped, number, fd })
     }
 }
 
@@ -54,16 +92,14 @@ impl Statistics {
         programs.collect()
     }
 
-    /// How often the kernel skipped a program: for command probes, and for the others.
-    pub(crate) fn missed(&self) -> (u64, u64) {
-        self.programs.iter().fold((0, 0), |(commands, context), program| {
-            let missed = info(&program.fd).map_or(0, |info| info.recursion_misses);
-            if program.name.starts_with("command_") {
-                (commands + missed, context)
-            } else {
-                (commands, context + missed)
-            }
-        })
+    /// How often the kernel skipped programs so far, and what that hid.
+    pub(crate) fn missed(&self) -> Missed {
+        let mut missed = Missed::default();
+        for program in &self.programs {
+            let runs = info(program.fd.as_fd()).map_or(0, |info| info.recursion_misses);
+            missed.add(program.skipped, runs);
+        }
+        missed
     }
 
     /// On all CPUs together.
@@ -81,15 +117,4 @@ impl Statistics {
         }
         Some(sum)
     }
-}
-
-fn info(program: &OwnedFd) -> Option<libbpf_sys::bpf_prog_info> {
-    let mut info = libbpf_sys::bpf_prog_info::default();
-    let mut length = u32::try_from(size_of::<libbpf_sys::bpf_prog_info>()).ok()?;
-    // SAFETY: info and length outlive the call, and length is the size of info,
-    // whose pointers are null, so that the kernel fills in only its fixed part.
-    let result = unsafe {
-        libbpf_sys::bpf_prog_get_info_by_fd(program.as_raw_fd(), &raw mut info, &raw mut length)
-    };
-    (result == 0).then_some(info)
 }

@@ -70,6 +70,8 @@ pub(crate) struct Target {
     pub(crate) has_udp: bool,
     /// Whether its number here is not one that BPF programs can know.
     nested: bool,
+    /// Whether seccomp judges its system calls.
+    pub(crate) confined: bool,
 }
 
 /// A memcached that was found when none was named.
@@ -197,6 +199,7 @@ impl Target {
             functions: library::functions(pid, &mappings, &[ACCEPT, ACCEPT4, CLOSE]),
             has_udp: !udp_ports.is_empty(),
             nested: hidden::nested(pid, &Confinement::here()),
+            confined: process.status().is_ok_and(|status| status.seccomp.unwrap_or(0) > 0),
             path,
             executable,
             command_line: process.cmdline().unwrap_or_default(),

@@ -44,6 +44,12 @@ pub(super) fn check(capture: &Capture, findings: &mut Findings) {
             .remarks
             .push(format!("{least}{lost} operations were lost, and are counted as lost"));
     }
+    let possible = loss.possible.total();
+    if possible > 0 {
+        findings.remarks.push(format!(
+            "up to {possible} reads or replies more may be missing, as the kernel skipped programs"
+        ));
+    }
     if let Some(how) = &footer.capture.recovered {
         findings.remarks.push(format!("its footer was made up after the fact: {how}"));
     }
@@ -99,16 +105,27 @@ fn span(footer: &Footer, findings: &mut Findings) {
 }
 
 fn series(footer: &Footer, findings: &mut Findings) {
+    let loss = &footer.loss;
+    adds_up(footer, &loss.series, (loss.losses.total(), "were lost"), findings);
+    let possible = (loss.possible.total(), "may be missing");
+    adds_up(footer, &loss.possible_series, possible, findings);
+}
+
+fn adds_up(
+    footer: &Footer,
+    series: &[[i64; 3]],
+    (total, what): (u64, &str),
+    findings: &mut Findings,
+) {
     let (start, end) = (footer.capture.start_us, footer.capture.end_us);
     let mut sum: i128 = 0;
-    for entry @ [from, to, lost] in &footer.loss.series {
-        sum += i128::from(*lost);
-        if from > to || *from < start || *to > end || *lost < 0 {
+    for entry @ [from, to, count] in series {
+        sum += i128::from(*count);
+        if from > to || *from < start || *to > end || *count < 0 {
             findings.broken(Rule::Series, || format!("entry {entry:?} is not in {start} to {end}"));
         }
     }
-    let lost = footer.loss.losses.total();
-    if sum != i128::from(lost) {
-        findings.broken(Rule::Series, || format!("it adds up to {sum}, and {lost} were lost"));
+    if sum != i128::from(total) {
+        findings.broken(Rule::Series, || format!("it adds up to {sum}, and {total} {what}"));
     }
 }

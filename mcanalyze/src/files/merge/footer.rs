@@ -6,8 +6,8 @@ use std::cmp::Reverse;
 use mcrec_schema::{
     derived::{Part, SLICE},
     footer::{
-        Attached, Blind, Capture, Cost, Footer, Incomplete, Loss, Losses, ProgramCost, Sampling,
-        Source, Target,
+        Attached, Blind, Capture, Cost, Footer, Incomplete, Loss, Losses, Possible, ProgramCost,
+        Sampling, Source, Target,
     },
 };
 
@@ -164,14 +164,19 @@ fn source(parts: &[Part], counted: &[&Part]) -> Source {
 
 fn loss(parts: &[Part]) -> Loss {
     let losses = || parts.iter().map(|part| &part.loss);
-    let mut series: Vec<[i64; 3]> = losses().flat_map(|loss| loss.series.clone()).collect();
-    series.sort_unstable();
+    let joined = |series: fn(&Loss) -> &Vec<[i64; 3]>| {
+        let mut joined: Vec<[i64; 3]> = losses().flat_map(|loss| series(loss).clone()).collect();
+        joined.sort_unstable();
+        joined
+    };
     Loss {
         seen: losses().map(|loss| loss.seen).sum(),
         written: losses().map(|loss| loss.written).sum(),
         losses: losses().fold(Losses::default(), |sum, loss| sum + loss.losses),
         incomplete: Incomplete::default(),
-        series,
+        series: joined(|loss| &loss.series),
+        possible: losses().fold(Possible::default(), |sum, loss| sum + loss.possible),
+        possible_series: joined(|loss| &loss.possible_series),
     }
 }
 

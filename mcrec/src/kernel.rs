@@ -1,0 +1,228 @@
+//! What the kernel can do for a recording. It is found by trying (`probe/features.rs`), not
+//! read off a release: distributions backport. The two exceptions say why.
+
+use crate::cli::Lacking;
+
+/// What the kernel can do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kernel {
+    /// BPF programs can compare and swap.
+    pub(crate) atomics: bool,
+    /// It has tracepoints for what sockets receive and send.
+    pub(crate) socket_tracepoints: bool,
+    /// Which threads of a process a link of uprobes shows.
+    pub(crate) uprobe_links: UprobeLinks,
+    /// Whether programs at raw tracepoints may be preempted.
+    pub(crate) raw_tracepoints: RawTracepoints,
+    /// Perf's tracepoints can be attached to: their programs run with preemption off on all
+    /// kernels, and take longer to get to.
+    pub(crate) perf_tracepoints: bool,
+    /// A return probe ends a process under seccomp that does not know its system call.
+    pub(crate) return_probes_break_seccomp: bool,
+}
+
+/// Links that attach a program to many uprobes of a process, which take no privileges that
+/// recording does not have anyway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UprobeLinks {
+    /// The kernel has none.
+    None,
+    /// They show what the first thread does, whatever they were asked for.
+    FirstThread,
+    /// They show what the process does.
+    Process,
+}
+
+/// Whether programs at raw tracepoints may be preempted. While one waits for its CPU, the
+/// kernel skips the same program for every other thread there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RawTracepoints {
+    /// They run to their end: the kernel never preempts, or not there.
+    Undisturbed,
+    /// They may be, or it is not known.
+    Preemptible,
+}
+
+/// How events reach the programs of the syscalls source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tracepoints {
+    /// Raw, the cheapest.
+    Raw,
+    /// Perf's.
+    Perf,
+}
+
+impl Kernel {
+    /// The tracepoints to attach to: the cheapest whose programs are never skipped, if any.
+    pub(crate) fn tracepoints(&self) -> Tracepoints {
+        match self.raw_tracepoints {
+            RawTracepoints::Preemptible if self.perf_tracepoints => Tracepoints::Perf,
+            _ => Tracepoints::Raw,
+        }
+    }
+
+    /// Whether perf's events are what programs of `source` are attached by.
+    pub(crate) fn attaches_by_perf_events(&self, source: &str) -> bool {
+        if source == "usdt" {
+            return self.uprobe_links == UprobeLinks::None;
+        }
+        self.tracepoints() == Tracepoints::Perf
+    }
+
+    /// Whether the kernel may skip programs at the tracepoints that are attached to.
+    pub(crate) fn may_skip(&self) -> bool {
+        self.tracepoints() == Tracepoints::Raw
+            && self.raw_tracepoints == RawTracepoints::Preemptible
+    }
+
+    /// Why what sockets receive and send cannot be seen alone, if that is so: of a process
+    /// that is `confined` by seccomp.
+    pub(crate) fn blind_to_sockets(&self, confined: bool) -> Option<&'static str> {
+        if !self.socket_tracepoints || self.uprobe_links == UprobeLinks::None {
+            Some("this kernel cannot show those on sockets alone (from Linux 6.6 on)")
+        } else if self.uprobe_links == UprobeLinks::FirstThread {
+            Some("this kernel shows what the first thread of a process closes, not its workers")
+        } else if confined && self.return_probes_break_seccomp {
+            Some("memcached is under seccomp, and a return probe would end it on this kernel")
+        } else {
+            None
+        }
+    }
+
+    /// What a recording through the tracepoints may miss here, and what to do, if that is so.
+    pub(crate) fn skips(&self) -> Option<&'static str> {
+        self.may_skip().then_some(
+            "this kernel skips a program while another run of it waits for its CPU; what that may \
+             hide is counted. With tracefs nothing is skipped: mount -t tracefs tracefs \
+             /sys/kernel/tracing",
+        )
+    }
+
+    /// What was found out, in words.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        let yes = |has: bool| if has { "yes" } else { "no" };
+        let links = match self.uprobe_links {
+            UprobeLinks::None => "no",
+            UprobeLinks::FirstThread => "of the first thread only",
+            UprobeLinks::Process => "yes",
+        };
+        let raw = match self.raw_tracepoints {
+            RawTracepoints::Undisturbed => "never preempted",
+            RawTracepoints::Preemptible => "may be preempted, and then skipped",
+        };
+        let mut lines = vec![
+            format!(
+                "tracepoints of sockets {}, links of uprobes {links}, atomic BPF instructions {}",
+                yes(self.socket_tracepoints),
+                yes(self.atomics)
+            ),
+            format!(
+                "programs at raw tracepoints {raw}; at perf's never, which can{} be attached to",
+                if self.perf_tracepoints { "" } else { "not" }
+            ),
+        ];
+        if self.return_probes_break_seccomp {
+            lines.push("a return probe ends a process that is under seccomp".to_owned());
+        }
+        lines
+    }
+
+    /// The same kernel without some of its features.
+    pub(crate) fn without(mut self, lacking: &[Lacking]) -> Self {
+        for one in lacking {
+            match one {
+                Lacking::Atomics => self.atomics = false,
+                Lacking::Sockets => self.socket_tracepoints = false,
+                Lacking::PerfTracepoints => self.perf_tracepoints = false,
+                Lacking::RawTracepoints => self.raw_tracepoints = RawTracepoints::Preemptible,
+            }
+        }
+        self
+    }
+}
+
+/// Releases on which a process under seccomp dies of a return probe: from when these return by
+/// a system call, which its filter does not know, to when seccomp lets that pass. What mended
+/// it left no trace that could be asked for, so this list is of releases; a distribution may
+/// have mended its own earlier, and then loses no more than the cheaper way.
+pub(crate) fn return_probes_break_seccomp(release: &str) -> bool {
+    let release = numbers(release);
+    (6, 11, 0) <= release && release <= (6, 12, 13)
+        || (6, 13, 0) <= release && release <= (6, 13, 2)
+}
+
+/// Whether programs at raw tracepoints run with preemption off, by the release: for kernels
+/// that cannot be asked. Where this is wrong, what is skipped is counted all the same.
+pub(crate) fn has_undisturbed(release: &str) -> bool {
+    numbers(release) < (7, 0, 0)
+}
+
+/// The numbers that a release begins with.
+fn numbers(release: &str) -> (u32, u32, u32) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
+    (next(), next(), next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        Kernel, RawTracepoints, Tracepoints, UprobeLinks, has_undisturbed,
+        return_probes_break_seccomp,
+    };
+    use crate::cli::Lacking;
+
+    const NEW: Kernel = Kernel {
+        atomics: true,
+        socket_tracepoints: true,
+        uprobe_links: UprobeLinks::Process,
+        raw_tracepoints: RawTracepoints::Undisturbed,
+        perf_tracepoints: true,
+        return_probes_break_seccomp: false,
+    };
+
+    #[test]
+    fn tracepoints_are_those_that_are_never_skipped_and_then_the_cheapest() {
+        assert_eq!((NEW.tracepoints(), NEW.may_skip()), (Tracepoints::Raw, false));
+        let preempts = NEW.without(&[Lacking::RawTracepoints]);
+        assert_eq!((preempts.tracepoints(), preempts.may_skip()), (Tracepoints::Perf, false));
+        let neither = preempts.without(&[Lacking::PerfTracepoints]);
+        assert_eq!((neither.tracepoints(), neither.may_skip()), (Tracepoints::Raw, true));
+    }
+
+    #[test]
+    fn sockets_alone_need_all_that_shows_their_beginning_and_end() {
+        assert_eq!(NEW.blind_to_sockets(true), None);
+        let broken = Kernel { return_probes_break_seccomp: true, ..NEW };
+        assert_eq!(broken.blind_to_sockets(false), None);
+        assert!(broken.blind_to_sockets(true).unwrap().contains("seccomp"));
+        for links in [UprobeLinks::None, UprobeLinks::FirstThread] {
+            assert!(Kernel { uprobe_links: links, ..NEW }.blind_to_sockets(false).is_some());
+        }
+        assert!(NEW.without(&[Lacking::Sockets]).blind_to_sockets(false).is_some());
+    }
+
+    #[test]
+    fn a_kernel_that_cannot_be_asked_is_judged_by_its_release() {
+        assert!(has_undisturbed("6.19.14+deb14-amd64"));
+        assert!(!has_undisturbed("7.0.0-1-amd64"));
+    }
+
+    #[test]
+    fn seccomp_and_return_probes_disagree_from_6_11_to_when_it_was_mended() {
+        for (release, breaks) in [
+            ("6.10.14", false),
+            ("6.11.0-29-generic", true),
+            ("6.12.13-amd64", true),
+            ("6.12.14", false),
+            ("6.12.43+deb13-amd64", false),
+            ("6.13.2", true),
+            ("6.13.3", false),
+            ("6.14.0", false),
+            ("5.10.0-32-cloud-amd64", false),
+            ("", false),
+        ] {
+            assert_eq!(return_probes_break_seccomp(release), breaks, "{release}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+"""A kernel in a virtual machine, and what comes out of it.
+
+The guest's console is one file, and what it sends over its second serial port another:
+tar archives, one for each scene that is over.
+"""
+
+import re
+import subprocess
+import tarfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# Lines of a kernel log after which nothing is right, and where it happened.
+TROUBLE = re.compile(
+    r"BUG:|Oops|WARNING:|Kernel panic|general protection|blocked for more than|RIP: 0010"
+)
+# After these the kernel reboots by itself, or never does anything again.
+FATAL = re.compile(r"Oops|BUG: unable to handle|Kernel panic")
+STAMP = re.compile(r"^\[ *\d+\.\d+\](\[ *\w+\])? *")
+# A scene, apart from its load, and the boot: on an emulated machine whose host is busy.
+SCENE_SECONDS = 150
+BOOT_SECONDS = 90
+DYING_SECONDS = 20
+
+
+def read(path):
+    """What is in a file that may not be there, or not be text."""
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
+@dataclass
+class Scene:
+    """What a guest sent of a scene: its files, by name."""
+
+    folder: Path
+    facts: dict = field(default_factory=dict)
+
+    def text(self, name):
+        return read(self.folder / name)
+
+
+@dataclass
+class Boot:
+    """How a boot went."""
+
+    scenes: dict
+    begun: list
+    # What ended it too early, or nothing.
+    failure: str
+    trouble: list
+
+
+def trouble(log):
+    """The lines of a kernel log that tell of something wrong, without their times."""
+    return [STAMP.sub("", line) for line in log.splitlines() if TROUBLE.search(line)]
+
+
+def unpack(archives, folder):
+    """Writes the files of all archives, up to where they break off, and returns the scenes."""
+    scenes = {}
+    if not archives.exists() or archives.stat().st_size == 0:
+        return scenes
+    try:
+        with tarfile.open(archives, ignore_zeros=True) as tar:
+            for member in tar:
+                parts = Path(member.name).parts
+                if not member.isfile() or len(parts) != 2 or ".." in parts:
+                    continue
+                path = folder / parts[0] / parts[1]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(tar.extractfile(member).read())
+                scenes.setdefault(parts[0], Scene(path.parent))
+    except (tarfile.ReadError, EOFError):
+        # The guest died while it sent: what is missing will be missed.
+        pass
+    for scene in scenes.values():
+        for line in scene.text("facts").splitlines():
+            name, _, value = line.partition(" ")
+            scene.facts[name] = value
+    return scenes
+
+
+def run(paths, preempt, scenes, seconds, folder):
+    """Boots the kernel and the initramfs at `paths` for `scenes`, and returns when that is
+    over, one way or the other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    console, archives = folder / "console", folder / "archives"
+    words = ["console=ttyS0", "loglevel=5", "panic=-1", "oops=panic", "mitigations=off"]
+    words += [f"scenes={','.join(scenes)}"]
+    words += [f"{name}={value}" for name, value in seconds.items()]
+    if preempt != "fixed":
+        words.append(f"preempt={preempt}")
+    for path in (console, archives):
+        path.unlink(missing_ok=True)
+    command = ["nice", "-n", "10", "qemu-system-x86_64", "-accel", "tcg,thread=multi"]
+    command += ["-cpu", "max", "-smp", "2", "-m", "1536", "-nodefaults", "-display", "none"]
+    command += ["-no-reboot", "-serial", f"file:{console}", "-serial", f"file:{archives}"]
+    command += ["-kernel", paths[0], "-initrd", paths[1], "-append", " ".join(words)]
+    limit = BOOT_SECONDS + sum(SCENE_SECONDS + 2 * sum(seconds.values()) for _ in scenes)
+    failure = watch(command, console, time.monotonic() + limit)
+    log = read(console)
+    begun = re.findall(r"^scene (\S+)\s*$", log, re.MULTILINE)
+    if not failure and "no more scenes" not in log:
+        failure = "the machine went down" if begun else "the kernel did not boot"
+    return Boot(unpack(archives, folder), begun, failure, trouble(log))
+
+
+def watch(command, console, end):
+    """Runs `command` until it ends, its guest is dead, or the time is over."""
+    dies = None
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as machine:
+        try:
+            while True:
+                try:
+                    status = machine.wait(timeout=0.5)
+                    return f"qemu ended with status {status}" if status else ""
+                except subprocess.TimeoutExpired:
+                    pass
+                now = time.monotonic()
+                if dies is None and FATAL.search(read(console)):
+                    dies = now + DYING_SECONDS
+                if dies is not None and now > dies:
+                    return "the kernel crashed"
+                if now > end:
+                    return "it took too long"
+        finally:
+            machine.kill()
