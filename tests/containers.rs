@@ -245,8 +245,30 @@ fn seccomp_that_refuses_bpf_is_told_from_a_missing_capability() {
     }
 }
 
-/// What recording attaches to has links of its own from Linux 6.6 on.
-fn needs_perf_events() -> bool {
+/// As on a kernel that may preempt programs at its raw tracepoints: then perf's are used, where
+/// there is tracefs.
+const PREEMPTED: &str = "--without=raw-tracepoints";
+
+#[test]
+fn by_perfs_tracepoints_what_is_recorded_in_a_container_is_the_same() {
+    let memcached = Memcached::start(&Root::of(&program("debian-1.6.18")), &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("capture.parquet");
+    let arguments = [PREEMPTED, "-o", "/data/capture.parquet"];
+    let config = container(Place::Beside, &memcached, &arguments).data(folder.path()).tracing();
+    let bundle = Bundle::new(&config);
+    let mut recorder = record(&bundle, &path);
+    let keys = Keys::new(&mut Random(7));
+    let logs = memcached.within(|| clients(&memcached.address(), 0..3, &keys));
+    memcached.settle();
+    let (status, said) = recorder.interrupt();
+    assert!(status.success(), "{said}");
+    assert!(said.contains("through syscalls (tp:"), "{said}");
+    assert_recorded(&path, &logs);
+}
+
+/// What recording through the probes attaches to has links of its own from Linux 6.6 on.
+fn probes_need_perf_events() -> bool {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     (numbers.next(), numbers.next()) < (Some(6), Some(6))
@@ -255,14 +277,21 @@ fn needs_perf_events() -> bool {
 #[test]
 fn seccomp_that_refuses_perf_event_open_matters_where_that_is_needed() {
     let memcached = Memcached::start(&Root::of(&program("1.6.18")), &[]);
-    for (source, needs) in [("syscalls", false), ("usdt", needs_perf_events())] {
-        let arguments = ["--source", source, "--duration", "100ms", "-o", "/tmp/capture.parquet"];
+    let cases: [(&[&str], bool); 3] = [
+        (&["--source=syscalls"], false),
+        (&["--source=syscalls", PREEMPTED], true),
+        (&["--source=usdt"], probes_need_perf_events()),
+    ];
+    for (options, needs) in cases {
+        let arguments = [options, &["--duration", "100ms", "-o", "/tmp/capture.parquet"]].concat();
         let config = container(Place::Beside, &memcached, &arguments);
-        let ended = output(&config.refuse("perf_event_open", EPERM));
+        let config = config.refuse("perf_event_open", EPERM);
+        // Without tracefs there would be none of perf's tracepoints to attach to.
+        let ended = output(&if options.contains(&PREEMPTED) { config.tracing() } else { config });
         if needs {
             assert_refused(&ended, &["seccomp refuses it", "allow perf_event_open in"]);
         } else {
-            assert!(ended.status.success(), "{source}: {:?}", said(&ended));
+            assert!(ended.status.success(), "{options:?}: {:?}", said(&ended));
         }
     }
 }

@@ -132,6 +132,7 @@ pub struct Config<'a> {
     layers: Option<&'a Path>,
     has_sys: bool,
     hides_processes: bool,
+    has_tracing: bool,
 }
 
 /// The pid namespace of a container.
@@ -161,6 +162,7 @@ impl<'a> Config<'a> {
             layers: None,
             has_sys: true,
             hides_processes: false,
+            has_tracing: false,
         }
     }
 
@@ -206,6 +208,11 @@ impl<'a> Config<'a> {
     /// Leaves `/sys` away.
     pub fn without_sys(self) -> Self {
         Self { has_sys: false, ..self }
+    }
+
+    /// Has tracefs where the machine has it, which no runtime gives by itself.
+    pub fn tracing(self) -> Self {
+        Self { has_tracing: true, ..self }
     }
 
     /// Shows in `/proc` only what it may look at, as some machines do.
@@ -272,6 +279,10 @@ impl<'a> Config<'a> {
                    "options": ["nosuid", "mode=755"]}),
             json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": closed}),
         ];
+        if self.has_tracing {
+            mounts.push(json!({"destination": "/sys/kernel/tracing", "type": "tracefs",
+                               "source": "tracefs", "options": read_only}));
+        }
         mounts.retain(|mount| self.has_sys || mount["destination"] != "/sys");
         mounts.extend(self.layers.map(|folder| {
             let layer = |kind: &str, folder: &Path| format!("{kind}={}", folder.display());
