@@ -109,9 +109,15 @@ fn programs_of_uprobes_have_no_private_stack() {
     );
     let server = Server::start("1.6.18", &[]);
     let folder = tempfile::tempdir().unwrap();
-    for (source, least) in [("usdt", 15), ("syscalls", 2)] {
-        let path = folder.path().join(format!("{source}.parquet"));
-        let recorder = Recorder::start(server.pid(), &path, &["--source", source]);
+    for (source, form, least) in [
+        ("usdt", &[][..], 15),
+        ("usdt", &["--without", "atomics"], 15),
+        ("syscalls", &[], 2),
+        ("syscalls", &["--without", "atomics"], 2),
+    ] {
+        let path = folder.path().join(format!("{source}-{}.parquet", form.len()));
+        let arguments = [&["--source", source], form].concat();
+        let recorder = Recorder::start(server.pid(), &path, &arguments);
         let programs = programs_of(recorder.process.id());
         let of_uprobes: Vec<&Program> =
             programs.iter().filter(|p| p.kind == libbpf_sys::BPF_PROG_TYPE_KPROBE).collect();

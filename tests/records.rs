@@ -136,12 +136,15 @@ fn in_text(byte: u8) -> bool {
 
 #[test]
 fn single_key_commands_of_text_and_binary_equal_the_clients_log() {
-    for (release, number) in RELEASES {
+    let forms = [&[][..], &["--without", "atomics"]];
+    for ((release, number), form) in
+        RELEASES.into_iter().flat_map(|it| forms.map(|form| (it, form)))
+    {
         let server = Server::start(release, &["-t", "3"]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("capture.parquet");
-        let mut recorder =
-            Recorder::start(server.pid(), &path, &["--source", "usdt", "--commit-every", "1s"]);
+        let arguments = [&["--source", "usdt", "--commit-every", "1s"], form].concat();
+        let mut recorder = Recorder::start(server.pid(), &path, &arguments);
 
         let mut random = Random(7);
         let text_keys: Vec<_> = (0..60).map(|_| random.key(in_text)).collect();

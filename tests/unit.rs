@@ -21,8 +21,8 @@ use support::{
 
 const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/mcrec.service");
 const RUNNER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/unit.py");
-/// CAP_SYS_PTRACE, CAP_PERFMON and CAP_BPF.
-const CAPABILITIES: u64 = 1 << 19 | 1 << 38 | 1 << 39;
+/// CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_PERFMON and CAP_BPF.
+const CAPABILITIES: u64 = 1 << 2 | 1 << 19 | 1 << 38 | 1 << 39;
 
 /// Runs the service of `unit`, for a memcached that is called `name`.
 fn service(unit: &Path, state: &Path, name: &str) -> Command {

@@ -67,25 +67,61 @@ fn client(address: &Address, number: u64, keys: &Keys) -> Vec<Log> {
     logs
 }
 
+/// Clients at work, recorded with these `arguments`: all rows are as their logs say. Returns
+/// what the recording was attached to.
+fn record_clients(server: &Server, arguments: &[&str]) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("capture.parquet");
+    let mut recorder = Recorder::start(server.pid(), &path, arguments);
+    let (address, keys) = (server.endpoint(), Keys::new(&mut Random(5)));
+    let logs: Vec<Log> = thread::scope(|scope| {
+        let (address, keys) = (&address, &keys);
+        let clients: Vec<_> =
+            (0..8).map(|number| scope.spawn(move || client(address, number, keys))).collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    });
+    server.settle(0);
+    let (status, said) = recorder.interrupt();
+    assert!(status.success(), "{said}");
+    assert_recorded(&path, &logs);
+    let count: usize = logs.iter().map(|log| log.done.len()).sum();
+    assert!(count > 8000, "the log is not of nothing: {count}");
+    let attached = capture::footer(&path).unwrap().source.attached;
+    attached.into_iter().map(|attached| attached.probe).collect()
+}
+
 #[test]
 fn pipelines_of_every_protocol_equal_the_clients_log() {
     for server in servers(&["-t", "3"]) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("capture.parquet");
-        let mut recorder = Recorder::start(server.pid(), &path, &SOURCE);
-        let (address, keys) = (server.endpoint(), Keys::new(&mut Random(5)));
-        let logs: Vec<Log> = thread::scope(|scope| {
-            let (address, keys) = (&address, &keys);
-            let clients: Vec<_> =
-                (0..8).map(|number| scope.spawn(move || client(address, number, keys))).collect();
-            clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
-        });
-        server.settle(0);
-        let (status, said) = recorder.interrupt();
-        assert!(status.success(), "{said}");
-        assert_recorded(&path, &logs);
-        let count: usize = logs.iter().map(|log| log.done.len()).sum();
-        assert!(count > 8000, "the log is not of nothing: {count}");
+        record_clients(&server, &SOURCE);
+    }
+}
+
+/// Perf's tracepoints are found by what tracefs says of them.
+fn mount_tracefs() {
+    if Path::new("/sys/kernel/tracing/events").exists() {
+        return;
+    }
+    let mount = ["-t", "tracefs", "tracefs", "/sys/kernel/tracing"];
+    let status = Command::new("mount").args(mount).status().unwrap();
+    assert!(status.success(), "cannot mount tracefs");
+}
+
+#[test]
+fn what_kernels_that_lack_something_are_given_records_the_same() {
+    mount_tracefs();
+    let server = Server::start("plain-1.6.38", &["-t", "3"]);
+    for (lacking, first) in [
+        (&["atomics"][..], "raw_tp:sock_recv_length"),
+        (&["raw-tracepoints"], "tp:sock_recv_length"),
+        (&["sockets"], "raw_tp:sys_exit"),
+        (&["sockets", "raw-tracepoints", "atomics"], "tp:sys_exit"),
+    ] {
+        eprintln!("without {lacking:?}");
+        let without = lacking.iter().flat_map(|feature| ["--without", feature]);
+        let arguments: Vec<&str> = SOURCE.into_iter().chain(without).collect();
+        let attached = record_clients(&server, &arguments);
+        assert_eq!(attached[0], first);
     }
 }
 

@@ -29,6 +29,8 @@ mod drain;
 mod guard;
 #[path = "../src/host/mod.rs"]
 mod host;
+#[path = "../src/kernel.rs"]
+mod kernel;
 #[path = "../src/loss.rs"]
 mod loss;
 #[path = "../src/plan.rs"]
@@ -75,6 +77,7 @@ use batch::Batch;
 use cli::SourceChoice;
 use decode::{Decoder, Operation, SyscallsDecoder, UsdtDecoder};
 use drain::Control;
+use kernel::Kernel;
 use plan::{Kind, Plan};
 use probe::Probes;
 use raw::RawBatch;
@@ -104,8 +107,9 @@ fn main() -> Result<()> {
         SourceChoice::from_str(&word, false).map_err(Error::msg)
     })?;
     let target = Target::of(pid)?;
-    let plan = Plan::new(source, &target, probe::can_see_sockets())?;
-    let batches = gather(&target, &plan, Duration::from_secs(seconds))?;
+    let kernel = probe::find_features();
+    let plan = Plan::new(source, &target, &kernel)?;
+    let batches = gather((&target, &kernel), &plan, Duration::from_secs(seconds))?;
     let kept = Kept { kind: plan.kind, dialect: plan.dialect, batches };
     if let Some(path) = words.next() {
         kept::write(&path, &kept)?;
@@ -162,9 +166,13 @@ fn measure(kept: &Kept) -> Result<()> {
 type Stage = fn(&Kept) -> Result<u64>;
 
 /// What comes from the ring in so much time.
-fn gather(target: &Target, plan: &Plan, time: Duration) -> Result<Vec<RawBatch>> {
+fn gather(
+    (target, kernel): (&Target, &Kernel),
+    plan: &Plan,
+    time: Duration,
+) -> Result<Vec<RawBatch>> {
     let mut storage = MaybeUninit::uninit();
-    let mut probes = Probes::attach(&mut storage, plan, target, RING_BYTES)?;
+    let mut probes = Probes::attach(&mut storage, plan, target, kernel, RING_BYTES)?;
     let ring = probes.ring()?;
     let control = Arc::new(Control::default());
     let (filled, batches) = raw::way();

@@ -93,8 +93,8 @@ impl Kernel {
     pub(crate) fn skips(&self) -> Option<&'static str> {
         self.may_skip().then_some(
             "this kernel skips a program while another run of it waits for its CPU; what that may \
-             hide is counted. With tracefs nothing is skipped: mount -t tracefs tracefs \
-             /sys/kernel/tracing",
+             hide is counted. Where mcrec can read tracefs nothing is skipped: mount -t tracefs \
+             tracefs /sys/kernel/tracing, and run as root or with CAP_DAC_READ_SEARCH",
         )
     }
 
