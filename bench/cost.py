@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What recording costs the server, beside the other ways to look at it.
 
-    bench/cost.py TARGET [ROUNDS] [SECONDS] [LOAD...]
+    bench/cost.py [--before MCREC] TARGET [ROUNDS] [SECONDS] [LOAD...]
 
 TARGET is cargo's target folder, after `make memcached` and `cargo build --release --bin
 mcrec --example storm --example empty`. Needs root. README.md says how to read what it
@@ -11,9 +11,10 @@ prints.
 import math
 import statistics
 import time
+from pathlib import Path
 
 from machine import Idle, Memcached, Storm, apart, median
-from peers import Nothing, Unavailable, here
+from peers import Nothing, Unavailable, builds, here
 from script import need, need_files, no_process_left, parser, run, seconds, whole
 
 SETTLE = 0.3
@@ -36,6 +37,12 @@ PAIRS = [
     ("mcrec, syscalls", "tcpdump -w"),
     ("mcrec, syscalls", "tcpdump -s 256"),
     ("mcrec, syscalls", "watch"),
+    ("mcrec, syscalls", "before, syscalls"),
+    ("mcrec, usdt", "before, usdt"),
+    ("mcrec, syscalls, raw-tracepoints", "mcrec, syscalls"),
+    ("mcrec, syscalls, atomics", "mcrec, syscalls"),
+    ("mcrec, syscalls, sockets", "mcrec, syscalls"),
+    ("mcrec, usdt, atomics", "mcrec, usdt"),
 ]
 
 
@@ -47,6 +54,9 @@ def asked():
                            help="that each is measured for: 1.5, if not given")
     arguments.add_argument("loads", metavar="LOAD", nargs="*", default=[],
                            help=f"those of {', '.join(map(repr, LOADS))}: all, if not given")
+    arguments.add_argument("--before", metavar="MCREC", type=Path, help="another build of mcrec: only "
+                           "that is compared with the one in TARGET, and what either does on kernels "
+                           "that lack something")
     asked = arguments.parse_args()
     for name in asked.loads:
         if name not in LOADS:
@@ -100,7 +110,8 @@ def compare(asked, name, ways):
 
 
 def table(name, results):
-    print(f"\n{name}\n{'':19}{'server':>8}{'added':>7}{'from':>7}{'to':>7}{'times':>7}{'own':>7}"
+    width = max(map(len, [*results, " " * 18])) + 1
+    print(f"\n{name}\n{'':{width}}{'server':>8}{'added':>7}{'from':>7}{'to':>7}{'times':>7}{'own':>7}"
           f"{'op/s':>9}{'p50':>8}{'p99':>8}{'B/op':>9}{'MiB':>6}  lost, in all rounds")
     for way, rounds in results.items():
         of = lambda what: median(one[what] for one in rounds)
@@ -109,7 +120,7 @@ def table(name, results):
             added, times = sorted(one["server"] - of("server") for one in rounds), [1.0]
         else:
             added, times = adds(rounds), [one["server"] / one["without"] for one in rounds]
-        print(f"{way:19}{of('server'):8.2f}{median(added):7.2f}{added[0]:7.2f}{added[-1]:7.2f}{median(times):7.2f}"
+        print(f"{way:{width}}{of('server'):8.2f}{median(added):7.2f}{added[0]:7.2f}{added[-1]:7.2f}{median(times):7.2f}"
               f"{of('own'):7.2f}{of('rate'):9.0f}{of('p50'):8.0f}{of('p99'):8.0f}{number('bytes', 1):>9}"
               f"{number('memory', 0):>6}  {lost([one['left'] for one in rounds])}")
 
@@ -159,7 +170,7 @@ def main():
     asking = asked()
     need(asking.target, ["mcrec"], ["storm", "empty"], ["1.6.18"])
     need_files(max(LOADS[name][1]["connections"] for name in asking.loads))
-    ways = here()
+    ways = builds(asking.before) if asking.before else here()
     begun = time.monotonic()
     for name in asking.loads:
         try:

@@ -167,9 +167,9 @@ def peak(pid):
 class Recorder:
     """mcrec at work on a memcached."""
 
-    def __init__(self, memcached, *arguments, name="capture.parquet"):
+    def __init__(self, memcached, *arguments, name="capture.parquet", program=None):
         self.path = memcached.path(name)
-        command = [memcached.target / "release/mcrec", "-p", str(memcached.pid), "-o", self.path]
+        command = [program or memcached.target / "release/mcrec", "-p", str(memcached.pid), "-o", self.path]
         self.process = start([*command, *arguments], stderr=subprocess.PIPE, text=True)
         self.said = ""
         for line in self.process.stderr:

@@ -92,12 +92,16 @@ class Empty:
 class Mcrec:
     program = None
 
-    def __init__(self, source):
-        self.source, self.name = source, f"mcrec, {source}"
+    def __init__(self, source, without=(), build=None):
+        """Without some features of the kernel, as on one that lacks them; of another build
+        than the one at hand."""
+        self.arguments = ["--source", source, *[word for one in without for word in ("--without", one)]]
+        self.build = build
+        self.name = ", ".join(["before" if build else "mcrec", source, *without])
 
     def begin(self, memcached):
         try:
-            self.recorder = Recorder(memcached, "--source", self.source)
+            self.recorder = Recorder(memcached, *self.arguments, program=self.build)
         except CannotRun as reason:
             raise Unavailable(reason) from None
 
@@ -302,6 +306,20 @@ WAYS = [
     Bpftrace("bpftrace by key", by_key_and_latency),
     Bpftrace("bpftrace, 2 probes", by_key),
 ]
+
+
+def builds(before):
+    """mcrec, another build of it, and what mcrec does on kernels that lack something."""
+    return [
+        Mcrec("syscalls"),
+        Mcrec("syscalls", build=before),
+        Mcrec("usdt"),
+        Mcrec("usdt", build=before),
+        Mcrec("syscalls", ["raw-tracepoints"]),
+        Mcrec("syscalls", ["atomics"]),
+        Mcrec("syscalls", ["sockets"]),
+        Mcrec("usdt", ["atomics"]),
+    ]
 
 
 def here():
