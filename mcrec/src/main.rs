@@ -104,7 +104,7 @@ fn record(options: &Record) -> Result<ExitCode> {
     }
     let target = target?;
     let plan = Plan::new(options.source, &target, &kernel)?;
-    require((&host, &kernel), &target, &plan)?;
+    require((&host, &kernel), &plan)?;
     let output = options.files.output.clone();
     let output = output.unwrap_or_else(|| default_output(options, &host, &target));
     let place = Place::open(
@@ -130,23 +130,22 @@ fn check(options: &Record, machine: (&Host, &Kernel), target: Result<Target>) ->
         }
     };
     let plan = Plan::new(options.source, &target, kernel);
-    let able = plan.as_ref().is_ok_and(|plan| require(machine, &target, plan).is_ok());
+    let able = plan.as_ref().is_ok_and(|plan| require(machine, plan).is_ok());
     let loads =
         plan.as_ref().ok().filter(|_| able).map(|plan| probe::try_to_load(plan, &target, kernel));
     let loaded = loads.as_ref().map(Result::is_ok);
     print(report::check(machine, Some(&target), plan.as_ref().ok(), loaded).as_bytes())?;
-    require(machine, &target, &plan?)?;
+    require(machine, &plan?)?;
     loads.transpose()?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// # Errors
 ///
-/// When something is missing here that recording `target` by `plan` needs.
-fn require((host, kernel): (&Host, &Kernel), target: &Target, plan: &Plan) -> Result<()> {
+/// When something is missing here that recording by `plan` needs.
+fn require((host, kernel): (&Host, &Kernel), plan: &Plan) -> Result<()> {
     let source = &plan.source.name;
-    host.require(source, kernel.attaches_by_perf_events(source))?;
-    target.require(source)
+    host.require(source, kernel.attaches_by_perf_events(source))
 }
 
 /// Who has to change something may change all of it at once.

@@ -1,7 +1,5 @@
 //! Why a process is not to be found, or may not be looked at, and what to change.
 
-use std::{fs, os::unix::fs::MetadataExt};
-
 use rustix::{
     io::Errno,
     process::{Pid, test_kill_process},
@@ -82,16 +80,6 @@ pub(super) fn closed(pid: i32, us: &Confinement) -> String {
              ausearch -m avc) for which rule"
         ),
     }
-}
-
-/// Whether process `pid` is in a pid namespace below ours, and ours is not the machine's, as
-/// where containers run in containers. The kernel gives BPF programs a process's number in the
-/// machine's namespace, and in the process's own, but in none between.
-pub(super) fn nested(pid: i32, us: &Confinement) -> bool {
-    let namespace = |process: &str| fs::metadata(format!("/proc/{process}/ns/pid")).ok();
-    let inode = |process: &str| namespace(process).map(|metadata| metadata.ino());
-    let (theirs, ours) = (inode(&pid.to_string()), inode("self"));
-    !us.machines_pids && theirs.is_some() && theirs != ours
 }
 
 /// Why copies of the descriptors of process `pid` may not be had.

@@ -68,8 +68,6 @@ pub(crate) struct Target {
     pub(crate) functions: Vec<Function>,
     /// Whether it has UDP sockets.
     pub(crate) has_udp: bool,
-    /// Whether its number here is not one that BPF programs can know.
-    nested: bool,
     /// Whether seccomp judges its system calls.
     pub(crate) confined: bool,
 }
@@ -198,7 +196,6 @@ impl Target {
             readonly: readonly(&mappings, &path),
             functions: library::functions(pid, &mappings, &[ACCEPT, ACCEPT4, CLOSE]),
             has_udp: !udp_ports.is_empty(),
-            nested: hidden::nested(pid, &Confinement::here()),
             confined: process.status().is_ok_and(|status| status.seccomp.unwrap_or(0) > 0),
             path,
             executable,
@@ -208,24 +205,6 @@ impl Target {
             worker_threads: worker_threads(&process),
             descriptors: descriptors(&process),
         })
-    }
-
-    /// # Errors
-    ///
-    /// When `source` cannot see this memcached from where mcrec is, with what to change.
-    pub(crate) fn require(&self, source: &str) -> Result<()> {
-        if self.nested && source == "syscalls" {
-            bail!(
-                "memcached (pid {}) is in a pid namespace below mcrec's, and that is not the \
-                 machine's, as where containers run in a container (kind, docker in docker): \
-                 source syscalls cannot tell it from other processes there.\nRun mcrec in \
-                 memcached's own pid namespace (docker, podman: --pid=container:NAME; Kubernetes: \
-                 shareProcessNamespace: true), or on the machine itself, or, where memcached has \
-                 probes, with --source usdt",
-                self.pid
-            );
-        }
-        Ok(())
     }
 
     /// A path of the executable that works from here, also when the process
