@@ -179,19 +179,29 @@ def contents(scene, mcanalyze, verdict):
     )
     if check.returncode != 0:
         problems.append("mcanalyze check: " + " ".join((check.stdout + check.stderr).split()))
+    footer = footer_of(mcanalyze, capture)
     problems += weigh(
         verdict,
         client_counts(scene.text("client")),
         recorded_counts(mcanalyze, capture),
-        footer_of(mcanalyze, capture),
+        footer,
     )
     misses = int(scene.facts.get("recursion_misses", 0))
     if misses:
         verdict.details.append(f"programs skipped by the kernel: {misses}")
-    if misses > lost + possible + incomplete:
-        problems.append(f"{misses} programs were skipped, and {possible} counted")
-    if not misses and must_skip(scene, source):
-        problems.append("no program was skipped, so it is not shown that those are counted")
+    return problems + skips(misses, footer, scene.facts["kernel"])
+
+
+def skips(misses, footer, release):
+    """What is not right in how mcrec counts programs that the kernel skipped, `misses` of
+    them by the kernel's count, before mcrec ended."""
+    problems, counted = [], sum(said(footer["loss"]))
+    if misses > counted:
+        problems.append(f"{misses} programs were skipped, of which mcrec says {counted}")
+    # At raw tracepoints these preempt, in each way that they still have.
+    raw = footer["source"]["attached"][0]["probe"].startswith("raw_tp:")
+    if raw and not misses and int(release.split(".")[0]) >= 7:
+        problems.append("no program was skipped, so it is not shown that they are counted")
     return problems
 
 
@@ -241,13 +251,6 @@ def weigh(verdict, client, capture, footer):
     if found.unknown > lost + possible + incomplete:
         problems.append(f"{found.unknown} unknown, of which mcrec says nothing")
     return problems
-
-
-def must_skip(scene, source):
-    """Whether the kernel skips programs at what mcrec was attached to: raw tracepoints, from
-    7.0 on, which preempts in every way that is left."""
-    raw = source["attached"][0]["probe"].startswith("raw_tp:")
-    return raw and int(scene.facts["kernel"].split(".")[0]) >= 7
 
 
 def way(source):
