@@ -27,7 +27,7 @@ mod decode;
 mod drain;
 #[path = "../src/guard.rs"]
 mod guard;
-#[path = "../src/host.rs"]
+#[path = "../src/host/mod.rs"]
 mod host;
 #[path = "../src/kernel.rs"]
 mod kernel;

@@ -133,6 +133,10 @@ def judge(scene, asked_preempt, mcanalyze):
         problems.append(f"refused: {remarks[0] if remarks else 'without a word'}")
         # Of a verifier's log, the end says why.
         verdict.details = [line.strip() for line in remarks[1:][-REMARKS:]]
+    elif "recordings" in facts:
+        problems += survival(facts)
+        verdict.operations = f"{facts['recordings']} recordings"
+        verdict.reason = f"BPF programs, links and maps left: {facts['objects']}"
     else:
         problems += endings(scene)
         try:
@@ -151,6 +155,12 @@ def endings(scene):
         problems.append("the client failed: " + " ".join(scene.text("client.error").split()))
     if facts.get("mcrec_status") not in ("0", "1"):
         problems.append(f"mcrec ended with status {facts.get('mcrec_status')}")
+    return [*problems, *survival(facts)]
+
+
+def survival(facts):
+    """What a memcached that should not mind being recorded did mind."""
+    problems = []
     if facts.get("answers") != "yes":
         problems.append("memcached does not answer any more")
     if facts.get("memcached_status") != "0":
@@ -169,15 +179,21 @@ def contents(scene, mcanalyze, verdict):
     )
     if check.returncode != 0:
         problems.append("mcanalyze check: " + " ".join((check.stdout + check.stderr).split()))
+    footer = footer_of(mcanalyze, capture)
     problems += weigh(
         verdict,
         client_counts(scene.text("client")),
         recorded_counts(mcanalyze, capture),
-        footer_of(mcanalyze, capture),
+        footer,
     )
-    misses = scene.facts.get("recursion_misses", "0")
-    if misses != "0":
+    lost, possible, incomplete = said(footer["loss"])
+    misses = int(scene.facts.get("recursion_misses", 0))
+    if misses:
         verdict.details.append(f"programs skipped by the kernel: {misses}")
+    if misses > lost + possible + incomplete:
+        problems.append(f"{misses} programs were skipped, and {possible} counted")
+    if not misses and must_skip(scene, footer["source"]):
+        problems.append("no program was skipped, so it is not shown that those are counted")
     return problems
 
 
@@ -227,6 +243,13 @@ def weigh(verdict, client, capture, footer):
     if found.unknown > lost + possible + incomplete:
         problems.append(f"{found.unknown} unknown, of which mcrec says nothing")
     return problems
+
+
+def must_skip(scene, source):
+    """Whether the kernel skips programs at what mcrec was attached to: raw tracepoints, from
+    7.0 on, which preempts in every way that is left."""
+    raw = source["attached"][0]["probe"].startswith("raw_tp:")
+    return raw and int(scene.facts["kernel"].split(".")[0]) >= 7
 
 
 def way(source):

@@ -20,6 +20,9 @@ FATAL = re.compile(r"Oops|BUG: unable to handle|Kernel panic")
 STAMP = re.compile(r"^\[ *\d+\.\d+\](\[ *\w+\])? *")
 # A scene, apart from its load, and the boot: on an emulated machine whose host is busy.
 SCENE_SECONDS = 300
+# Scenes of many recordings, one after the other.
+AGAIN = re.compile(r"again")
+AGAIN_SECONDS = 3000
 BOOT_SECONDS = 120
 DYING_SECONDS = 20
 
@@ -101,6 +104,7 @@ def run(paths, preempt, scenes, seconds, folder):
     command += ["-no-reboot", "-serial", f"file:{console}", "-serial", f"file:{archives}"]
     command += ["-kernel", paths[0], "-initrd", paths[1], "-append", " ".join(words)]
     limit = BOOT_SECONDS + sum(SCENE_SECONDS + 2 * sum(seconds.values()) for _ in scenes)
+    limit += sum(AGAIN_SECONDS for scene in scenes if AGAIN.match(scene))
     failure = watch(command, console, time.monotonic() + limit)
     log = read(console)
     begun = re.findall(r"^scene (\S+)\s*$", log, re.MULTILINE)
