@@ -37,7 +37,7 @@ fact() {
 }
 gone() {
 	# A zombie is gone: only this shell has not asked yet.
-	[ ! -d "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"
+	[ ! -d "/proc/$1" ] || grep -qs '^State:.Z' "/proc/$1/status"
 }
 answers() {
 	drill $address open:1 >/dev/null 2>&1
