@@ -147,8 +147,7 @@ impl Kernel {
 /// have mended its own earlier, and then loses no more than the cheaper way.
 pub(crate) fn return_probes_break_seccomp(release: &str) -> bool {
     let release = numbers(release);
-    (6, 11, 0) <= release && release <= (6, 12, 13)
-        || (6, 13, 0) <= release && release <= (6, 13, 2)
+    ((6, 11, 0)..=(6, 12, 13)).contains(&release) || ((6, 13, 0)..=(6, 13, 2)).contains(&release)
 }
 
 /// Whether programs at raw tracepoints run with preemption off, by the release: for kernels

@@ -98,7 +98,7 @@ fn record(options: &Record) -> Result<ExitCode> {
     let host = Host::here();
     let pid = options.followed.or(options.pid).map_or_else(only_running, Ok);
     let target = pid.and_then(Target::of).map_err(|error| with_missing(&error, &host));
-    let kernel = probe::find_features().without(&options.without);
+    let kernel = probe::find_features(&host).without(&options.without);
     if options.check {
         return check(options, (&host, &kernel), target);
     }

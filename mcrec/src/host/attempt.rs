@@ -49,8 +49,7 @@ struct LoadProgram {
     prog_flags: u32,
 }
 
-// Instructions of BPF: from the lowest byte on the operation, its registers, an offset in two
-// bytes and a number in four.
+// Instructions of BPF, as load() takes them.
 const R0_IS_0: u64 = 0x0000_0000_0000_00b7;
 const R1_IS_FRAME: u64 = 0x0000_0000_0000_a1bf;
 const R1_MINUS_8: u64 = 0xffff_fff8_0000_0107;
@@ -92,7 +91,10 @@ fn create_map() -> Answer {
     })
 }
 
-fn load(program: &[u64]) -> Answer {
+/// What the kernel answers to a program of these instructions, of the kind that sees system
+/// calls: from the lowest byte on each has an operation, its registers, an offset in two bytes
+/// and a number in four.
+pub(crate) fn load(program: &[u64]) -> Answer {
     // The function that reads kernel memory is for programs under the GPL alone.
     const LICENSE: &[u8] = b"GPL\0";
     let attributes = LoadProgram {

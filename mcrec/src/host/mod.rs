@@ -22,6 +22,7 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
+pub(crate) use attempt::load as load_program;
 pub(crate) use confinement::{Confinement, Proc};
 #[cfg(test)]
 pub(crate) use confinement::{Module, confined_by_nothing};
@@ -85,18 +86,6 @@ impl Host {
                 met: File::open("/sys/kernel/btf/vmlinux").is_ok(),
                 remedy: without_btf(Path::new("/sys/kernel").exists()).to_owned(),
                 source: None,
-            },
-            Need {
-                name: "atomic BPF instructions",
-                met: kernel_at_least(&uname.release().to_string_lossy(), (5, 12)),
-                remedy: "the kernel must be 5.12 or newer".to_owned(),
-                source: None,
-            },
-            Need {
-                name: "loops in BPF",
-                met: kernel_at_least(&uname.release().to_string_lossy(), (5, 17)),
-                remedy: "the kernel must be 5.17 or newer; --source usdt does without".to_owned(),
-                source: Some("syscalls"),
             },
             Need {
                 name: "uprobes",

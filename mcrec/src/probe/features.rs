@@ -4,12 +4,8 @@ use std::{
     ffi::CString,
     io,
     mem::MaybeUninit,
-    os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
-        unix::net::UnixStream,
-    },
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     path::Path,
-    ptr,
 };
 
 use libbpf_rs::{
@@ -22,8 +18,9 @@ use libbpf_rs::{
 };
 
 use super::collect_libbpf_warnings;
-use crate::kernel::{
-    Kernel, RawTracepoints, UprobeLinks, has_undisturbed, return_probes_break_seccomp,
+use crate::{
+    host::{Host, load_program},
+    kernel::{Kernel, RawTracepoints, UprobeLinks, has_undisturbed, return_probes_break_seccomp},
 };
 
 #[expect(
@@ -39,9 +36,9 @@ mod skeleton {
 /// Where a kernel says how perf attaches to a tracepoint.
 const TRACING: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// Tries what recording can make use of. Without the capabilities to try it, says what is
-/// true of most kernels.
-pub(crate) fn find() -> Kernel {
+/// Tries what recording can make use of. Where mcrec may not, and so may not record either,
+/// says what is true of most kernels.
+pub(crate) fn find(host: &Host) -> Kernel {
     collect_libbpf_warnings();
     let btf = Btf::from_vmlinux().ok();
     let has_tracepoint = |name: &str| {
@@ -63,10 +60,10 @@ pub(crate) fn find() -> Kernel {
         perf_tracepoints: has_perf_tracepoints(socket_tracepoints),
         return_probes_break_seccomp: return_probes_break_seccomp(&release),
     };
-    match has_atomics() {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return kernel,
-        result => kernel.atomics = result.is_ok(),
+    if !host.missing(None).is_empty() {
+        return kernel;
     }
+    kernel.atomics = has_atomics();
     if has_links && !shows_whole_processes() {
         kernel.uprobe_links = UprobeLinks::FirstThread;
     }
@@ -74,7 +71,7 @@ pub(crate) fn find() -> Kernel {
     let preempts = uname.version().to_string_lossy().contains("PREEMPT");
     let undisturbed = || {
         // A kernel that does not list its variables cannot be asked.
-        runs_undisturbed(socket_tracepoints).unwrap_or_else(|| has_undisturbed(&release))
+        runs_undisturbed().unwrap_or_else(|| has_undisturbed(&release))
     };
     if preempts && !undisturbed() {
         kernel.raw_tracepoints = RawTracepoints::Preemptible;
@@ -93,9 +90,10 @@ fn has_perf_tracepoints(of_sockets: bool) -> bool {
     })
 }
 
-/// Whether the kernel takes a program that compares and swaps.
-fn has_atomics() -> io::Result<()> {
-    let instructions: [u64; 6] = [
+/// Whether the kernel takes a program that compares and swaps. Elsewhere than on x86 that is
+/// not enough for what is done with it: see `bpf/ring.bpf.h`.
+fn has_atomics() -> bool {
+    let program = [
         0x0000_0000_0000_01b7, // r1 = 0
         0x0000_0000_fff8_1a7b, // *(u64 *)(r10 - 8) = r1
         0x0000_0000_0000_00b7, // r0 = 0
@@ -103,25 +101,7 @@ fn has_atomics() -> io::Result<()> {
         0x0000_0000_0000_00b7, // r0 = 0
         0x0000_0000_0000_0095, // exit
     ];
-    let license = CString::default();
-    // SAFETY: all pointers lead to what outlives the call, and the count is that of the
-    // instructions.
-    let fd = unsafe {
-        libbpf_sys::bpf_prog_load(
-            libbpf_sys::BPF_PROG_TYPE_RAW_TRACEPOINT,
-            ptr::null(),
-            license.as_ptr(),
-            instructions.as_ptr().cast(),
-            instructions.len() as u64,
-            ptr::null_mut(),
-        )
-    };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a new descriptor that nobody else has.
-    drop(unsafe { OwnedFd::from_raw_fd(fd) });
-    Ok(())
+    cfg!(target_arch = "x86_64") && load_program(&program).is_ok()
 }
 
 /// Whether links of uprobes show all threads of a process. Kernels whose do look at what they
@@ -168,19 +148,14 @@ fn refusal(program: BorrowedFd<'_>) -> io::Error {
     io::Error::last_os_error()
 }
 
-/// Whether a program at a raw tracepoint runs with preemption off: it looks itself. `None`
-/// where it cannot.
-fn runs_undisturbed(of_sockets: bool) -> Option<bool> {
-    const LOOKS: usize = 4;
+/// Whether a program at a raw tracepoint runs with preemption off: it looks itself, at the end
+/// of a system call. `None` where it cannot.
+fn runs_undisturbed() -> Option<bool> {
     let mut storage = MaybeUninit::uninit();
-    let program = if of_sockets { "at_send" } else { "at_exit" };
-    let skeleton = load(&mut storage, program)?;
-    let program = if of_sockets { &skeleton.progs.at_send } else { &skeleton.progs.at_exit };
-    let link = program.attach_trace().ok()?;
-    let (one, _other) = UnixStream::pair().ok()?;
-    for _ in 0..LOOKS {
-        rustix::io::write(&one, b".").ok()?;
-    }
+    let skeleton = load(&mut storage, "at_exit")?;
+    let link = skeleton.progs.at_exit.attach_trace().ok()?;
+    // Any call will do; of those of other processes some may be made meanwhile.
+    let _ = rustix::process::getppid();
     drop(link);
     let least = skeleton.maps.data_data.as_deref().map(|data| data.least_count);
     // What it begins with is what nobody saw, and below 0 is what the program does not know.
