@@ -186,6 +186,7 @@ def contents(scene, mcanalyze, verdict):
         recorded_counts(mcanalyze, capture),
         footer,
     )
+    lost, possible, incomplete = said(footer["loss"])
     misses = int(scene.facts.get("recursion_misses", 0))
     if misses:
         verdict.details.append(f"programs skipped by the kernel: {misses}")

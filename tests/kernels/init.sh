@@ -37,7 +37,7 @@ fact() {
 }
 gone() {
 	# A zombie is gone: only this shell has not asked yet.
-	[ ! -d "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"
+	[ ! -d "/proc/$1" ] || grep -qs '^State:.Z' "/proc/$1/status"
 }
 answers() {
 	drill $address open:1 >/dev/null 2>&1
@@ -93,7 +93,7 @@ as_before() {
 }
 
 # Begins and ends recordings, one after the other, while the client is at work.
-# shellcheck disable=SC2086 # lists of words
+# shellcheck disable=SC2086,SC2094 # lists of words; the capture is only written
 again() {
 	objects=$(bpf_objects)
 	number=0

@@ -12,7 +12,7 @@ use libbpf_rs::{
     OpenObject,
     btf::{
         Btf,
-        types::{Struct, Typedef},
+        types::{Enum, Struct, Typedef},
     },
     skel::{OpenSkel, SkelBuilder},
 };
@@ -57,7 +57,7 @@ pub(crate) fn find(host: &Host) -> Kernel {
         socket_tracepoints,
         uprobe_links: if has_links { UprobeLinks::Process } else { UprobeLinks::None },
         raw_tracepoints: RawTracepoints::Undisturbed,
-        perf_tracepoints: has_perf_tracepoints(socket_tracepoints),
+        perf_tracepoints: has_perf_tracepoints(btf.as_ref(), socket_tracepoints),
         return_probes_break_seccomp: return_probes_break_seccomp(&release),
     };
     if !host.missing(None).is_empty() {
@@ -79,7 +79,15 @@ pub(crate) fn find(host: &Host) -> Kernel {
     kernel
 }
 
-fn has_perf_tracepoints(of_sockets: bool) -> bool {
+/// Whether programs can be attached to perf's tracepoints: where those are found, and a program
+/// can find the registers of a system call, which these do not pass on.
+fn has_perf_tracepoints(btf: Option<&Btf<'_>>, of_sockets: bool) -> bool {
+    let helpers = btf.and_then(|btf| btf.type_by_name::<Enum<'_>>("bpf_func_id"));
+    let has_registers = helpers
+        .is_some_and(|helpers| helpers.iter().any(|it| it.name == Some(c"BPF_FUNC_task_pt_regs".as_ref())));
+    if !has_registers {
+        return false;
+    }
     let events: &[&str] = if of_sockets {
         &["raw_syscalls/sys_exit", "sock/sock_recv_length", "sock/sock_send_length"]
     } else {
