@@ -1,7 +1,7 @@
 //! Finds out what the kernel can do, by trying it.
 
 use std::{
-    ffi::CString,
+    ffi::{CString, OsStr},
     io,
     mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
@@ -83,8 +83,9 @@ pub(crate) fn find(host: &Host) -> Kernel {
 /// can find the registers of a system call, which these do not pass on.
 fn has_perf_tracepoints(btf: Option<&Btf<'_>>, of_sockets: bool) -> bool {
     let helpers = btf.and_then(|btf| btf.type_by_name::<Enum<'_>>("bpf_func_id"));
-    let has_registers = helpers
-        .is_some_and(|helpers| helpers.iter().any(|it| it.name == Some(c"BPF_FUNC_task_pt_regs".as_ref())));
+    let has_registers = helpers.is_some_and(|helpers| {
+        helpers.iter().any(|it| it.name == Some(OsStr::new("BPF_FUNC_task_pt_regs")))
+    });
     if !has_registers {
         return false;
     }
