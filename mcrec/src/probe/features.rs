@@ -36,6 +36,11 @@ mod skeleton {
     include!(concat!(env!("OUT_DIR"), "/features.skel.rs"));
 }
 
+/// Whether the processor makes a program's writes visible in their order. What the programs
+/// with atomics write is read on another CPU without a fence (`bpf/ring.bpf.h`), so where it
+/// does not, the others are used, on every kernel.
+const IN_ORDER: bool = cfg!(target_arch = "x86_64");
+
 /// Where a kernel says how perf attaches to a tracepoint.
 const TRACING: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
@@ -56,7 +61,7 @@ pub(crate) fn find() -> Kernel {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy();
     let mut kernel = Kernel {
-        atomics: true,
+        atomics: IN_ORDER,
         socket_tracepoints,
         uprobe_links: if has_links { UprobeLinks::Process } else { UprobeLinks::None },
         raw_tracepoints: RawTracepoints::Undisturbed,
@@ -65,7 +70,7 @@ pub(crate) fn find() -> Kernel {
     };
     match has_atomics() {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return kernel,
-        result => kernel.atomics = result.is_ok(),
+        result => kernel.atomics = IN_ORDER && result.is_ok(),
     }
     if has_links && !shows_whole_processes() {
         kernel.uprobe_links = UprobeLinks::FirstThread;
