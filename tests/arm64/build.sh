@@ -19,13 +19,13 @@ mkdir -p "$2"
 target=$(cd "$2" && pwd)
 shift 2
 triple=aarch64-unknown-linux-gnu
-packages=${CARGO_HOME:-$HOME/.cargo}
+packages=${CARGO_HOME:-$HOME/.cargo}/registry
 
 # What is fetched is fetched here, where cargo is set up for that.
 (cd "$checkout" && cargo fetch --quiet --locked --target $triple --target x86_64-unknown-linux-gnu)
 within() {
 	sh "$here/within.sh" "$folder/root" "$checkout=/checkout" "$target=/target" \
-		"$packages=/cargo" sh -c 'cd /checkout && exec "$@"' sh "$@"
+		"$packages=/cargo/registry" sh -c 'cd /checkout && exec "$@"' sh "$@"
 }
 cargo() {
 	command=$1
