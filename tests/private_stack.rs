@@ -37,7 +37,7 @@ fn program(fd: &OwnedFd) -> Program {
     };
     ask(fd, &mut info);
     assert!(info.jited_prog_insns != 0, "the kernel does not show its code (CAP_SYSLOG?)");
-    let name = info.name.iter().take_while(|&&c| c != 0).map(|&c| c.cast_unsigned());
+    let name = info.name.iter().take_while(|&&c| c != 0).map(|&c| c.to_ne_bytes()[0]);
     Program { name: String::from_utf8(name.collect()).unwrap(), kind: info.type_, code }
 }
 

@@ -6,7 +6,8 @@ use crate::cli::Lacking;
 /// What the kernel can do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kernel {
-    /// BPF programs can compare and swap.
+    /// BPF programs can compare and swap, on a processor that makes their writes visible in
+    /// their order.
     pub(crate) atomics: bool,
     /// It has tracepoints for what sockets receive and send.
     pub(crate) socket_tracepoints: bool,

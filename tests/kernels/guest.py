@@ -1,7 +1,7 @@
 """A kernel in a virtual machine, and what comes out of it.
 
-The guest's console is one file, and what it sends over its second serial port another:
-tar archives, one for each scene that is over.
+The guest's console is one file, and what it sends over a port of its own another: tar
+archives, one for each scene that is over.
 """
 
 import re
@@ -14,9 +14,10 @@ from pathlib import Path
 # Lines of a kernel log after which nothing is right, and where it happened.
 TROUBLE = re.compile(
     r"BUG:|Oops|WARNING:|Kernel panic|general protection|blocked for more than|RIP: 0010"
+    r"|Internal error|Unable to handle kernel|[Dd]etected hard LOCKUP"
 )
 # After these the kernel reboots by itself, or never does anything again.
-FATAL = re.compile(r"Oops|BUG: unable to handle|Kernel panic")
+FATAL = re.compile(r"Oops|BUG: unable to handle|Kernel panic|Unable to handle kernel")
 STAMP = re.compile(r"^\[ *\d+\.\d+\](\[ *\w+\])? *")
 # A scene, apart from its load, and the boot: on an emulated machine whose host is busy.
 SCENE_SECONDS = 300
@@ -25,6 +26,38 @@ AGAIN = re.compile(r"again")
 AGAIN_SECONDS = 3000
 BOOT_SECONDS = 120
 DYING_SECONDS = 20
+
+
+@dataclass
+class Machine:
+    """What qemu emulates for an architecture, as Debian calls that, and where in the guest
+    are its console and the port for what it sends."""
+
+    command: list
+    console: str
+    port: str
+    # Arguments that lead what comes out of the port to a file.
+    port_to: list
+
+    def arguments(self, console, archives):
+        to = [argument.format(archives) for argument in self.port_to]
+        return [*self.command, "-serial", f"file:{console}", *to]
+
+
+MACHINES = {
+    "amd64": Machine(
+        ["qemu-system-x86_64", "-cpu", "max"], "ttyS0", "/dev/ttyS1", ["-serial", "file:{}"]
+    ),
+    # Without instructions to sign pointers as the processor does, which takes long to
+    # emulate. The machine has one serial port, and of what can be added only this is fast.
+    "arm64": Machine(
+        ["qemu-system-aarch64", "-machine", "virt", "-cpu", "max,pauth-impdef=on"],
+        "ttyAMA0",
+        "/dev/vport0p1",
+        ["-device", "virtio-serial-pci", "-chardev", "file,id=port,path={}",
+         "-device", "virtserialport,chardev=port"],
+    ),
+}  # fmt: skip
 
 
 def read(path):
@@ -84,13 +117,13 @@ def unpack(archives, folder):
     return scenes
 
 
-def run(paths, preempt, scenes, seconds, folder):
+def run(machine, paths, preempt, scenes, seconds, folder):
     """Boots the kernel and the initramfs at `paths` for `scenes`, and returns when that is
     over, one way or the other."""
     folder.mkdir(parents=True, exist_ok=True)
     console, archives = folder / "console", folder / "archives"
-    words = ["console=ttyS0", "loglevel=5", "panic=-1", "oops=panic", "mitigations=off"]
-    words += [f"scenes={','.join(scenes)}"]
+    words = [f"console={machine.console}", "loglevel=5", "panic=-1", "oops=panic"]
+    words += ["mitigations=off", f"port={machine.port}", f"scenes={','.join(scenes)}"]
     words += [f"{name}={value}" for name, value in seconds.items()]
     if preempt != "fixed":
         words.append(f"preempt={preempt}")
@@ -99,9 +132,9 @@ def run(paths, preempt, scenes, seconds, folder):
     # The machine ends with this program, however that ends.
     command = ["nice", "-n", "10", "setpriv", "--pdeathsig", "KILL"]
     # KVM is not used where it is there: a guest is to be the same everywhere.
-    command += ["qemu-system-x86_64", "-accel", "tcg,thread=multi"]
-    command += ["-cpu", "max", "-smp", "2", "-m", "1536", "-nodefaults", "-display", "none"]
-    command += ["-no-reboot", "-serial", f"file:{console}", "-serial", f"file:{archives}"]
+    command += machine.arguments(console, archives)
+    command += ["-accel", "tcg,thread=multi", "-smp", "2", "-m", "1536"]
+    command += ["-nodefaults", "-display", "none", "-no-reboot"]
     command += ["-kernel", paths[0], "-initrd", paths[1], "-append", " ".join(words)]
     limit = BOOT_SECONDS + sum(SCENE_SECONDS + 2 * sum(seconds.values()) for _ in scenes)
     limit += sum(AGAIN_SECONDS for scene in scenes if AGAIN.match(scene))

@@ -1,39 +1,72 @@
 #!/bin/sh
-# Makes the initramfs that all kernels are booted with, from programs of this machine:
+# Makes the initramfs that all kernels are booted with:
 #
-#   image.sh FILE MCREC DRILL MEMCACHED-DEBIAN MEMCACHED-PROBES
+#   image.sh FILE MCREC DRILL MEMCACHED-DEBIAN MEMCACHED-PROBES [SYSTEM]
 #
-# Nothing in it belongs to a kernel: no modules are needed.
+# The programs and their libraries are of this machine, or else of SYSTEM: a folder with
+# Debian in it that has those of another architecture, as tests/arm64/system.sh makes it.
+# Nothing in the initramfs belongs to a kernel: no modules are needed.
 set -eu
 
-if [ $# != 5 ]; then
-	echo "usage: $0 FILE MCREC DRILL MEMCACHED-DEBIAN MEMCACHED-PROBES" >&2
+if [ $# != 5 ] && [ $# != 6 ]; then
+	echo "usage: $0 FILE MCREC DRILL MEMCACHED-DEBIAN MEMCACHED-PROBES [SYSTEM]" >&2
 	exit 2
 fi
 here=$(cd "$(dirname "$0")" && pwd)
 file=$1
+system=${6:-}
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 
 mkdir -p "$root/bin" "$root/dev" "$root/etc" "$root/proc" "$root/sys" "$root/tmp" "$root/results"
-busybox=$(command -v busybox)
-if ldd "$busybox" >/dev/null 2>&1; then
+# libraries PROGRAM: its interpreter and its libraries, with theirs, as paths in the guest.
+libraries() {
+	if [ -z "$system" ]; then
+		ldd "$1" | grep -o '/[^ ]*' || true
+		return
+	fi
+	readelf -l "$1" | sed -n 's/.*program interpreter: \(.*\)]$/\1/p'
+	for needed in $(readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)]$/\1/p'); do
+		library=$(find_library "$needed" "$(machine "$1")") || return
+		echo "$library"
+		libraries "$system$library" || return
+	done
+}
+# find_library NAME MACHINE: each architecture has a folder of its own, and readelf says whose.
+find_library() {
+	for path in "$system"/usr/lib/*-linux-gnu/"$1"; do
+		if [ -e "$path" ] && [ "$(machine "$path")" = "$2" ]; then
+			echo "${path#"$system"}"
+			return
+		fi
+	done
+	echo "$0: no library $1 for $2 in $system; add its package to tests/arm64/system.sh" >&2
+	return 1
+}
+machine() {
+	readelf -h "$1" | sed -n 's/ *Machine: *//p'
+}
+
+busybox=$system$(command -v busybox)
+needs=$(libraries "$busybox")
+if [ -n "$needs" ]; then
 	echo "$0: $busybox needs libraries; install Debian's busybox-static" >&2
 	exit 1
 fi
+# The guest makes all the other links to it.
 cp "$busybox" "$root/bin/busybox"
-for applet in $("$busybox" --list); do
-	[ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
-done
+ln -s busybox "$root/bin/sh"
 
 # add PROGRAM PATH
 add() {
 	mkdir -p "$root/$(dirname "$2")"
-	strip -o "$root/$2" "$1"
-	# The libraries, and the interpreter, at the paths that they are looked for.
-	ldd "$1" | grep -o '/[^ ]*' | while read -r library; do
+	# The programs of another architecture come without symbols: this strip may not know it.
+	if [ -z "$system" ]; then strip -o "$root/$2" "$1"; else cp "$1" "$root/$2"; fi
+	# At the paths that they are looked for.
+	found=$(libraries "$1")
+	for library in $(echo "$found" | sort -u); do
 		mkdir -p "$root$(dirname "$library")"
-		cp -L "$library" "$root$library"
+		cp -L "$system$library" "$root$library"
 	done
 }
 add "$2" bin/mcrec

@@ -1,19 +1,19 @@
 #!/bin/sh
 # What a guest runs: records a memcached in each scene of /etc/scenes.txt that the kernel's
 # command line names (scenes=auto,usdt), for load=SECONDS and churn=SECONDS. Each scene's
-# folder goes to the host over the second serial port, as a tar archive, when it is over:
+# folder goes to the host over port=DEVICE, as a tar archive, when it is over:
 #
 #   client, client.error   what the client counted, and whether something went wrong
 #   capture.parquet, mcrec what mcrec wrote and said
 #   facts                  lines of a name and a value
 #   kernel                 what the kernel logged meanwhile
-mount -t proc none /proc
+/bin/busybox mount -t proc none /proc
+/bin/busybox --install -s /bin
 mount -t sysfs none /sys
 mount -t devtmpfs none /dev
 mount -t tracefs none /sys/kernel/tracing
 mount -t debugfs none /sys/kernel/debug
 ip link set lo up
-stty -F /dev/ttyS1 raw -echo -opost
 address=127.0.0.1:11211
 
 # What a process takes to get somewhere is not known before; nothing in here may take
@@ -146,6 +146,8 @@ option() {
 	tr ' ' '\n' </proc/cmdline | sed -n "s/^$1=//p"
 }
 wanted=,$(option scenes),
+port=$(option port)
+case $port in /dev/tty*) stty -F "$port" raw -echo -opost ;; esac
 load=$(option load)
 churn=$(option churn)
 # The line that each scene's log begins after.
@@ -175,7 +177,7 @@ while IFS='|' read -r name server server_options recorder_options phases _; do
 	rm -f go
 	dmesg | sed "1,/mcrec-scene-$marker\$/d" >kernel
 	cd /results || exit
-	tar -cf /dev/ttyS1 "$name"
+	tar -cf "$port" "$name"
 	rm -r "$name"
 	# A memcached that is left over would be in the way of the next scene.
 	gone $memcached || break

@@ -33,6 +33,11 @@ mod skeleton {
     include!(concat!(env!("OUT_DIR"), "/features.skel.rs"));
 }
 
+/// Whether the processor makes a program's writes visible in their order. What the programs
+/// with atomics write is read on another CPU without a fence (`bpf/ring.bpf.h`), so where it
+/// does not, the others are used, on every kernel.
+const IN_ORDER: bool = cfg!(target_arch = "x86_64");
+
 /// Where a kernel says how perf attaches to a tracepoint.
 const TRACING: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
@@ -53,7 +58,7 @@ pub(crate) fn find(host: &Host) -> Kernel {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy();
     let mut kernel = Kernel {
-        atomics: true,
+        atomics: IN_ORDER,
         socket_tracepoints,
         uprobe_links: if has_links { UprobeLinks::Process } else { UprobeLinks::None },
         raw_tracepoints: RawTracepoints::Undisturbed,
@@ -63,7 +68,7 @@ pub(crate) fn find(host: &Host) -> Kernel {
     if !host.missing(None).is_empty() {
         return kernel;
     }
-    kernel.atomics = has_atomics();
+    kernel.atomics = IN_ORDER && has_atomics();
     if has_links && !shows_whole_processes() {
         kernel.uprobe_links = UprobeLinks::FirstThread;
     }
@@ -99,8 +104,7 @@ fn has_perf_tracepoints(btf: Option<&Btf<'_>>, of_sockets: bool) -> bool {
     })
 }
 
-/// Whether the kernel takes a program that compares and swaps. Elsewhere than on x86 that is
-/// not enough for what is done with it: see `bpf/ring.bpf.h`.
+/// Whether the kernel takes a program that compares and swaps.
 fn has_atomics() -> bool {
     let program = [
         0x0000_0000_0000_01b7, // r1 = 0
@@ -110,7 +114,7 @@ fn has_atomics() -> bool {
         0x0000_0000_0000_00b7, // r0 = 0
         0x0000_0000_0000_0095, // exit
     ];
-    cfg!(target_arch = "x86_64") && load_program(&program).is_ok()
+    load_program(&program).is_ok()
 }
 
 /// Whether links of uprobes show all threads of a process. Kernels whose do look at what they
