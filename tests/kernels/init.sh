@@ -96,6 +96,8 @@ as_before() {
 # shellcheck disable=SC2086,SC2094 # lists of words; the capture is only written
 again() {
 	objects=$(bpf_objects)
+	# Or a recording takes minutes to begin where all is emulated.
+	renice 19 $client >/dev/null
 	number=0
 	while [ $number -lt $times ]; do
 		mcrec -p $memcached -o capture.parquet --force $recorder_options 2>mcrec &
