@@ -99,15 +99,19 @@ impl Kernel {
             UprobeLinks::FirstThread => "of the first thread only",
             UprobeLinks::Process => "yes",
         };
+        let atomics = match self.atomics {
+            true => "yes",
+            false if cfg!(target_arch = "x86_64") => "no",
+            false => "not used on this processor",
+        };
         let raw = match self.raw_tracepoints {
             RawTracepoints::Undisturbed => "never preempted",
             RawTracepoints::Preemptible => "may be preempted, and then skipped",
         };
         let mut lines = vec![
             format!(
-                "tracepoints of sockets {}, links of uprobes {links}, atomic BPF instructions {}",
+                "tracepoints of sockets {}, links of uprobes {links}, atomic BPF instructions {atomics}",
                 yes(self.socket_tracepoints),
-                yes(self.atomics)
             ),
             format!(
                 "programs at raw tracepoints {raw}; at perf's never, which can{} be attached to",
@@ -140,8 +144,7 @@ impl Kernel {
 /// have mended its own earlier, and then loses no more than the cheaper way.
 pub(crate) fn return_probes_break_seccomp(release: &str) -> bool {
     let release = numbers(release);
-    (6, 11, 0) <= release && release <= (6, 12, 13)
-        || (6, 13, 0) <= release && release <= (6, 13, 2)
+    ((6, 11, 0)..=(6, 12, 13)).contains(&release) || ((6, 13, 0)..=(6, 13, 2)).contains(&release)
 }
 
 /// Whether programs at raw tracepoints run with preemption off, by the release: for kernels
