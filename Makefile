@@ -55,7 +55,7 @@ endif
 
 .PHONY: kernels-build
 kernels-build:
-	sh tests/packages.sh tests qemu-system-x86 cpio busybox-static
+	sh tests/packages.sh tests qemu-system-x86 cpio busybox-static bpftool
 	set -e; for name in debian-1.6.18 1.6.18; do sh tests/memcached.sh $$name "$(MEMCACHED)"; done
 	cargo build --bin mcrec --bin mcanalyze --example drill
 	python3 -B tests/kernels/compare_test.py --quiet

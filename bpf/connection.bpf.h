@@ -100,18 +100,20 @@ static __always_inline bool is_long_get(struct connection *connection, __u64 buf
  * can be left out. The sample is looked at once: that instant counts as the
  * request's.
  */
-static __always_inline bool is_left_out(struct connection *connection, struct request *request,
+static __always_inline bool is_left_out(struct connection *connection, __u64 buffer, __u64 length,
 					__u64 asked, __u32 limit)
 {
 	enum step before = connection->step;
 	enum protocol protocol;
+	struct request *request;
 	bool wanted;
 
 	connection->step = UNCLEAR;
 	if (asked != COMMAND)
 		return false;
-	protocol = recognise();
-	if (protocol == NO_PROTOCOL)
+	protocol = recognise(buffer, length);
+	request = request_here();
+	if (protocol == NO_PROTOCOL || !request)
 		return false;
 	if (connection->protocol != protocol) {
 		if (connection->protocol != NO_PROTOCOL || before != READY)

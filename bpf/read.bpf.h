@@ -121,7 +121,6 @@ static __always_inline int received(struct pt_regs *regs, struct sock *sock, __u
 	struct connection *connection = connection_of(descriptor);
 	struct read_scratch *scratch = read_scratch_here();
 	__u32 limit = sample_limit;
-	struct request *request = request_here();
 	__u64 asked = PT_REGS_PARM3_SYSCALL(regs), chunks = 1;
 
 	if (!connection) {
@@ -131,18 +130,14 @@ static __always_inline int received(struct pt_regs *regs, struct sock *sock, __u
 		}
 		return 0;
 	}
-	if (!scratch || !request || !is_of_client(connection, descriptor, sock))
+	if (!scratch || !is_of_client(connection, descriptor, sock))
 		return 0;
 	scratch->buffer = PT_REGS_PARM2_SYSCALL(regs);
 	if (!limit || kind != MCREC_READ) {
 		connection->step = UNCLEAR;
-	} else {
-		request->buffer = scratch->buffer;
-		request->length = length;
-		if (is_left_out(connection, request, asked, limit)) {
-			COUNT(sampled_out);
-			return 0;
-		}
+	} else if (is_left_out(connection, scratch->buffer, length, asked, limit)) {
+		COUNT(sampled_out);
+		return 0;
 	}
 	if (begins_request(kind, asked))
 		COUNT(operations);
@@ -150,11 +145,8 @@ static __always_inline int received(struct pt_regs *regs, struct sock *sock, __u
 	if (kind == MCREC_READ && asked > MCREC_CHUNK &&
 	    !is_long_get(connection, scratch->buffer, asked))
 		scratch->wanted = 0;
-	if (kind == MCREC_READ && asked == COMMAND && length > WORTH_LOOKING) {
-		request->buffer = scratch->buffer;
-		request->length = length;
-		scratch->wanted = before_value() ?: length;
-	}
+	if (kind == MCREC_READ && asked == COMMAND && length > WORTH_LOOKING)
+		scratch->wanted = before_value(scratch->buffer, length) ?: length;
 	fill_head(&scratch->head, descriptor, INODE_OF(connection->owner), kind);
 	scratch->read.length = length;
 	scratch->read.asked = asked;

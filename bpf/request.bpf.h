@@ -354,27 +354,30 @@ static __always_inline bool is_one_packet(struct request *request)
 	return true;
 }
 
-static __always_inline bool peek(struct request *request)
+static __always_inline bool peek(struct request *request, __u64 buffer, __u64 length)
 {
-	__u64 peeked = request->length;
+	__u64 peeked = length;
 
+	request->buffer = buffer;
+	request->length = length;
 	barrier_var(peeked);
 	if (peeked > PEEKED)
 		peeked = PEEKED;
-	return !bpf_probe_read_user(request->bytes, peeked, (const void *)request->buffer);
+	return !bpf_probe_read_user(request->bytes, peeked, (const void *)buffer);
 }
 
 /*
- * These two are about the request of this CPU, request_here(). They are not static: so the
- * kernel verifies each once, and not for each way that leads to it, which took three times
- * as long. They take no pointer, because 5.10 knows of none there.
+ * These two look at a read of `length` bytes in `buffer`, and leave what they find in this
+ * CPU's request_here(). They are not static: so the kernel verifies each once, and not for
+ * each way that leads to it, which took three times as long. They take no pointer, because
+ * 5.10 knows of none there.
  */
 
 /*
  * How many bytes of a read tell all: where it begins with a request to store whose value
  * goes on to the read's end or beyond it, those before the value. 0 where that is not sure.
  */
-__noinline __u64 before_value(void)
+__noinline __u64 before_value(__u64 buffer, __u64 length)
 {
 	enum { HEADER = 24 };
 	struct request *request = request_here();
@@ -382,7 +385,7 @@ __noinline __u64 before_value(void)
 	__u64 body;
 	__u32 end, key;
 
-	if (!request || !peek(request))
+	if (!request || !peek(request, buffer, length))
 		return 0;
 	bytes = request->bytes;
 	if (bytes[0] == 0x80) {
@@ -402,11 +405,11 @@ __noinline __u64 before_value(void)
 }
 
 /* Which protocol the read is one request of, if of any that may be left out. */
-__noinline enum protocol recognise(void)
+__noinline enum protocol recognise(__u64 buffer, __u64 length)
 {
 	struct request *request = request_here();
 
-	if (!request || !peek(request))
+	if (!request || !peek(request, buffer, length))
 		return NO_PROTOCOL;
 	if (request->bytes[0] == 0x80)
 		return skips_binary && is_one_packet(request) ? BINARY : NO_PROTOCOL;

@@ -28,22 +28,52 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 const volatile __u32 target_tgid = 0;
 /* The recorder's process id namespace, which numbers target_tgid; zero for the
  * initial one. */
-const volatile __u64 namespace_device = 0;
-const volatile __u64 namespace_inode = 0;
+const volatile __u32 namespace_inode = 0;
+
+/* As many pid namespaces as there can be one in the other. */
+#define LEVELS_MAX 33
+
+/* The target's number in the initial namespace; zero until it was seen. */
+static __u32 initial_tgid;
+
+/*
+ * Whether the recorder's namespace, in which this process may be by way of one below it,
+ * numbers it as the target.
+ */
+static __noinline bool is_target_there(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
+	__u32 level = BPF_CORE_READ(pid, level);
+	__u32 at;
+
+	for (at = 0; at <= level && at < LEVELS_MAX; at++) {
+		struct upid number = {};
+
+		bpf_probe_read_kernel(&number, sizeof(number), &pid->numbers[at]);
+		if (BPF_CORE_READ(number.ns, ns.inum) == namespace_inode)
+			return number.nr == (__s32)target_tgid;
+	}
+	return false;
+}
 
 static __always_inline bool is_target(void)
 {
-	struct bpf_pidns_info process = {};
+	__u32 tgid;
 
-	if (!namespace_inode) {
-		/* The cheaper of the two, where the kernel has it. */
-		if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
-			return bpf_get_current_task_btf()->tgid == (__s32)target_tgid;
-		return bpf_get_current_pid_tgid() >> 32 == target_tgid;
-	}
-	return !bpf_get_ns_current_pid_tgid(namespace_device, namespace_inode, &process,
-					    sizeof(process)) &&
-	       process.tgid == target_tgid;
+	/* The cheaper of the two, where the kernel has it. */
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
+		tgid = bpf_get_current_task_btf()->tgid;
+	else
+		tgid = bpf_get_current_pid_tgid() >> 32;
+	if (!namespace_inode)
+		return tgid == target_tgid;
+	if (initial_tgid)
+		return tgid == initial_tgid;
+	if (!is_target_there())
+		return false;
+	initial_tgid = tgid;
+	return true;
 }
 
 static __always_inline int returned(struct pt_regs *regs, long result)

@@ -130,9 +130,29 @@ struct files_struct {
 	struct fdtable *fdt;
 };
 
+struct ns_common {
+	unsigned int inum;
+};
+
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];	/* one for each level */
+};
+
 struct task_struct {
 	__s32 tgid;
 	struct files_struct *files;
+	struct task_struct *group_leader;
+	struct pid *thread_pid;
 };
 
 /* What perf's tracepoints pass on. */

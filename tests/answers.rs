@@ -161,6 +161,30 @@ fn what_is_missing_stands_above_the_answer() {
 }
 
 #[test]
+fn what_may_be_missing_stands_above_the_answer_and_where_it_may_be() {
+    // Of 87 reads and replies whose programs the kernel skipped, so many showed.
+    let skipped = sample("skipped.parquet");
+    let output = mcanalyze(&skipped, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stdout);
+    assert!(shown.contains("LOST       at least 34 operations"), "{shown}");
+    assert!(shown.contains("MAY LACK   up to 87 reads or replies more"), "{shown}");
+    let capture = &json(&skipped, &[])["capture"];
+    assert_eq!(capture["possible"]["skipped_runs"], 87);
+    assert_eq!((&capture["complete"], &capture["lost_at_most"]), (&false.into(), &Value::Null));
+    // In doubt is the time in which it happened, and no other.
+    let [start, end] = ["start", "end"].map(|name| capture[name].as_str().unwrap());
+    for lossy in capture["lossy"].as_array().unwrap() {
+        assert!(lossy["from"].as_str() >= Some(start) && lossy["to"].as_str() <= Some(end));
+    }
+    assert!(capture["lossy"].as_array().unwrap().iter().any(|lossy| lossy["lost"] == 0));
+    let window = json(&skipped, &["--from", "+1s", "--to", "+2s"]);
+    assert_eq!(window["capture"]["possible"]["skipped_runs"], 87);
+    let others = json(&sample("zipf.parquet"), &[]);
+    assert_eq!(others["capture"]["possible"]["skipped_runs"], 0);
+}
+
+#[test]
 fn hostile_keys_are_inert_in_every_output() {
     let file = sample("hostile.parquet");
     for arguments in [

@@ -37,7 +37,8 @@ only '\bratatui::' "$all" $a/live/mod.rs $a/live/keys.rs $a/live/view/
 only '\bsignal_hook::' "$r $a $p" $r/ $a/live/mod.rs $p/main.rs
 only '\bhdrhistogram::' "$all" $p/tally.rs $p/report/
 only '\brustix::' "$p" $p/target.rs $p/connection.rs $p/worker.rs $p/run.rs $p/check.rs $p/main.rs
-only '\bprocfs::' "$all" $r/target/ $r/host.rs
+only '\bprocfs::' "$all" $r/target/ $r/host/
+only '\blibc::' "$r" $r/host/attempt.rs
 only '\blandlock::' "$all" $r/privilege.rs
 
 # In mcrec a file uses only files to the left of it; main wires them all.

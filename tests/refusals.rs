@@ -2,31 +2,14 @@
 
 mod support;
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use support::{
     process::Running,
-    recorder::{mcrec, run},
+    recorder::{assert_refused, mcrec, run},
     server::{Server, program},
     until,
 };
-
-#[track_caller]
-fn assert_refused(output: &Output, says: &[&str]) {
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    for text in says {
-        assert!(said.contains(text), "{text:?} is not in: {said}");
-    }
-    for never in ["panicked", "backtrace", "RUST_"] {
-        assert!(!said.contains(never), "{never:?} is in: {said}");
-    }
-}
 
 #[test]
 fn a_process_that_is_not_there_or_not_a_memcached() {

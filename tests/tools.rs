@@ -210,6 +210,28 @@ fn losses_of_a_slice_are_those_of_its_window() {
 }
 
 #[test]
+fn what_may_be_missing_stays_with_what_is_made_of_a_capture() {
+    let folder = tempfile::tempdir().unwrap();
+    let (skipped, at) = (sample("skipped.parquet"), |name: &str| folder.path().join(name));
+    let possible = |path: &Path| {
+        let loss = &footer(path)["loss"];
+        let series = loss["possible_series"].as_array().map_or(0, Vec::len);
+        (loss["possible"]["skipped_runs"].as_i64().unwrap_or(0), series)
+    };
+    assert_eq!(possible(&skipped), (87, 1));
+    ran(1, &[&"slice", &skipped, &"--from", &"+1s", &"-o", &at("slice")]);
+    ran(1, &[&"merge", &skipped, &sample("zipf.parquet"), &"-o", &at("merged")]);
+    for made in ["slice", "merged"] {
+        assert_eq!(possible(&at(made)), (87, 1), "{made}");
+        assert_sound(&at(made));
+    }
+    let checked = text(&ran(0, &[&"check", &skipped]).stdout);
+    assert!(checked.contains("up to 87 reads or replies more"), "{checked}");
+    let shown = text(&ran(1, &[&"info", &skipped]).stdout);
+    assert!(shown.contains("MAY LACK up to 87"), "{shown}");
+}
+
+#[test]
 fn anonymised_captures_have_pseudonyms_and_nothing_else_is_changed() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

@@ -4,7 +4,6 @@
 mod support;
 
 use std::{
-    collections::HashMap,
     fs,
     path::Path,
     process::Command,
@@ -12,79 +11,19 @@ use std::{
     thread,
 };
 
-use mcrec_schema::footer::Losses;
 use rustix::process::Signal;
 use support::{
     capture::{self, Row},
     commands::Keys,
     random::Random,
     recorder::Recorder,
-    rows::{Shown, by_connection, is_event, of_done, of_row},
+    rows::{Shown, assert_connection, assert_recorded, by_connection, is_event, of_done, of_row},
     server::{Address, STATIC, Server, WITHOUT_PROBES, program},
     until,
     wire::{Answer, Done, Expected, Log, Wire},
 };
 
 const SOURCE: [&str; 2] = ["--source", "syscalls"];
-
-/// The rows of a connection equal its log, from the operation `first` on.
-fn assert_connection(rows: &[&Row], log: &Log, first: usize) {
-    let done = &log.done[first..];
-    for (at, (row, done)) in rows.iter().zip(done).enumerate() {
-        assert_eq!(of_row(row), of_done(done), "operation {at} of {}", log.client);
-        assert_eq!(row.client.as_deref(), Some(log.client.as_str()));
-        assert_eq!(row.thread_id, rows[0].thread_id);
-        if let Some(latency) = row.latency {
-            assert!(latency > 0, "{row:?}");
-            let bound = log.bound(done.batch).map_or(u128::MAX, |bound| bound.as_nanos());
-            assert!(u128::from(latency.unsigned_abs()) <= bound, "{row:?} took {bound} ns");
-        }
-    }
-    assert_eq!(rows.len(), done.len(), "operations of a connection");
-    assert!(rows.is_sorted_by_key(|row| row.ts), "time goes forward");
-    // Keys of one request stand together, and nothing else is with them.
-    let ends = |same: bool, row: &Row| same == (row.key_index > 0);
-    for (pair, done) in rows.windows(2).zip(done.windows(2)) {
-        let same = done[0].request == done[1].request;
-        assert_eq!(same, pair[0].request_id == pair[1].request_id);
-        assert!(ends(same, pair[1]), "{:?}", pair[1]);
-    }
-}
-
-/// All rows and the footer are as `logs` say: nothing missing, nothing invented.
-/// Each connection's first operation is on a key of its own.
-fn assert_recorded(path: &Path, logs: &[Log]) {
-    let rows = capture::all_rows(path);
-    let connections = by_connection(&rows);
-    assert_eq!(connections.len(), logs.len(), "connections");
-    let mut firsts = HashMap::new();
-    for rows in connections.values() {
-        assert_eq!((rows[0].op.as_str(), rows[0].status.as_str()), ("connect", "ok"));
-        firsts.insert(rows[1].key.as_slice(), rows);
-    }
-    for log in logs {
-        let mut rows = firsts[log.done[0].key.as_slice()].as_slice();
-        for event in rows.iter().filter(|row| is_event(row)) {
-            assert_eq!(event.client.as_deref(), Some(log.client.as_str()));
-            assert!(event.key_len == 0 && event.latency.is_none());
-        }
-        if log.closed {
-            assert_eq!(rows.last().unwrap().op, "disconnect");
-            rows = &rows[..rows.len() - 1];
-        }
-        assert_connection(&rows[1..], log, 0);
-        let size = |bytes: Option<i64>| usize::try_from(bytes.unwrap()).unwrap();
-        let requests = rows[1..].chunk_by(|one, other| one.request_id == other.request_id);
-        for (request, bytes) in requests.zip(&log.bytes) {
-            let sent: usize = request.iter().map(|row| size(row.request_bytes)).sum();
-            let received: usize = request.iter().map(|row| size(row.response_bytes)).sum();
-            assert_eq!((sent, received), *bytes, "{:?}", request[0]);
-        }
-    }
-    let loss = capture::footer(path).unwrap().loss;
-    assert_eq!(loss.losses, Losses::default());
-    assert_eq!((loss.seen, loss.written), (rows.len() as u64, rows.len() as u64));
-}
 
 /// Every release, and every way to see system calls, by TCP and by a Unix socket.
 fn servers(arguments: &'static [&str]) -> impl Iterator<Item = Server> {

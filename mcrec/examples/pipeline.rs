@@ -27,7 +27,7 @@ mod decode;
 mod drain;
 #[path = "../src/guard.rs"]
 mod guard;
-#[path = "../src/host.rs"]
+#[path = "../src/host/mod.rs"]
 mod host;
 #[path = "../src/kernel.rs"]
 mod kernel;
@@ -107,7 +107,7 @@ fn main() -> Result<()> {
         SourceChoice::from_str(&word, false).map_err(Error::msg)
     })?;
     let target = Target::of(pid)?;
-    let kernel = probe::find_features();
+    let kernel = probe::find_features(&host::Host::here());
     let plan = Plan::new(source, &target, &kernel)?;
     let batches = gather((&target, &kernel), &plan, Duration::from_secs(seconds))?;
     let kept = Kept { kind: plan.kind, dialect: plan.dialect, batches };

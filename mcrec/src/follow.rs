@@ -58,7 +58,7 @@ pub(crate) fn follow(options: &Record, name: &str) -> Result<ExitCode> {
             continue;
         }
         if !waiting && !options.quiet {
-            say(&format!("mcrec: waiting for a {name} to start"));
+            say(&format!("mcrec: waiting for a {name} to start{}", target::where_looked_for()));
         }
         waiting = true;
         match signals.recv_timeout(LOOK) {

@@ -62,6 +62,14 @@ impl Kernel {
         }
     }
 
+    /// Whether perf's events are what programs of `source` are attached by.
+    pub(crate) fn attaches_by_perf_events(&self, source: &str) -> bool {
+        if source == "usdt" {
+            return self.uprobe_links == UprobeLinks::None;
+        }
+        self.tracepoints() == Tracepoints::Perf
+    }
+
     /// Whether the kernel may skip programs at the tracepoints that are attached to.
     pub(crate) fn may_skip(&self) -> bool {
         self.tracepoints() == Tracepoints::Raw

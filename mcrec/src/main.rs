@@ -37,7 +37,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use clap::Parser;
 use mcrec_capture::{Durability, State};
 
@@ -96,17 +96,15 @@ fn record(options: &Record) -> Result<ExitCode> {
         target::wait_for_listener(pid, BINDS_WITHIN);
     }
     let host = Host::here();
-    let target = Target::of(match options.followed.or(options.pid) {
-        Some(pid) => pid,
-        None => only_running()?,
-    })?;
-    let kernel = probe::find_features().without(&options.without);
-    let plan = Plan::new(options.source, &target, &kernel);
+    let pid = options.followed.or(options.pid).map_or_else(only_running, Ok);
+    let target = pid.and_then(Target::of).map_err(|error| with_missing(&error, &host));
+    let kernel = probe::find_features(&host).without(&options.without);
     if options.check {
-        return check((&host, &kernel), &target, plan);
+        return check(options, (&host, &kernel), target);
     }
-    let plan = plan?;
-    host.require(&plan.source.name)?;
+    let target = target?;
+    let plan = Plan::new(options.source, &target, &kernel)?;
+    require((&host, &kernel), &plan)?;
     let output = options.files.output.clone();
     let output = output.unwrap_or_else(|| default_output(options, &host, &target));
     let place = Place::open(
@@ -120,24 +118,47 @@ fn record(options: &Record) -> Result<ExitCode> {
     Ok(conclude(options, &outcome))
 }
 
-/// Says what would be recorded, and how; loads the programs, to see whether that would work.
-fn check(machine: (&Host, &Kernel), target: &Target, plan: Result<Plan>) -> Result<ExitCode> {
-    let (host, kernel) = machine;
-    let able = plan.as_ref().is_ok_and(|plan| host.require(&plan.source.name).is_ok());
+/// Says all that can be said, and then, as an error, all that is to be changed; loads the
+/// programs, to see whether that would work.
+fn check(options: &Record, machine: (&Host, &Kernel), target: Result<Target>) -> Result<ExitCode> {
+    let (_, kernel) = machine;
+    let target = match target {
+        Ok(target) => target,
+        Err(error) => {
+            print(report::check(machine, None, None, None).as_bytes())?;
+            return Err(error);
+        }
+    };
+    let plan = Plan::new(options.source, &target, kernel);
+    let able = plan.as_ref().is_ok_and(|plan| require(machine, plan).is_ok());
     let loads =
-        plan.as_ref().ok().filter(|_| able).map(|plan| probe::try_to_load(plan, target, kernel));
+        plan.as_ref().ok().filter(|_| able).map(|plan| probe::try_to_load(plan, &target, kernel));
     let loaded = loads.as_ref().map(Result::is_ok);
-    let found = report::check(machine, target, plan.as_ref().ok(), loaded);
-    stdout().write_all(found.as_bytes()).context("cannot write to stdout")?;
-    host.require(&plan?.source.name)?;
+    print(report::check(machine, Some(&target), plan.as_ref().ok(), loaded).as_bytes())?;
+    require(machine, &plan?)?;
     loads.transpose()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// # Errors
+///
+/// When something is missing here that recording by `plan` needs.
+fn require((host, kernel): (&Host, &Kernel), plan: &Plan) -> Result<()> {
+    let source = &plan.source.name;
+    host.require(source, kernel.attaches_by_perf_events(source))
+}
+
+/// Who has to change something may change all of it at once.
+fn with_missing(error: &Error, host: &Host) -> Error {
+    let missing: String =
+        host.missing(None).iter().map(|missing| format!("\n  {missing}")).collect();
+    anyhow!("{error:#}{missing}")
 }
 
 fn only_running() -> Result<i32> {
     let running = target::running(target::NAME)?;
     match running.as_slice() {
-        [] => bail!("no memcached is running; if one is under another name, name it with -p PID"),
+        [] => bail!(target::none_running()),
         [only] => Ok(only.pid),
         several => {
             let list: Vec<String> = several.iter().map(ToString::to_string).collect();

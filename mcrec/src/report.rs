@@ -50,22 +50,27 @@ pub(crate) fn beginning(target: &Target, plan: &Plan, output: &str) -> String {
     )
 }
 
-/// What `--check` finds; without `plan`, there is none. `loads` is whether the kernel took its
-/// programs, if that was tried.
+/// What `--check` finds; without `target` or `plan`, there is none. `loads` is whether the kernel
+/// took its programs, if that was tried.
 pub(crate) fn check(
     (host, kernel): (&Host, &Kernel),
-    target: &Target,
+    target: Option<&Target>,
     plan: Option<&Plan>,
     loads: Option<bool>,
 ) -> String {
     let needs: Vec<String> = host.needs.iter().map(ToString::to_string).collect();
-    let workers = target.worker_threads;
-    let mut lines = vec![
-        ("target", describe(target)),
-        ("", format!("{} ({workers} workers)", target.path.display())),
-        ("machine", format!("kernel {}: {}", host.kernel, needs.join(", "))),
-        ("drops", dropped(host)),
-    ];
+    let mut lines = Vec::new();
+    if let Some(target) = target {
+        let workers = target.worker_threads;
+        lines.push(("target", describe(target)));
+        lines.push(("", format!("{} ({workers} workers)", target.path.display())));
+    }
+    lines.push(("machine", format!("kernel {}: {}", host.kernel, needs.join(", "))));
+    let confinement = host.confinement.to_string();
+    if !confinement.is_empty() {
+        lines.push(("within", confinement));
+    }
+    lines.push(("drops", dropped(host)));
     lines.extend(named("kernel", kernel.describe().into_iter()));
     if let Some(plan) = plan {
         let chosen = &plan.source;

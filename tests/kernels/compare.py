@@ -133,6 +133,10 @@ def judge(scene, asked_preempt, mcanalyze):
         problems.append(f"refused: {remarks[0] if remarks else 'without a word'}")
         # Of a verifier's log, the end says why.
         verdict.details = [line.strip() for line in remarks[1:][-REMARKS:]]
+    elif "recordings" in facts:
+        problems += survival(facts)
+        verdict.operations = f"{facts['recordings']} recordings"
+        verdict.reason = f"BPF programs, links and maps left: {facts['objects']}"
     else:
         problems += endings(scene)
         try:
@@ -151,6 +155,12 @@ def endings(scene):
         problems.append("the client failed: " + " ".join(scene.text("client.error").split()))
     if facts.get("mcrec_status") not in ("0", "1"):
         problems.append(f"mcrec ended with status {facts.get('mcrec_status')}")
+    return [*problems, *survival(facts)]
+
+
+def survival(facts):
+    """What a memcached that should not mind being recorded did mind."""
+    problems = []
     if facts.get("answers") != "yes":
         problems.append("memcached does not answer any more")
     if facts.get("memcached_status") != "0":
@@ -169,15 +179,30 @@ def contents(scene, mcanalyze, verdict):
     )
     if check.returncode != 0:
         problems.append("mcanalyze check: " + " ".join((check.stdout + check.stderr).split()))
+    footer = footer_of(mcanalyze, capture)
     problems += weigh(
         verdict,
         client_counts(scene.text("client")),
         recorded_counts(mcanalyze, capture),
-        footer_of(mcanalyze, capture),
+        footer,
     )
-    misses = scene.facts.get("recursion_misses", "0")
-    if misses != "0":
+    lost, possible, incomplete = said(footer["loss"])
+    misses = int(scene.facts.get("recursion_misses", 0))
+    if misses:
         verdict.details.append(f"programs skipped by the kernel: {misses}")
+    return problems + skips(misses, footer, scene.facts["kernel"])
+
+
+def skips(misses, footer, release):
+    """What is not right in how mcrec counts programs that the kernel skipped, `misses` of
+    them by the kernel's count, before mcrec ended."""
+    problems, counted = [], sum(said(footer["loss"]))
+    if misses > counted:
+        problems.append(f"{misses} programs were skipped, of which mcrec says {counted}")
+    # At raw tracepoints these preempt, in each way that they still have.
+    raw = footer["source"]["attached"][0]["probe"].startswith("raw_tp:")
+    if raw and not misses and int(release.split(".")[0]) >= 7:
+        problems.append("no program was skipped, so it is not shown that they are counted")
     return problems
 
 

@@ -51,5 +51,22 @@ class Weigh(unittest.TestCase):
         self.assertFalse(problems({GET: 9, DOUBT: 1}, incomplete=1))
 
 
+def of_skips(misses, possible, probe="raw_tp:sys_exit", release="7.3.4"):
+    loss = {"losses": {}, "possible": {"skipped_runs": possible}, "incomplete": {}}
+    footer = {"source": {"attached": [{"probe": probe}]}, "loss": loss}
+    return compare.skips(misses, footer, release)
+
+
+class Skips(unittest.TestCase):
+    def test_skipped_programs_must_be_counted(self):
+        self.assertFalse(of_skips(5, 7))
+        self.assertTrue(of_skips(5, 4))
+
+    def test_where_there_must_be_some_none_shows_nothing(self):
+        self.assertTrue(of_skips(0, 0))
+        self.assertFalse(of_skips(0, 0, release="6.19.14"))
+        self.assertFalse(of_skips(0, 0, probe="tp:sys_exit"))
+
+
 if __name__ == "__main__":
     unittest.main()

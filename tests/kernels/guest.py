@@ -22,6 +22,9 @@ FATAL = re.compile(r"Oops|BUG: unable to handle|Kernel panic|Unable to handle ke
 STAMP = re.compile(r"^\[ *\d+\.\d+\](\[ *\w+\])? *")
 # A scene, apart from its load, and the boot: on an emulated machine whose host is busy.
 SCENE_SECONDS = 300
+# Scenes of many recordings, one after the other.
+AGAIN = re.compile(r"again")
+AGAIN_SECONDS = 3000
 BOOT_SECONDS = 120
 DYING_SECONDS = 20
 
@@ -144,6 +147,7 @@ def run(machine, paths, preempt, scenes, seconds, folder):
     command += ["-nodefaults", "-display", "none", "-no-reboot"]
     command += ["-kernel", paths[0], "-initrd", paths[1], "-append", " ".join(words)]
     limit = BOOT_SECONDS + sum(SCENE_SECONDS + 2 * sum(seconds.values()) for _ in scenes)
+    limit += sum(AGAIN_SECONDS for scene in scenes if AGAIN.match(scene))
     failure = watch(command, console, time.monotonic() + limit)
     trim(archives)
     log = read(console)

@@ -71,6 +71,7 @@ add() {
 }
 add "$2" bin/mcrec
 add "$3" bin/drill
+add "$(command -v bpftool)" bin/bpftool
 # By their usual name, which mcrec looks for.
 add "$4" servers/debian/memcached
 add "$5" servers/probes/memcached

@@ -37,7 +37,7 @@ fact() {
 }
 gone() {
 	# A zombie is gone: only this shell has not asked yet.
-	[ ! -d "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"
+	[ ! -d "/proc/$1" ] || grep -qs '^State:.Z' "/proc/$1/status"
 }
 answers() {
 	drill $address open:1 >/dev/null 2>&1
@@ -55,18 +55,9 @@ recursion_misses() {
 			END { for (id in misses) sum += misses[id]; print sum + 0 }'
 }
 
+# Records what the client does.
 # shellcheck disable=SC2086,SC2094 # lists of words; the capture is only written
-scene() {
-	"/servers/$server/memcached" -u memcache -t 4 -l 127.0.0.1 -p 11211 $server_options 2>memcached &
-	memcached=$!
-	until_true answers || { fact failed "memcached does not answer"; return; }
-
-	mkfifo go
-	drill $address open:4 wait $phases >client 2>client.error <go &
-	client=$!
-	exec 3>go
-	until_true client_waits || { fact failed "the client does not connect"; return; }
-
+record() {
 	before=$(uptime_ms)
 	mcrec -p $memcached -o capture.parquet $recorder_options 2>mcrec &
 	recorder=$!
@@ -88,6 +79,60 @@ scene() {
 		wait $recorder
 		fact mcrec_status $?
 		fact end_ms $(($(uptime_ms) - before))
+	fi
+}
+
+# What BPF has in the kernel: programs, links and maps.
+bpf_objects() {
+	for kind in prog link map; do
+		bpftool $kind list 2>/dev/null | grep -c '^[0-9]'
+	done | tr '\n' ' '
+}
+as_before() {
+	[ "$(bpf_objects)" = "$objects" ]
+}
+
+# Begins and ends recordings, one after the other, while the client is at work.
+# shellcheck disable=SC2086,SC2094 # lists of words; the capture is only written
+again() {
+	objects=$(bpf_objects)
+	number=0
+	while [ $number -lt $times ]; do
+		mcrec -p $memcached -o capture.parquet --force $recorder_options 2>mcrec &
+		recorder=$!
+		until_true recording || { fact failed "mcrec neither records nor says why"; return; }
+		kill -INT $recorder
+		until_true gone $recorder || { fact failed "mcrec does not end"; return; }
+		wait $recorder
+		status=$?
+		[ $status -le 1 ] || { fact failed "recording $number ended with status $status"; return; }
+		number=$((number + 1))
+	done
+	fact recordings $number
+	# What is not used any more, the kernel frees after a while.
+	until_true as_before || fact failed "BPF objects are left: $(bpf_objects)after $objects"
+	fact objects "$(bpf_objects)"
+}
+
+# shellcheck disable=SC2086 # lists of words
+scene() {
+	"/servers/$server/memcached" -u memcache -t 4 -l 127.0.0.1 -p 11211 $server_options 2>memcached &
+	memcached=$!
+	until_true answers || { fact failed "memcached does not answer"; return; }
+
+	mkfifo go
+	drill $address open:4 wait $phases >client 2>client.error <go &
+	client=$!
+	exec 3>go
+	until_true client_waits || { fact failed "the client does not connect"; return; }
+
+	if [ -n "$times" ]; then
+		echo >&3
+		again
+		kill $client
+		wait $client
+	else
+		record
 	fi
 	exec 3>&-
 	answers && fact answers yes
@@ -126,6 +171,9 @@ while IFS='|' read -r name server server_options recorder_options phases _; do
 	case $name in '#'* | '') continue ;; esac
 	case $wanted in *,"$name",*) ;; *) continue ;; esac
 	server=${server# } server=${server%% *}
+	# `times=200` is for here, the other words are for mcrec.
+	times=$(echo "$recorder_options" | sed -n 's/.*times=\([0-9]*\).*/\1/p')
+	recorder_options=$(echo "$recorder_options" | sed 's/times=[0-9]*//')
 	phases=$(echo " $phases " | sed "s/ load / load:$load /; s/ churn / churn:$churn /")
 	echo "scene $name"
 	marker=$((marker + 1))

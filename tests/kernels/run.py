@@ -120,6 +120,13 @@ def chosen_kernels(options):
     return [kernel for kernel in kernels if kernel.preempt]
 
 
+def scenes_of(kernel, scenes, options):
+    """The names of those that this kernel is to do."""
+    gate = ("gate", f"gate={kernel.name}")
+    asked = not options.gate or words(options.scenes)
+    return [scene[0] for scene in scenes if asked or scene[-1] in gate]
+
+
 def chosen_scenes(options):
     table = [[part.strip() for part in line.split("|")] for line in lines(HERE / "scenes.txt")]
     wanted = words(options.scenes)
@@ -130,8 +137,8 @@ def chosen_scenes(options):
         # Elsewhere there is no other form than the older one, which this asks for.
         table = [scene for scene in table if "--without atomics" not in scene[3]]
     if wanted:
-        return [scene[0] for scene in table if scene[0] in wanted]
-    return [scene[0] for scene in table if scene[-1] == "gate" or not options.gate]
+        return [scene for scene in table if scene[0] in wanted]
+    return [scene for scene in table if scene[-1] != "asked"]
 
 
 class Table:
@@ -238,7 +245,8 @@ def main():
             for preempt in kernel.preempt:
                 folder = keep / f"{kernel.name}-{preempt}"
                 shutil.rmtree(folder, ignore_errors=True)
-                in_kernel(paths, kernel, preempt, scenes, options, folder, table)
+                names = scenes_of(kernel, scenes, options)
+                in_kernel(paths, kernel, preempt, names, options, folder, table)
     if options.report:
         options.report.write_text(table.markdown())
     tried = len(table.rows) - table.left_out

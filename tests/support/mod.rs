@@ -6,6 +6,7 @@ pub mod alone;
 pub mod capture;
 pub mod client;
 pub mod commands;
+pub mod container;
 pub mod probes;
 pub mod process;
 pub mod random;

@@ -42,6 +42,19 @@ pub fn run(arguments: &[&str]) -> Output {
     mcrec().args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
+/// mcrec could not do it, said why, and nothing that is for programmers.
+#[track_caller]
+pub fn assert_refused(output: &Output, says: &[&str]) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for text in says {
+        assert!(said.contains(text), "{text:?} is not in: {said}");
+    }
+    for never in ["panicked", "backtrace", "RUST_"] {
+        assert!(!said.contains(never), "{never:?} is in: {said}");
+    }
+}
+
 impl Recorder {
     /// Starts recording process `pid` to `path`, and returns once it records.
     pub fn start(pid: u32, path: &Path, arguments: &[&str]) -> Self {
@@ -50,14 +63,13 @@ impl Recorder {
 
     /// The same of an mcrec that is run by `command`.
     pub fn start_as(mut command: Command, pid: u32, path: &Path, arguments: &[&str]) -> Self {
-        let mut process = command
-            .args(["-p", &pid.to_string(), "-o"])
-            .arg(path)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        command.args(["-p", &pid.to_string(), "-o"]).arg(path).args(arguments);
+        Self::started(command, path)
+    }
+
+    /// The same of a `command` that says all of it, and records to `path`.
+    pub fn started(mut command: Command, path: &Path) -> Self {
+        let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(process.stderr.take().unwrap());
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {

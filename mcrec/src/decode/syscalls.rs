@@ -112,7 +112,10 @@ impl SyscallsDecoder {
             }
             before => {
                 if let Some(before) = before {
-                    self.forget(before, None, out);
+                    // Another socket has its descriptor, so it was closed: who says so may be
+                    // slower than the accept, and is not listened to any more.
+                    let ended = (before.inode != head.generation).then_some(head.ts);
+                    self.forget(before, ended, out);
                 }
                 self.begin(head, record, out)?
             }

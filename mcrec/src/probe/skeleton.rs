@@ -21,8 +21,8 @@ pub(super) trait Skeleton {
 }
 
 /// Includes a generated skeleton, `$file`, as module `$module`.
-macro_rules! skeleton {
-    ($module:ident, $skeleton:ident, $file:literal) => {
+macro_rules! include_skeleton {
+    ($module:ident, $file:literal) => {
         #[expect(
             clippy::undocumented_unsafe_blocks,
             unreachable_pub,
@@ -32,6 +32,14 @@ macro_rules! skeleton {
         mod $module {
             include!(concat!(env!("OUT_DIR"), $file));
         }
+    };
+}
+pub(super) use include_skeleton;
+
+/// Includes the skeleton of a source's programs.
+macro_rules! skeleton {
+    ($module:ident, $skeleton:ident, $file:literal) => {
+        $crate::probe::skeleton::include_skeleton!($module, $file);
 
         impl $crate::probe::skeleton::Skeleton for $module::$skeleton<'_> {
             fn object(&self) -> &libbpf_rs::Object {

@@ -50,7 +50,7 @@ macro_rules! load {
         let constants = $open.maps.rodata_data.as_deref_mut();
         let constants = constants.context("the BPF programs have no constants")?;
         constants.target_tgid = u32::try_from($target.pid).context("a pid is not negative")?;
-        (constants.namespace_device, constants.namespace_inode) = pid_namespace()?;
+        constants.namespace_inode = pid_namespace()?;
         // What comes before a connection has authenticated is no request on a key.
         let (binding, skips) = ($plan.dialect.binding, !$plan.dialect.authenticates);
         constants.skips_text = skips && binding != Binding::Binary;
@@ -88,14 +88,14 @@ pub(super) fn load<'a>(
     })
 }
 
-/// Device and inode of the pid namespace that this process is in; zeros for the initial one.
-fn pid_namespace() -> Result<(u64, u64)> {
+/// Inode of the pid namespace that this process is in; zero for the initial one.
+fn pid_namespace() -> Result<u32> {
     let namespace =
         fs::metadata("/proc/self/ns/pid").context("cannot look at the pid namespace")?;
-    Ok(match namespace.ino() {
-        INITIAL_PID_NAMESPACE => (0, 0),
-        inode => (namespace.dev(), inode),
-    })
+    match namespace.ino() {
+        INITIAL_PID_NAMESPACE => Ok(0),
+        inode => u32::try_from(inode).context("namespaces have numbers of 32 bits"),
+    }
 }
 
 pub(super) fn attach(program: &ProgramMut<'_>, target: &Target) -> Result<Vec<Link>> {

@@ -1,6 +1,7 @@
 //! The memcached to record: finding it, and what can be known of it from outside.
 
 mod executable;
+mod hidden;
 mod library;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use procfs::{
     ProcError,
     net::{TcpState, UnixState},
@@ -29,6 +30,8 @@ pub(crate) use executable::Executable;
 #[cfg(test)]
 pub(crate) use executable::Version;
 pub(crate) use library::Function;
+
+use crate::host::Confinement;
 
 /// Functions of the C library that begin a connection, and one that ends it.
 pub(crate) const ACCEPT: &str = "accept";
@@ -96,6 +99,7 @@ pub(crate) const NAME: &str = "memcached";
 /// When `/proc` cannot be listed.
 pub(crate) fn running(name: &str) -> Result<Vec<Candidate>> {
     const KNOWN: usize = 15;
+    hidden::proc(&Confinement::here()).map_err(Error::msg)?;
     let known = name.get(..KNOWN).unwrap_or(name);
     let mut found = Vec::new();
     for process in all_processes().context("cannot list /proc")? {
@@ -111,6 +115,16 @@ pub(crate) fn running(name: &str) -> Result<Vec<Candidate>> {
     }
     found.sort_by_key(|candidate| candidate.pid);
     Ok(found)
+}
+
+/// Why [`running`] found no memcached, for people.
+pub(crate) fn none_running() -> String {
+    hidden::none(&Confinement::here())
+}
+
+/// Where [`running`] looks, for people, if that is not the whole machine.
+pub(crate) fn where_looked_for() -> &'static str {
+    hidden::within(&Confinement::here())
 }
 
 /// Whether the program of process `pid` is a memcached; also where it may not be looked at,
@@ -145,9 +159,12 @@ impl Target {
     ///
     /// When there is no such process, it may not be looked at, or it is not a memcached.
     pub(crate) fn of(pid: i32) -> Result<Self> {
+        hidden::proc(&Confinement::here()).map_err(Error::msg)?;
         let process = match Process::new(pid) {
             Ok(process) => process,
-            Err(ProcError::NotFound(_)) => bail!("no process has pid {pid}"),
+            Err(ProcError::NotFound(_)) => {
+                bail!(hidden::absent(pid, hidden::is_there(pid), &Confinement::here()))
+            }
             Err(error) => {
                 return Err(error).with_context(|| format!("cannot look at process {pid}"));
             }
@@ -233,11 +250,14 @@ fn read_executable(pid: i32) -> Result<Vec<u8>> {
     let path = executable_file(pid);
     let size = match fs::metadata(&path) {
         Ok(metadata) => metadata.len(),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => bail!(
-            "may not look at process {pid}: that needs root, or CAP_SYS_PTRACE, CAP_BPF and \
-             CAP_PERFMON, in the user namespace of that process"
-        ),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            bail!(hidden::closed(pid, &Confinement::here()))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // What is hidden can be opened, and looked at no further.
+            if fs::metadata(format!("/proc/{pid}")).is_err() {
+                bail!(hidden::absent(pid, hidden::is_there(pid), &Confinement::here()));
+            }
             bail!("process {pid} has no program file: it is a kernel thread or has just exited")
         }
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
@@ -280,20 +300,14 @@ fn sockets_held(process: &Process) -> Result<HashSet<u64>> {
     let pid = process.pid();
     let beyond = process.status().with_context(|| format!("cannot look at process {pid}"))?.fdsize;
     let held = Pid::from_raw(pid).context("a process id is positive")?;
-    let held = pidfd_open(held, PidfdFlags::empty())
-        .with_context(|| format!("cannot look at process {pid}"))?;
+    let closed = |error| anyhow!(hidden::sockets(pid, error, &Confinement::here()));
+    let held = pidfd_open(held, PidfdFlags::empty()).map_err(closed)?;
     let mut inodes = HashSet::new();
     for descriptor in 0..i32::try_from(beyond).unwrap_or(i32::MAX) {
         let copy = match pidfd_getfd(&held, descriptor, PidfdGetfdFlags::empty()) {
             Ok(copy) => copy,
             Err(Errno::BADF) => continue,
-            Err(error) => {
-                let error = io::Error::from(error);
-                bail!(
-                    "may not look at the sockets of process {pid} ({error}): that needs root, or \
-                     CAP_SYS_PTRACE, and where Yama forbids all tracing, CAP_DAC_READ_SEARCH"
-                )
-            }
+            Err(error) => return Err(closed(error)),
         };
         let Ok(stat) = fstat(&copy) else { continue };
         if FileType::from_raw_mode(stat.st_mode) == FileType::Socket {

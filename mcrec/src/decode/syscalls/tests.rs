@@ -102,12 +102,17 @@ fn a_descriptor_that_is_reused_is_another_connection() {
     let seen: Vec<_> = server.rows.iter().map(|row| (row.0, row.1, row.3)).collect();
     assert_eq!(
         seen,
-        [(Op::Connect, Status::Ok, 1), (Op::Get, Status::Unknown, 1), (Op::Get, Status::Miss, 2),]
+        [
+            (Op::Connect, Status::Ok, 1),
+            (Op::Get, Status::Unknown, 1),
+            (Op::Disconnect, Status::Ok, 1),
+            (Op::Get, Status::Miss, 2),
+        ]
     );
 }
 
 #[test]
-fn the_end_of_a_connection_that_is_told_late_ends_no_other() {
+fn the_end_of_a_connection_that_is_told_late_is_there_once_and_ends_no_other() {
     let mut server = Server::new();
     server.connect(9, INODE, 1);
     let late = server.sequence;
@@ -118,7 +123,8 @@ fn the_end_of_a_connection_that_is_told_late_ends_no_other() {
     server.read(INODE + 1, 16384, b"get a\r\n");
     server.send(INODE + 1, b"END\r\n");
     let seen: Vec<_> = server.rows.iter().map(|row| (row.0, row.3, row.4.is_some())).collect();
-    assert_eq!(seen, [(Op::Connect, 1, true), (Op::Connect, 2, true), (Op::Get, 2, true)]);
+    let expected = [(Op::Connect, 1), (Op::Disconnect, 1), (Op::Connect, 2), (Op::Get, 2)];
+    assert_eq!(seen, expected.map(|(op, connection)| (op, connection, true)));
     assert_eq!(server.decoder.tally().decode_errors, 0);
 }
 

@@ -1,5 +1,9 @@
 //! The machine that mcrec runs on: what its kernel can do and what we may do.
 
+mod attempt;
+mod confinement;
+mod refused;
+
 use std::{
     fmt,
     fs::File,
@@ -13,12 +17,16 @@ use procfs::{
     FromRead,
     process::{Process, Status},
 };
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    thread::CapabilitySet,
+    time::{ClockId, clock_gettime},
+};
 
-// Bits of a capability set, linux/capability.h.
-const CAP_SYS_ADMIN: u32 = 21;
-const CAP_PERFMON: u32 = 38;
-const CAP_BPF: u32 = 39;
+pub(crate) use attempt::load as load_program;
+pub(crate) use confinement::{Confinement, Proc};
+#[cfg(test)]
+pub(crate) use confinement::{Module, confined_by_nothing};
+use refused::Lockdown;
 
 /// What recording needs of the machine.
 #[derive(Clone, Debug)]
@@ -27,8 +35,12 @@ pub(crate) struct Host {
     pub(crate) name: String,
     /// Kernel release.
     pub(crate) kernel: String,
+    /// What mcrec is confined by there.
+    pub(crate) confinement: Confinement,
     /// What is needed, whether it is there, and what is missing when it is not.
     pub(crate) needs: Vec<Need>,
+    /// What is needed too, where programs are attached by perf's events.
+    pub(crate) perf_events: Need,
 }
 
 /// One thing that recording needs.
@@ -38,10 +50,21 @@ pub(crate) struct Need {
     pub(crate) name: &'static str,
     /// Whether it is there.
     pub(crate) met: bool,
-    /// Where it comes from.
-    pub(crate) remedy: &'static str,
+    /// Where it comes from; of no meaning where it is there.
+    pub(crate) remedy: String,
     /// The source that needs it, where not all do.
     pub(crate) source: Option<&'static str>,
+}
+
+impl Need {
+    fn missing(&self) -> String {
+        format!("no {}: {}", self.name, self.remedy)
+    }
+
+    /// One that was tried, with why it is not there.
+    fn tried(name: &'static str, result: Result<(), String>) -> Self {
+        Self { name, met: result.is_ok(), remedy: result.err().unwrap_or_default(), source: None }
+    }
 }
 
 impl fmt::Display for Need {
@@ -54,66 +77,43 @@ impl Host {
     /// Looks at this machine.
     pub(crate) fn here() -> Self {
         let uname = rustix::system::uname();
-        let capability = |bit: u32| {
-            let set =
-                Process::myself().and_then(|me| me.status()).map_or(0, |status| status.capeff);
-            set >> bit & 1 == 1 || set >> CAP_SYS_ADMIN & 1 == 1
-        };
-        let needs = vec![
-            Need {
-                name: "CAP_BPF",
-                met: capability(CAP_BPF),
-                remedy: "run as root, or give mcrec the capability CAP_BPF",
-                source: None,
-            },
-            Need {
-                name: "CAP_PERFMON",
-                met: capability(CAP_PERFMON),
-                remedy: "run as root, or give mcrec the capability CAP_PERFMON",
-                source: None,
-            },
+        let kernel = uname.release().to_string_lossy().into_owned();
+        let confinement = Confinement::here();
+        let mut needs = privileges(&confinement);
+        needs.extend([
             Need {
                 name: "BTF",
-                met: Path::new("/sys/kernel/btf/vmlinux").exists(),
-                remedy: "the kernel must be built with CONFIG_DEBUG_INFO_BTF (and /sys be mounted)",
+                met: File::open("/sys/kernel/btf/vmlinux").is_ok(),
+                remedy: without_btf(Path::new("/sys/kernel").exists()).to_owned(),
                 source: None,
-            },
-            Need {
-                name: "atomic BPF instructions",
-                met: kernel_at_least(&uname.release().to_string_lossy(), (5, 12)),
-                remedy: "the kernel must be 5.12 or newer",
-                source: None,
-            },
-            Need {
-                name: "loops in BPF",
-                met: kernel_at_least(&uname.release().to_string_lossy(), (5, 17)),
-                remedy: "the kernel must be 5.17 or newer; --source usdt does without",
-                source: Some("syscalls"),
             },
             Need {
                 name: "uprobes",
                 met: Path::new("/sys/bus/event_source/devices/uprobe").exists(),
-                remedy: "the kernel must be built with CONFIG_UPROBE_EVENTS (and /sys be mounted)",
+                remedy: "the kernel must be built with CONFIG_UPROBE_EVENTS (and /sys be mounted)"
+                    .to_owned(),
                 source: Some("usdt"),
             },
-        ];
+        ]);
+        let perf_events = refused::perf_event(attempt::perf_event(), &confinement);
         Self {
             name: uname.nodename().to_string_lossy().into_owned(),
-            kernel: uname.release().to_string_lossy().into_owned(),
+            kernel,
+            confinement,
             needs,
+            perf_events: Need::tried("use of perf_event_open(2)", perf_events),
         }
     }
 
     /// # Errors
     ///
-    /// When something is missing that recording through `source` needs, with what and whence.
-    pub(crate) fn require(&self, source: &str) -> Result<()> {
-        let missing: Vec<String> = self
-            .needs
-            .iter()
-            .filter(|need| !need.met && need.source.is_none_or(|needing| needing == source))
-            .map(|need| format!("no {}: {}", need.name, need.remedy))
-            .collect();
+    /// When something is missing that recording through `source` needs, and that where it
+    /// attaches `by_perf_events`, with what and whence.
+    pub(crate) fn require(&self, source: &str, by_perf_events: bool) -> Result<()> {
+        let mut missing = self.missing(Some(source));
+        if missing.is_empty() && by_perf_events && !self.perf_events.met {
+            missing.push(self.perf_events.missing());
+        }
         if !missing.is_empty() {
             bail!(
                 "cannot record on this machine (kernel {}):\n  {}",
@@ -124,9 +124,53 @@ impl Host {
         Ok(())
     }
 
+    /// A line for each thing that is missing: of what recording through `source` needs, or
+    /// without that, of what it needs through any.
+    pub(crate) fn missing(&self, source: Option<&str>) -> Vec<String> {
+        self.needs
+            .iter()
+            .filter(|need| !need.met && need.source.is_none_or(|needing| Some(needing) == source))
+            .map(Need::missing)
+            .collect()
+    }
+
     /// Whether the kernel lets only the privileged read a map that they have open.
     pub(crate) fn maps_need_capability(&self) -> bool {
         !kernel_at_least(&self.kernel, (5, 19))
+    }
+}
+
+/// What mcrec must be allowed to do: as its capabilities have it, and then, where those are
+/// there, as the kernel and what stands before it answer when it is tried.
+fn privileges(confinement: &Confinement) -> Vec<Need> {
+    let mut needs = vec![
+        Need {
+            name: "CAP_BPF",
+            met: confinement.has(CapabilitySet::BPF),
+            remedy: confinement.remedy("BPF"),
+            source: None,
+        },
+        Need {
+            name: "CAP_PERFMON",
+            met: confinement.has(CapabilitySet::PERFMON),
+            remedy: confinement.remedy("PERFMON"),
+            source: None,
+        },
+    ];
+    if needs.iter().any(|need| !need.met) {
+        // The calls would be refused for that alone.
+        return needs;
+    }
+    let bpf = refused::bpf(attempt::Bpf::ask(), confinement, Lockdown::here());
+    needs.push(Need::tried("use of bpf(2)", bpf));
+    needs
+}
+
+fn without_btf(has_sys: bool) -> &'static str {
+    if has_sys {
+        "the kernel must be built with CONFIG_DEBUG_INFO_BTF"
+    } else {
+        "/sys is not mounted here: mount it (read-only will do) to where mcrec runs"
     }
 }
 
