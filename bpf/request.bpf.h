@@ -348,8 +348,14 @@ static __always_inline bool is_one_packet(struct request *request)
 		return false;
 	if (!value && key + extras != body)
 		return false;
-	for (__u32 i = 0; i < MCREC_KEY_MAX && i < key; i++)
-		hash = hash_add(hash, PEEKED_AT(request, HEADER + extras + i));
+	for (__u32 i = 0; i < MCREC_KEY_MAX && i < key; i++) {
+		__u32 at = HEADER + extras + i;
+
+		/* A compiler that sees that it is in range (clang 19) leaves out the mask, and
+		 * older kernels do not see it. */
+		barrier_var(at);
+		hash = hash_add(hash, PEEKED_AT(request, at));
+	}
 	request->hash = hash_end(hash);
 	return true;
 }

@@ -107,15 +107,19 @@ impl Kernel {
             UprobeLinks::FirstThread => "of the first thread only",
             UprobeLinks::Process => "yes",
         };
+        let atomics = match self.atomics {
+            true => "yes",
+            false if cfg!(target_arch = "x86_64") => "no",
+            false => "not used on this processor",
+        };
         let raw = match self.raw_tracepoints {
             RawTracepoints::Undisturbed => "never preempted",
             RawTracepoints::Preemptible => "may be preempted, and then skipped",
         };
         let mut lines = vec![
             format!(
-                "tracepoints of sockets {}, links of uprobes {links}, atomic BPF instructions {}",
+                "tracepoints of sockets {}, links of uprobes {links}, atomic BPF instructions {atomics}",
                 yes(self.socket_tracepoints),
-                yes(self.atomics)
             ),
             format!(
                 "programs at raw tracepoints {raw}; at perf's never, which can{} be attached to",

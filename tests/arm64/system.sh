@@ -42,6 +42,7 @@ if [ "$(dpkg --print-architecture)" != amd64 ]; then
 	echo "$0: this emulates arm64 on amd64, and builds for it there; this machine is neither" >&2
 	exit 1
 fi
+# shellcheck disable=SC2016 # apt's words, not the shell's
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' |
 	grep -m1 '/debian/*$' || true)
 if [ -z "$mirror" ]; then
@@ -49,7 +50,7 @@ if [ -z "$mirror" ]; then
 	exit 1
 fi
 
-# shellcheck disable=SC2086 # lists of words
+# shellcheck disable=SC2086,SC2116 # lists of words, to be on one line
 make_system() {
 	rm -rf --one-file-system "$root" "$folder/recipe" &&
 		debootstrap --variant=minbase $suite "$root" "$mirror" &&

@@ -65,6 +65,8 @@ class Skips(unittest.TestCase):
     def test_where_there_must_be_some_none_shows_nothing(self):
         self.assertTrue(of_skips(0, 0))
         self.assertFalse(of_skips(0, 0, release="6.19.14"))
+        self.assertFalse(of_skips(0, 0, release="7.3.4+deb13-cloud-arm64"))
+        self.assertTrue(of_skips(0, 0, release="7.3.4+deb13-rt-arm64"))
         self.assertFalse(of_skips(0, 0, probe="tp:sys_exit"))
 
 

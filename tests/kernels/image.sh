@@ -22,7 +22,7 @@ mkdir -p "$root/bin" "$root/dev" "$root/etc" "$root/proc" "$root/sys" "$root/tmp
 # libraries PROGRAM: its interpreter and its libraries, with theirs, as paths in the guest.
 libraries() {
 	if [ -z "$system" ]; then
-		ldd "$1" | grep -o '/[^ ]*' || true
+		ldd "$1" 2>/dev/null | grep -o '/[^ ]*' || true
 		return
 	fi
 	readelf -l "$1" | sed -n 's/.*program interpreter: \(.*\)]$/\1/p'

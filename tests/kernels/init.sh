@@ -1,7 +1,7 @@
 #!/bin/sh
 # What a guest runs: records a memcached in each scene of /etc/scenes.txt that the kernel's
 # command line names (scenes=auto,usdt), for load=SECONDS and churn=SECONDS. Each scene's
-# folder goes to the host over port=DEVICE, as a tar archive, when it is over:
+# folder goes to the host, as a tar archive to the first of ports=DEVICE,..., when it is over:
 #
 #   client, client.error   what the client counted, and whether something went wrong
 #   capture.parquet, mcrec what mcrec wrote and said
@@ -144,12 +144,31 @@ scene() {
 	fact memcached_status $?
 }
 
+# send FOLDER: to a serial port, or behind the last one on a disk.
+send() {
+	for port in $(option ports | tr , ' '); do
+		if [ -c "$port" ] || [ -b "$port" ]; then break; fi
+	done
+	case $port in
+	/dev/tty*)
+		stty -F "$port" raw -echo -opost
+		tar -cf "$port" "$1"
+		;;
+	/dev/vport*) tar -cf "$port" "$1" ;;
+	*)
+		tar -cf archive "$1"
+		dd if=archive of="$port" seek=$sent conv=notrunc,fsync 2>/dev/null
+		sent=$((sent + $(stat -c %s archive) / 512))
+		rm archive
+		;;
+	esac
+}
+sent=0
+
 option() {
 	tr ' ' '\n' </proc/cmdline | sed -n "s/^$1=//p"
 }
 wanted=,$(option scenes),
-port=$(option port)
-case $port in /dev/tty*) stty -F "$port" raw -echo -opost ;; esac
 load=$(option load)
 churn=$(option churn)
 # The line that each scene's log begins after.
@@ -179,7 +198,7 @@ while IFS='|' read -r name server server_options recorder_options phases _; do
 	rm -f go
 	dmesg | sed "1,/mcrec-scene-$marker\$/d" >kernel
 	cd /results || exit
-	tar -cf "$port" "$name"
+	send "$name"
 	rm -r "$name"
 	# A memcached that is left over would be in the way of the next scene.
 	gone $memcached || break

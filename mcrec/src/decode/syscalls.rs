@@ -204,7 +204,7 @@ impl SyscallsDecoder {
                 (true, false) => Start::Midst,
             };
             // Of a UDP socket, each datagram has its own client.
-            client = Some(address(&connect.client)).filter(|_| start != Start::Datagrams);
+            client = (start != Start::Datagrams).then(|| address(&connect.client));
         }
         self.numbers.connection += 1;
         let tracked = Box::new(Tracked {

@@ -92,7 +92,7 @@ impl Code {
 
 #[cfg(test)]
 mod tests {
-    use super::{Code, PRIVATE_STACK_X86};
+    use super::Code;
 
     const TAIL_CALL: [u8; 8] = [0x85, 0, 0, 0, 12, 0, 0, 0];
     const CALL_WITHIN: [u8; 8] = [0x85, 0x10, 0, 0, 12, 0, 0, 0];
@@ -112,6 +112,8 @@ mod tests {
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn the_machine_code_has_the_last_word() {
+        use super::PRIVATE_STACK_X86;
+
         let compiled = [&[0x55][..], &PRIVATE_STACK_X86, &[1, 2, 3, 4]].concat();
         let code = Code { translated: TAIL_CALL.to_vec(), compiled };
         assert!(code.may_have_private_stack());
