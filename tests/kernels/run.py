@@ -189,7 +189,8 @@ def in_kernel(paths, kernel, preempt, scenes, options, folder, table):
     left = list(scenes)
     load = options.minutes * 60 or (3 if options.gate else 6)
     seconds = {"load": int(load), "churn": 2 if options.gate else 3}
-    for attempt in range(len(scenes)):
+    again = set()
+    for attempt in range(2 * len(scenes)):
         if not left:
             return
         where = folder / f"boot-{attempt}"
@@ -204,6 +205,11 @@ def in_kernel(paths, kernel, preempt, scenes, options, folder, table):
         if not came and not died:
             died = list(left)
         for name in died:
+            # Once: a kernel that brings itself down so does it every time.
+            if guest.is_emulators_fault(boot.trouble) and name not in again:
+                again.add(name)
+                print(f"{'':12}{name} is tried again, for the emulator's fault: {boot.trouble[0]}")
+                continue
             left.remove(name)
             first = next(iter(boot.trouble), "")
             told = "; ".join([boot.failure or "nothing came out", *boot.trouble[:3]])

@@ -116,7 +116,8 @@ pub(crate) fn load(program: &[u64]) -> Answer {
 }
 
 /// What `perf_event_open(2)` answers to an event that never happens, of the kernel's side too,
-/// as a uprobe is.
+/// as a tracepoint or a uprobe is. On a CPU and not in a process: for the first event that
+/// follows a process, the kernel patches its scheduler.
 pub(super) fn perf_event() -> Answer {
     const SIZE: usize = 64;
     const SOFTWARE: u64 = 1;
@@ -126,14 +127,14 @@ pub(super) fn perf_event() -> Answer {
     let mut attributes = [0_u64; SIZE / size_of::<u64>()];
     attributes[0] = SOFTWARE | (SIZE as u64) << 32;
     attributes[1] = DUMMY;
-    let (this_process, any_cpu, no_group) = (0, -1, -1);
+    let (any_process, first_cpu, no_group) = (-1, 0, -1);
     // SAFETY: the kernel reads as many bytes of the attributes as their second word says.
     opened(unsafe {
         libc::syscall(
             libc::SYS_perf_event_open,
             attributes.as_ptr(),
-            this_process,
-            any_cpu,
+            any_process,
+            first_cpu,
             no_group,
             CLOSE_ON_EXEC,
         )

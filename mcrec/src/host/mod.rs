@@ -39,8 +39,6 @@ pub(crate) struct Host {
     pub(crate) confinement: Confinement,
     /// What is needed, whether it is there, and what is missing when it is not.
     pub(crate) needs: Vec<Need>,
-    /// What is needed too, where programs are attached by perf's events.
-    pub(crate) perf_events: Need,
 }
 
 /// One thing that recording needs.
@@ -95,14 +93,7 @@ impl Host {
                 source: Some("usdt"),
             },
         ]);
-        let perf_events = refused::perf_event(attempt::perf_event(), &confinement);
-        Self {
-            name: uname.nodename().to_string_lossy().into_owned(),
-            kernel,
-            confinement,
-            needs,
-            perf_events: Need::tried("use of perf_event_open(2)", perf_events),
-        }
+        Self { name: uname.nodename().to_string_lossy().into_owned(), kernel, confinement, needs }
     }
 
     /// # Errors
@@ -111,8 +102,11 @@ impl Host {
     /// attaches `by_perf_events`, with what and whence.
     pub(crate) fn require(&self, source: &str, by_perf_events: bool) -> Result<()> {
         let mut missing = self.missing(Some(source));
-        if missing.is_empty() && by_perf_events && !self.perf_events.met {
-            missing.push(self.perf_events.missing());
+        // Tried only where it is needed, for who has nothing to do with it is not to pay.
+        if missing.is_empty() && by_perf_events {
+            let answer = refused::perf_event(attempt::perf_event(), &self.confinement);
+            let need = Need::tried("use of perf_event_open(2)", answer);
+            missing.extend((!need.met).then(|| need.missing()));
         }
         if !missing.is_empty() {
             bail!(
