@@ -52,13 +52,23 @@ static __always_inline int preemption_count(void)
 }
 #endif
 
-SEC("tp_btf/sys_exit") int at_exit(void *ctx)
+static __always_inline int look(void)
 {
 	int count = preemption_count();
 
 	if (count < least_count)
 		least_count = count;
 	return 0;
+}
+
+SEC("tp_btf/sock_send_length") int at_send(void *ctx)
+{
+	return look();
+}
+
+SEC("tp_btf/sys_exit") int at_exit(void *ctx)
+{
+	return look();
 }
 
 /* For links to be tried with. */

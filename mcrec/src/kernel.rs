@@ -13,8 +13,10 @@ pub(crate) struct Kernel {
     pub(crate) socket_tracepoints: bool,
     /// Which threads of a process a link of uprobes shows.
     pub(crate) uprobe_links: UprobeLinks,
-    /// Whether programs at raw tracepoints may be preempted.
-    pub(crate) raw_tracepoints: RawTracepoints,
+    /// Whether programs at the raw tracepoints of sockets may be preempted.
+    pub(crate) raw_sockets: RawTracepoints,
+    /// The same at that of the exit of all system calls. On 7.0 they differ.
+    pub(crate) raw_calls: RawTracepoints,
     /// Perf's tracepoints can be attached to: their programs run with preemption off on all
     /// kernels, and take longer to get to.
     pub(crate) perf_tracepoints: bool,
@@ -44,6 +46,15 @@ pub(crate) enum RawTracepoints {
     Preemptible,
 }
 
+/// The tracepoints of the syscalls source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    /// Of what sockets receive and send.
+    Sockets,
+    /// Of the exit of all system calls.
+    Calls,
+}
+
 /// How events reach the programs of the syscalls source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tracepoints {
@@ -55,25 +66,23 @@ pub(crate) enum Tracepoints {
 
 impl Kernel {
     /// The tracepoints to attach to: the cheapest whose programs are never skipped, if any.
-    pub(crate) fn tracepoints(&self) -> Tracepoints {
-        match self.raw_tracepoints {
+    pub(crate) fn tracepoints(&self, at: At) -> Tracepoints {
+        match self.raw(at) {
             RawTracepoints::Preemptible if self.perf_tracepoints => Tracepoints::Perf,
             _ => Tracepoints::Raw,
         }
     }
 
-    /// Whether perf's events are what programs of `source` are attached by.
-    pub(crate) fn attaches_by_perf_events(&self, source: &str) -> bool {
-        if source == "usdt" {
-            return self.uprobe_links == UprobeLinks::None;
+    fn raw(&self, at: At) -> RawTracepoints {
+        match at {
+            At::Sockets => self.raw_sockets,
+            At::Calls => self.raw_calls,
         }
-        self.tracepoints() == Tracepoints::Perf
     }
 
     /// Whether the kernel may skip programs at the tracepoints that are attached to.
-    pub(crate) fn may_skip(&self) -> bool {
-        self.tracepoints() == Tracepoints::Raw
-            && self.raw_tracepoints == RawTracepoints::Preemptible
+    pub(crate) fn may_skip(&self, at: At) -> bool {
+        self.tracepoints(at) == Tracepoints::Raw && self.raw(at) == RawTracepoints::Preemptible
     }
 
     /// Why what sockets receive and send cannot be seen alone, if that is so: of a process
@@ -91,8 +100,8 @@ impl Kernel {
     }
 
     /// What a recording through the tracepoints may miss here, and what to do, if that is so.
-    pub(crate) fn skips(&self) -> Option<&'static str> {
-        self.may_skip().then_some(
+    pub(crate) fn skips(&self, at: At) -> Option<&'static str> {
+        self.may_skip(at).then_some(
             "this kernel skips a program while another run of it waits for its CPU; what that may \
              hide is counted. Where mcrec can read tracefs nothing is skipped: mount -t tracefs \
              tracefs /sys/kernel/tracing, and run as root or with CAP_DAC_READ_SEARCH",
@@ -112,7 +121,7 @@ impl Kernel {
             false if cfg!(target_arch = "x86_64") => "no",
             false => "not used on this processor",
         };
-        let raw = match self.raw_tracepoints {
+        let raw = |at| match self.raw(at) {
             RawTracepoints::Undisturbed => "never preempted",
             RawTracepoints::Preemptible => "may be preempted, and then skipped",
         };
@@ -122,7 +131,12 @@ impl Kernel {
                 yes(self.socket_tracepoints),
             ),
             format!(
-                "programs at raw tracepoints {raw}; at perf's never, which can{} be attached to",
+                "programs at raw tracepoints of sockets {}, at that of system calls {}",
+                raw(At::Sockets),
+                raw(At::Calls)
+            ),
+            format!(
+                "programs at perf's tracepoints never preempted; these can{} be attached to",
                 if self.perf_tracepoints { "" } else { "not" }
             ),
         ];
@@ -139,7 +153,10 @@ impl Kernel {
                 Lacking::Atomics => self.atomics = false,
                 Lacking::Sockets => self.socket_tracepoints = false,
                 Lacking::PerfTracepoints => self.perf_tracepoints = false,
-                Lacking::RawTracepoints => self.raw_tracepoints = RawTracepoints::Preemptible,
+                Lacking::RawTracepoints => {
+                    self.raw_sockets = RawTracepoints::Preemptible;
+                    self.raw_calls = RawTracepoints::Preemptible;
+                }
             }
         }
         self
@@ -171,7 +188,7 @@ fn numbers(release: &str) -> (u32, u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::{
-        Kernel, RawTracepoints, Tracepoints, UprobeLinks, has_undisturbed,
+        At, Kernel, RawTracepoints, Tracepoints, UprobeLinks, has_undisturbed,
         return_probes_break_seccomp,
     };
     use crate::cli::Lacking;
@@ -180,18 +197,26 @@ mod tests {
         atomics: true,
         socket_tracepoints: true,
         uprobe_links: UprobeLinks::Process,
-        raw_tracepoints: RawTracepoints::Undisturbed,
+        raw_sockets: RawTracepoints::Undisturbed,
+        raw_calls: RawTracepoints::Undisturbed,
         perf_tracepoints: true,
         return_probes_break_seccomp: false,
     };
 
     #[test]
     fn tracepoints_are_those_that_are_never_skipped_and_then_the_cheapest() {
-        assert_eq!((NEW.tracepoints(), NEW.may_skip()), (Tracepoints::Raw, false));
         let preempts = NEW.without(&[Lacking::RawTracepoints]);
-        assert_eq!((preempts.tracepoints(), preempts.may_skip()), (Tracepoints::Perf, false));
         let neither = preempts.without(&[Lacking::PerfTracepoints]);
-        assert_eq!((neither.tracepoints(), neither.may_skip()), (Tracepoints::Raw, true));
+        for at in [At::Sockets, At::Calls] {
+            let chosen = |kernel: Kernel| (kernel.tracepoints(at), kernel.may_skip(at));
+            assert_eq!(chosen(NEW), (Tracepoints::Raw, false));
+            assert_eq!(chosen(preempts), (Tracepoints::Perf, false));
+            assert_eq!(chosen(neither), (Tracepoints::Raw, true));
+        }
+        // As 7.0 has it.
+        let one = Kernel { raw_sockets: RawTracepoints::Preemptible, ..NEW };
+        assert_eq!(one.tracepoints(At::Sockets), Tracepoints::Perf);
+        assert_eq!(one.tracepoints(At::Calls), Tracepoints::Raw);
     }
 
     #[test]

@@ -144,8 +144,7 @@ fn check(options: &Record, machine: (&Host, &Kernel), target: Result<Target>) ->
 ///
 /// When something is missing here that recording by `plan` needs.
 fn require((host, kernel): (&Host, &Kernel), plan: &Plan) -> Result<()> {
-    let source = &plan.source.name;
-    host.require(source, kernel.attaches_by_perf_events(source))
+    host.require(&plan.source.name, plan.attaches_by_perf_events(kernel))
 }
 
 /// Who has to change something may change all of it at once.

@@ -6,7 +6,7 @@ use mcrec_schema::footer::{Attached, Blind, Source};
 
 use crate::{
     cli::SourceChoice,
-    kernel::{Kernel, Tracepoints},
+    kernel::{At, Kernel, Tracepoints, UprobeLinks},
     target::{self, Executable, Target},
 };
 
@@ -40,6 +40,9 @@ const LATENCY_SYSCALLS: &str = "From the end of the read that brought the last b
      that came with one read begin together, and replies that leave with one send end together, so \
      a later one includes the wait for those before it. Null where there was no reply, or it was \
      not seen. The time that a request waited in the socket before it was read is not in it.";
+
+/// The tracepoint at the exit of all system calls.
+const CALLS: &str = "sys_exit";
 
 /// The way in which operations are seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +142,20 @@ impl Plan {
 
     /// What the kernel may skip of it, if anything, and what to do about that.
     pub(crate) fn skips(&self, kernel: &Kernel) -> Option<&'static str> {
-        kernel.skips().filter(|_| self.kind == Kind::Syscalls)
+        let at = |attached: &Attached| match attached.probe.ends_with(CALLS) {
+            true => At::Calls,
+            false => At::Sockets,
+        };
+        let first = self.source.attached.first().filter(|_| self.kind == Kind::Syscalls);
+        first.and_then(|first| kernel.skips(at(first)))
+    }
+
+    /// Whether perf's events are what its programs are attached by.
+    pub(crate) fn attaches_by_perf_events(&self, kernel: &Kernel) -> bool {
+        match self.kind {
+            Kind::Usdt => kernel.uprobe_links == UprobeLinks::None,
+            Kind::Syscalls => self.source.attached.iter().any(|it| it.probe.starts_with("tp:")),
+        }
     }
 
     /// One line for the start of a recording: what will be missing, if anything.
@@ -229,8 +245,8 @@ fn sockets(target: &Target, kernel: &Kernel) -> Result<Vec<Attached>, &'static s
         return Err("its C library's accept and close were not found");
     }
     Ok(vec![
-        tracepoint(kernel, "sock_recv_length"),
-        tracepoint(kernel, "sock_send_length"),
+        tracepoint(kernel, At::Sockets, "sock_recv_length"),
+        tracepoint(kernel, At::Sockets, "sock_send_length"),
         Attached { probe: "uretprobe:accept".to_owned(), sites: accepts },
         Attached { probe: "uprobe:close".to_owned(), sites: closes },
     ])
@@ -238,11 +254,11 @@ fn sockets(target: &Target, kernel: &Kernel) -> Result<Vec<Attached>, &'static s
 
 /// What shows all calls, on every kernel.
 fn all_calls(kernel: &Kernel) -> Vec<Attached> {
-    vec![tracepoint(kernel, "sys_exit")]
+    vec![tracepoint(kernel, At::Calls, CALLS)]
 }
 
-fn tracepoint(kernel: &Kernel, name: &str) -> Attached {
-    let way = match kernel.tracepoints() {
+fn tracepoint(kernel: &Kernel, at: At, name: &str) -> Attached {
+    let way = match kernel.tracepoints(at) {
         Tracepoints::Raw => "raw_tp",
         Tracepoints::Perf => "tp",
     };

@@ -4,7 +4,10 @@ use std::{
     ffi::{CString, OsStr},
     io,
     mem::MaybeUninit,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     path::Path,
 };
 
@@ -53,7 +56,8 @@ pub(crate) fn find(host: &Host) -> Kernel {
         atomics: IN_ORDER,
         socket_tracepoints,
         uprobe_links: if has_links { UprobeLinks::Process } else { UprobeLinks::None },
-        raw_tracepoints: RawTracepoints::Undisturbed,
+        raw_sockets: RawTracepoints::Undisturbed,
+        raw_calls: RawTracepoints::Undisturbed,
         perf_tracepoints: has_perf_tracepoints(btf.as_ref(), socket_tracepoints),
         return_probes_break_seccomp: return_probes_break_seccomp(&release),
     };
@@ -65,13 +69,18 @@ pub(crate) fn find(host: &Host) -> Kernel {
         kernel.uprobe_links = UprobeLinks::FirstThread;
     }
     // A kernel that never preempts says so, by not saying that it does.
-    let preempts = uname.version().to_string_lossy().contains("PREEMPT");
-    let undisturbed = || {
-        // A kernel that does not list its variables cannot be asked.
-        runs_undisturbed().unwrap_or_else(|| has_undisturbed(&release))
-    };
-    if preempts && !undisturbed() {
-        kernel.raw_tracepoints = RawTracepoints::Preemptible;
+    if uname.version().to_string_lossy().contains("PREEMPT") {
+        // One that does not list its variables cannot be asked.
+        let judge = |undisturbed: Option<bool>| match undisturbed
+            .unwrap_or_else(|| has_undisturbed(&release))
+        {
+            true => RawTracepoints::Undisturbed,
+            false => RawTracepoints::Preemptible,
+        };
+        kernel.raw_calls = judge(calls_run_undisturbed());
+        if socket_tracepoints {
+            kernel.raw_sockets = judge(sockets_run_undisturbed());
+        }
     }
     kernel
 }
@@ -153,17 +162,33 @@ fn refusal(program: BorrowedFd<'_>) -> io::Error {
     io::Error::last_os_error()
 }
 
-/// Whether a program at a raw tracepoint runs with preemption off: it looks itself, at the end
-/// of a system call. `None` where it cannot.
-fn runs_undisturbed() -> Option<bool> {
+/// Whether a program at the exit of system calls runs with preemption off: it looks itself.
+/// `None` where it cannot.
+fn calls_run_undisturbed() -> Option<bool> {
     let mut storage = MaybeUninit::uninit();
     let skeleton = load(&mut storage, "at_exit")?;
     let link = skeleton.progs.at_exit.attach_trace().ok()?;
     // Any call will do; of those of other processes some may be made meanwhile.
     let _ = rustix::process::getppid();
     drop(link);
+    undisturbed(&skeleton)
+}
+
+/// The same at what sockets send. `None` also where mcrec may have no socket.
+fn sockets_run_undisturbed() -> Option<bool> {
+    let mut storage = MaybeUninit::uninit();
+    let skeleton = load(&mut storage, "at_send")?;
+    let link = skeleton.progs.at_send.attach_trace().ok()?;
+    let (one, _other) = UnixStream::pair().ok()?;
+    rustix::io::write(&one, b".").ok()?;
+    drop(link);
+    undisturbed(&skeleton)
+}
+
+/// What the program saw. What it begins with is what nobody saw, and below 0 is what the
+/// program does not know.
+fn undisturbed(skeleton: &programs::FeaturesSkel<'_>) -> Option<bool> {
     let least = skeleton.maps.data_data.as_deref().map(|data| data.least_count);
-    // What it begins with is what nobody saw, and below 0 is what the program does not know.
     least.filter(|least| (0..i32::MAX).contains(least)).map(|least| least > 0)
 }
 
