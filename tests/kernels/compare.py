@@ -199,10 +199,10 @@ def skips(misses, footer, release):
     problems, counted = [], sum(said(footer["loss"]))
     if misses > counted:
         problems.append(f"{misses} programs were skipped, of which mcrec says {counted}")
-    # At raw tracepoints these preempt, in each way that they still have; of arm64's, which
-    # are built otherwise, only the real-time one.
+    # At raw tracepoints of sockets these preempt, in each way that they still have; of
+    # arm64's, which are built otherwise, only the real-time one.
     preempts = int(release.split(".")[0]) >= 7 and ("arm64" not in release or "-rt-" in release)
-    raw = footer["source"]["attached"][0]["probe"].startswith("raw_tp:")
+    raw = footer["source"]["attached"][0]["probe"].startswith("raw_tp:sock")
     if raw and not misses and preempts:
         problems.append("no program was skipped, so it is not shown that they are counted")
     return problems

@@ -51,7 +51,7 @@ class Weigh(unittest.TestCase):
         self.assertFalse(problems({GET: 9, DOUBT: 1}, incomplete=1))
 
 
-def of_skips(misses, possible, probe="raw_tp:sys_exit", release="7.3.4"):
+def of_skips(misses, possible, probe="raw_tp:sock_recv_length", release="7.3.4"):
     loss = {"losses": {}, "possible": {"skipped_runs": possible}, "incomplete": {}}
     footer = {"source": {"attached": [{"probe": probe}]}, "loss": loss}
     return compare.skips(misses, footer, release)
@@ -67,7 +67,8 @@ class Skips(unittest.TestCase):
         self.assertFalse(of_skips(0, 0, release="6.19.14"))
         self.assertFalse(of_skips(0, 0, release="7.3.4+deb13-cloud-arm64"))
         self.assertTrue(of_skips(0, 0, release="7.3.4+deb13-rt-arm64"))
-        self.assertFalse(of_skips(0, 0, probe="tp:sys_exit"))
+        self.assertFalse(of_skips(0, 0, probe="tp:sock_recv_length"))
+        self.assertFalse(of_skips(0, 0, probe="raw_tp:sys_exit"))
 
 
 if __name__ == "__main__":
