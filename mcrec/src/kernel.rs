@@ -1,7 +1,7 @@
 //! What the kernel can do for a recording. It is found by trying (`probe/features.rs`), not
 //! read off a release: distributions backport. The two exceptions say why.
 
-use crate::cli::Lacking;
+use crate::{cli::Lacking, host::release_numbers};
 
 /// What the kernel can do.
 #[derive(Clone, Copy, Debug)]
@@ -168,21 +168,14 @@ impl Kernel {
 /// it left no trace that could be asked for, so this list is of releases; a distribution may
 /// have mended its own earlier, and then loses no more than the cheaper way.
 pub(crate) fn return_probes_break_seccomp(release: &str) -> bool {
-    let release = numbers(release);
+    let release = release_numbers(release);
     ((6, 11, 0)..=(6, 12, 13)).contains(&release) || ((6, 13, 0)..=(6, 13, 2)).contains(&release)
 }
 
 /// Whether programs at raw tracepoints run with preemption off, by the release: for kernels
 /// that cannot be asked. Where this is wrong, what is skipped is counted all the same.
 pub(crate) fn has_undisturbed(release: &str) -> bool {
-    numbers(release) < (7, 0, 0)
-}
-
-/// The numbers that a release begins with.
-fn numbers(release: &str) -> (u32, u32, u32) {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
-    (next(), next(), next())
+    release_numbers(release) < (7, 0, 0)
 }
 
 #[cfg(test)]

@@ -168,12 +168,15 @@ fn without_btf(has_sys: bool) -> &'static str {
     }
 }
 
-fn kernel_at_least(release: &str, wanted: (u32, u32)) -> bool {
+fn kernel_at_least(release: &str, (major, minor): (u32, u32)) -> bool {
+    release_numbers(release) >= (major, minor, 0)
+}
+
+/// The numbers that a kernel's release begins with; 0 for one that is not there.
+pub(crate) fn release_numbers(release: &str) -> (u32, u32, u32) {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= wanted,
-        _ => false,
-    }
+    let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
+    (next(), next(), next())
 }
 
 /// `CLOCK_MONOTONIC`, the clock of the BPF programs, ns.
