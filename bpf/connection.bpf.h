@@ -43,6 +43,9 @@ struct connection {
 	bool beyond_claims;	/* without atomics: no claim to it can be made */
 	__u64 socket;		/* the kernel's struct sock, once it is known to be the owner's */
 	__u64 long_buffer;	/* where a get line too long for the usual buffer was seen */
+	/* What the next send goes on with, where that is not the beginning of a reply: */
+	__u32 head_left;	/* bytes that are no value, */
+	__u32 value_left;	/* and then so many of a value */
 };
 
 /* By file descriptor; sized by the target's descriptor limit before loading.

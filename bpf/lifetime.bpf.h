@@ -100,6 +100,7 @@ static __noinline int identify(struct connection *connection, __u32 descriptor, 
 	connection->sequence = 0;
 	connection->step = accepted ? READY : UNCLEAR;
 	connection->protocol = NO_PROTOCOL;
+	connection->head_left = connection->value_left = 0;
 	connection->long_buffer = 0;
 	connection->socket = 0;
 	begin_claim(connection, descriptor, inode);

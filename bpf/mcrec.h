@@ -118,10 +118,12 @@ struct mcrec_send {
 #define MCREC_SEGMENT_WHOLE 512
 #define MCREC_SEGMENT_END 64
 
-/* One buffer of a send; its first and last bytes follow without padding. */
+/* One buffer of a send, or the part of one up to the end of a value, of which no byte is
+ * copied. Its first and last bytes follow without padding. */
 struct mcrec_segment {
-	__u32 length;	/* of the buffer, of which less may have been accepted */
-	__u16 head;	/* how many of its first bytes follow: all, MCREC_SEGMENT_END or none */
+	__u32 length;	/* of which less may have been accepted */
+	__u16 head;	/* how many of its first bytes follow: all, the header of a value,
+			   MCREC_SEGMENT_END or none */
 	__u16 tail;	/* how many of its last bytes follow those */
 };
 

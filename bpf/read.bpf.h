@@ -133,6 +133,8 @@ static __always_inline int received(struct pt_regs *regs, struct sock *sock, __u
 	if (!scratch || !is_of_client(connection, descriptor, sock))
 		return 0;
 	scratch->buffer = PT_REGS_PARM2_SYSCALL(regs);
+	/* The server reads when it has sent all that it had to. */
+	connection->head_left = connection->value_left = 0;
 	if (!limit || kind != MCREC_READ) {
 		connection->step = UNCLEAR;
 	} else if (is_left_out(connection, scratch->buffer, length, asked, limit)) {

@@ -4,63 +4,11 @@
 #ifndef SEND_BPF_H
 #define SEND_BPF_H
 
-#include "lifetime.bpf.h"
+#include "value.bpf.h"
 
 /* Where the executable's memory is that is never written: its constants. */
 const volatile __u64 readonly_start = 0;
 const volatile __u64 readonly_end = 0;
-
-/* Room for segments in one MCREC_SEND, and for the largest of them. */
-#define SEGMENTS_BYTES 16384
-#define SEGMENT_BYTES (sizeof(struct mcrec_segment) + MCREC_SEGMENT_WHOLE)
-
-#define IOVECS_MAX 1024
-/* How many are fetched at once. */
-#define IOVECS 16
-
-/* What sendmsg is given. memcached has both on its stack, one after the other, so one
- * read fetches them: a read costs as much as all that is done with what it fetched. */
-struct message {
-	struct user_msghdr header;
-	__u64 alignment;
-	struct iovec iovecs[IOVECS];
-};
-
-/* As struct read_scratch. */
-struct send_scratch {
-	__u64 iovecs_at;
-	__u64 iovec_count;
-	__u64 sent;		/* bytes in the buffers seen so far */
-	__u64 used;		/* bytes in segments */
-	bool value_follows;	/* the last buffer was the header of a value */
-	bool binary;		/* one of the buffers was the header of a packet */
-	bool iovecs_fetched;	/* with the header: the first of them */
-	/* The constant that was sent last, such as END, and where it is. */
-	__u64 constant_at;
-	__u64 constant;
-	struct message message;
-	union {
-		struct mcrec_head head;
-		struct {
-			struct mcrec_send send;
-			__u8 segments[SEGMENTS_BYTES];
-		};
-	};
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct send_scratch);
-} send_scratches SEC(".maps");
-
-static __always_inline struct send_scratch *send_scratch_here(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&send_scratches, &zero);
-}
 
 static __always_inline void submit_send(struct send_scratch *scratch, bool last)
 {
@@ -76,36 +24,6 @@ static __always_inline void submit_send(struct send_scratch *scratch, bool last)
 	scratch->send.first++;
 	scratch->send.segments = 0;
 	scratch->used = 0;
-}
-
-static __always_inline bool is_digit(__u8 byte)
-{
-	return byte >= '0' && byte <= '9';
-}
-
-/*
- * "VALUE <key> <flags> <bytes>\r\n" or "VA <bytes> <flags>\r\n": the next buffer
- * is the value. But the reply to a counter has its value, a number of up to 20
- * digits, in the same buffer as its header.
- */
-static __always_inline bool is_value_header(const __u8 *bytes, __u64 length)
-{
-	__u64 value;
-
-	if (length < 6 || bytes[0] != 'V' || bytes[1] != 'A')
-		return false;
-	if (bytes[(length - 1) & (MCREC_SEGMENT_WHOLE - 1)] != '\n')
-		return false;
-	if (bytes[2] != ' ')
-		return bytes[2] == 'L' && bytes[3] == 'U' && bytes[4] == 'E' && bytes[5] == ' ';
-	value = bytes[3] - '0';
-	if (is_digit(bytes[4])) {
-		value = value * 10 + bytes[4] - '0';
-		if (is_digit(bytes[5]))
-			return true;
-	}
-	return length < value + 3 ||
-	       bytes[(length - value - 3) & (MCREC_SEGMENT_WHOLE - 1)] != '\n';
 }
 
 /* Copies bytes that the executable has among its constants, and at most eight of them:
@@ -138,53 +56,114 @@ static __always_inline long copy_segment(struct send_scratch *scratch, __u8 *to,
 	return bpf_probe_read_user(to, length, (const void *)base);
 }
 
-static __always_inline void add_segment(struct send_scratch *scratch, __u64 base, __u64 length)
+/* Copies both ends of what is too long to be copied whole. */
+static __always_inline long copy_ends(__u8 *bytes, __u64 base, __u64 length)
+{
+	return bpf_probe_read_user(bytes, MCREC_SEGMENT_END, (const void *)base) ?:
+	       bpf_probe_read_user(bytes + MCREC_SEGMENT_END, MCREC_SEGMENT_END,
+				   (const void *)(base + length - MCREC_SEGMENT_END));
+}
+
+/*
+ * Adds the next part of a buffer: bytes that are copied, and those of a value that follow
+ * them, which are not. Returns how many there are in all.
+ */
+static __always_inline __u32 add_part(struct send_scratch *scratch, __u64 base, __u64 length)
 {
 	struct mcrec_segment *segment;
-	bool value = scratch->value_follows;
-	__u64 used, head = length, tail = 0;
+	__u64 used, head, copied, tail = 0, value = 0, limit;
+	bool begins;
 	__u8 *bytes;
 
+	make_sure(scratch, length);
 	if (scratch->used > SEGMENTS_BYTES - SEGMENT_BYTES)
 		submit_send(scratch, false);
 	used = scratch->used;
 	barrier_var(used);
 	if (used > SEGMENTS_BYTES - SEGMENT_BYTES)	/* never; the verifier cannot know */
-		return;
+		return 0;
 	segment = (struct mcrec_segment *)(scratch->segments + used);
 	bytes = scratch->segments + used + sizeof(*segment);
-	barrier_var(head);
-	if (value) {
-		head = 0;
-	} else if (head > MCREC_SEGMENT_WHOLE) {
-		head = tail = MCREC_SEGMENT_END;
-		if (bpf_probe_read_user(bytes, MCREC_SEGMENT_END, (const void *)base) ||
-		    bpf_probe_read_user(bytes + MCREC_SEGMENT_END, MCREC_SEGMENT_END,
-					(const void *)(base + length - MCREC_SEGMENT_END))) {
+	if (length > PART_MAX)
+		length = PART_MAX;
+	limit = scratch->frame ?: scratch->head_left;
+	begins = !limit && !scratch->value_left;
+	if (begins)
+		limit = scratch->head_left = length;
+	head = limit < length ? limit : length;
+	copied = head;
+	barrier_var(copied);
+	if (copied > MCREC_SEGMENT_WHOLE) {
+		copied = begins ? copy_long_head(scratch, used, bytes, base) : 0;
+		if (copied) {
+			head = copied;
+		} else if (copy_ends(bytes, base, head)) {
 			COUNT(context_lost);
-			head = tail = 0;
+		} else {
+			copied = tail = MCREC_SEGMENT_END;
 		}
-	} else if (copy_segment(scratch, bytes, base, head)) {
+	} else if (copied && copy_segment(scratch, bytes, base, copied)) {
 		COUNT(context_lost);
-		head = 0;
+		copied = 0;
+	} else if (begins && may_have_value(bytes)) {
+		find_value(used, copied);
+		if (scratch->head_left < head)
+			copied = head = scratch->head_left;
 	}
-	/* A packet of the binary protocol; its value may begin with anything. */
-	if (bytes[0] == 0x81 && head == 24)
-		scratch->binary = true;
-	scratch->value_follows = !scratch->binary && !tail && is_value_header(bytes, head);
-	segment->length = length;
-	segment->head = head;
+	barrier_var(copied);
+	if (copied > MCREC_SEGMENT_WHOLE)	/* never, too */
+		return 0;
+	if (scratch->frame) {
+		scratch->frame = 0;
+	} else {
+		scratch->head_left -= head;
+		if (!scratch->head_left && !tail)
+			value = scratch->value_left;
+		if (value > length - head)
+			value = length - head;
+		scratch->value_left -= value;
+	}
+	segment->length = head + value;
+	segment->head = copied;
 	segment->tail = tail;
-	scratch->used = used + sizeof(*segment) + head + tail;
-	scratch->sent += length;
+	scratch->used = used + sizeof(*segment) + copied + tail;
+	scratch->sent += head + value;
+	scratch->value = value;
 	scratch->send.segments++;
+	return head + value;
+}
+
+/* The same, of a buffer that has several. Not static, as add_chunk. */
+__noinline int add_further_part(__u64 base, __u64 length)
+{
+	struct send_scratch *scratch = send_scratch_here();
+
+	return scratch ? add_part(scratch, base, length) : 0;
+}
+
+/* All of a buffer, up to what was taken of the send. */
+static __always_inline void add_buffer(struct send_scratch *scratch, __u64 base, __u64 length)
+{
+	for (__u32 i = 0; i < PARTS_MAX; i++) {
+		__u32 part;
+
+		if (!length || scratch->sent >= scratch->send.accepted)
+			return;
+		part = add_further_part(base, length);
+		if (!part || part > length)
+			break;
+		base += part;
+		length -= part;
+	}
+	if (length)
+		COUNT(context_lost);
 }
 
 /* One buffer of a send. Whether there is no more to be done. Not static, as add_chunk. */
 __noinline int add_iovec(__u32 index)
 {
 	struct send_scratch *scratch = send_scratch_here();
-	__u64 i = index % IOVECS, count;
+	__u64 i = index % IOVECS, count, base, length;
 	struct iovec *iovecs;
 
 	if (!scratch)
@@ -202,8 +181,15 @@ __noinline int add_iovec(__u32 index)
 			return 1;
 		}
 	}
-	if (iovecs[i].iov_len)
-		add_segment(scratch, iovecs[i].iov_base, iovecs[i].iov_len);
+	base = iovecs[i].iov_base;
+	length = iovecs[i].iov_len;
+	if (length) {
+		/* Mostly that is all of it. */
+		__u32 part = add_part(scratch, base, length);
+
+		if (part < length)
+			add_buffer(scratch, base + part, length - part);
+	}
 	return scratch->sent >= scratch->send.accepted;
 }
 
@@ -225,6 +211,8 @@ static __always_inline void add_message(struct send_scratch *scratch, __u64 at)
 	}
 	if (message->header.msg_iov != iovecs_at)
 		scratch->iovecs_fetched = false;
+	/* Each datagram begins with a frame header. */
+	scratch->frame = message->header.msg_name ? FRAME : 0;
 	count = message->header.msg_iovlen;
 	if (count > IOVECS_MAX)
 		count = IOVECS_MAX;
@@ -233,6 +221,32 @@ static __always_inline void add_message(struct send_scratch *scratch, __u64 at)
 	for (__u32 i = 0; i < IOVECS_MAX; i++)
 		if (i >= count || add_iovec(i))
 			break;
+}
+
+/*
+ * What the kernel did not take of a send comes again, from the first byte that it did not
+ * take: it is remembered what that byte is of, because it may be one of a value, which may
+ * look like the header of another. So may a value whose header was sent with what is before.
+ */
+static __always_inline void begin_send(struct send_scratch *scratch, struct connection *connection)
+{
+	scratch->head_left = connection->head_left;
+	scratch->value_left = connection->value_left;
+}
+
+static __always_inline void end_send(struct send_scratch *scratch, struct connection *connection)
+{
+	__u64 again = scratch->sent - scratch->send.accepted, of_value = scratch->value;
+
+	make_sure(scratch, 0);
+	if (scratch->sent < scratch->send.accepted) {	/* not all was found */
+		connection->head_left = connection->value_left = 0;
+		return;
+	}
+	if (of_value > again)
+		of_value = again;
+	connection->head_left = scratch->head_left + again - of_value;
+	connection->value_left = scratch->value_left + of_value;
 }
 
 static __always_inline int sent(struct pt_regs *regs, struct sock *sock, __u64 accepted, bool vector)
@@ -256,12 +270,15 @@ static __always_inline int sent(struct pt_regs *regs, struct sock *sock, __u64 a
 	scratch->send.segments = 0;
 	scratch->sent = 0;
 	scratch->used = 0;
-	scratch->value_follows = false;
-	scratch->binary = false;
+	scratch->value = 0;
+	scratch->unsure = 0;
+	scratch->frame = 0;
+	begin_send(scratch, connection);
 	if (vector)
 		add_message(scratch, argument);
 	else
-		add_segment(scratch, argument, PT_REGS_PARM3_SYSCALL(regs));
+		add_buffer(scratch, argument, PT_REGS_PARM3_SYSCALL(regs));
+	end_send(scratch, connection);
 	submit_send(scratch, true);
 	return 0;
 }

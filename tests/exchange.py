@@ -22,12 +22,11 @@ from datetime import datetime, timezone
 
 import duckdb
 
+from items import KEPT, PARTS, READS, STORES
 from tools import assert_same, rows_of
 
 TRACED = ["get", "gets", "set", "add", "replace", "cas", "append", "prepend", "delete", "incr", "decr"]
-STORES = ["set", "add", "replace", "append", "prepend", "cas"]
-READS = ["get", "gets", "gat", "gats"]
-TEXTS = ["op", "protocol", "key", "status", "client", "host"]
+TEXTS = ["op", "protocol", "key", "status", "client", "meta_flags", "meta_returned", "host"]
 
 
 def micros(text):
@@ -140,7 +139,7 @@ def compare_imported(capture, imported):
             "status": "unknown",
             "value_size": row["value_size"] or (0 if row["op"] in STORES else None),
             "latency_ns": None,
-            "ttl": row["ttl"] or None,
+            "ttl": row["ttl"] or (0 if row["op"] in STORES else None),
             "client_flags": None,
             "cas": None,
             "request_bytes": None,
@@ -151,6 +150,10 @@ def compare_imported(capture, imported):
             "conn_id": row["conn_id"] + 1,
             "client": None,
             "thread_id": 0,
+            "cas_sent": None,
+            "cas_set": None,
+            "meta_flags": None,
+            "meta_returned": None,
         }
         for number, row in enumerate(requests_of(capture, TRACED), 1)
     ]
@@ -167,24 +170,39 @@ def object_of(key):
     return value ^ value >> 33
 
 
-def compare_oracle_general(capture, path):
-    rows = list(requests_of(capture, READS + STORES))
+def compare_oracle_general(capture, path, ops=""):
+    """Reads are requests, and stores where `ops` names them; sizes are from all rows."""
+    asked = ops.split(",") if ops else READS
+    every = [row | {"bytes": as_bytes(row["key"])} for row in rows_of(capture) if row["key"] is not None]
+    start = start_of(capture)
+    rows, sizes = [], {}
+    for number, row in enumerate(every):
+        if row["op"] in asked:
+            seconds = max(row["ts"] - start, 0) // 10**6
+            rows.append(row | {"number": number, "seconds": seconds})
+        # Where it is known what the whole value was.
+        known, size = sizes.setdefault(row["bytes"], []), row["value_size"]
+        if size is None:
+            continue
+        if row["op"] in PARTS:
+            if row["status"] == "stored" and known:
+                known.append((number, known[-1][1] + size))
+        elif row["op"] in READS and row["status"] in ("hit", "unknown"):
+            known.append((number, size))
+        elif row["op"] == "set" and row["status"] in KEPT or row["status"] == "stored":
+            known.append((number, size))
     keys = [row["bytes"] for row in rows]
-    # Where it is known what the whole value was.
-    sizes = {}
-    for number, row in enumerate(rows):
-        if row["value_size"] is not None and row["op"] not in ["append", "prepend"]:
-            sizes.setdefault(row["bytes"], []).append((number, row["value_size"]))
+    places = {}
+    for place, key in enumerate(keys):
+        places.setdefault(key, []).append(place)
     expected = []
-    for number, row in enumerate(rows):
-        try:
-            # Numbered from 1, as libCacheSim's own converter does it.
-            following = keys.index(row["bytes"], number + 1) + 1
-        except ValueError:
-            following = -1
-        known = sizes.get(row["bytes"], [])
-        before = [size for at, size in known if at <= number]
-        after = [size for at, size in known if at > number]
+    for place, row in enumerate(rows):
+        # Numbered from 1, as libCacheSim's own converter does it.
+        later = [other for other in places[row["bytes"]] if other > place]
+        following = later[0] + 1 if later else -1
+        known = sizes[row["bytes"]]
+        before = [size for at, size in known if at <= row["number"]]
+        after = [size for at, size in known if at > row["number"]]
         value = before[-1] if before else after[0] if after else 1
         size = max(row["key_len"] + value, 1)
         expected.append((row["seconds"], object_of(row["bytes"]), size, following))

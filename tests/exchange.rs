@@ -30,6 +30,12 @@ fn import(status: i32, trace: &Path, capture: &Path) -> String {
     text(&output.stderr)
 }
 
+fn gzipped(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
 fn exported(capture: &Path, form: &str) -> String {
     text(&ran(0, &[&"export", &capture, &"--as", &form]).stdout)
 }
@@ -67,6 +73,12 @@ fn filters_choose_what_is_exported() {
     // What has no place in a trace is counted.
     let trace = ran(0, &[&"export", &zipf, &"--as", &"oracle-general", &"--op=get,delete"]);
     assert!(text(&trace.stderr).contains(" delete"), "{}", text(&trace.stderr));
+    // Reads have the sizes that stores said, whether those are asked for or not.
+    let [all, reads] = [&[][..], &[&"--op=get,gets,gat,gats" as &dyn AsRef<OsStr>]].map(|more| {
+        ran(0, &[&[&"export" as &dyn AsRef<OsStr>, &zipf, &"--as=oracle-general"], more].concat())
+    });
+    assert!(all.stdout == reads.stdout && !all.stdout.is_empty());
+    assert!(text(&all.stderr).contains("its requests are reads"), "{}", text(&all.stderr));
     // An incomplete capture is told from a complete one, and written as far as it goes.
     let lossy = ran(1, &[&"export", &sample("lossy.parquet"), &"--as", &"cache-trace"]);
     assert!(text(&lossy.stderr).contains("incomplete") && !lossy.stdout.is_empty());
@@ -82,23 +94,51 @@ fn a_trace_that_was_exported_comes_back() {
         fs::write(&trace, &written).unwrap();
         import(0, &trace, &capture);
         compare("exchange.py", &[&"imported", &sample, &capture]);
-        // Once more, all is as it was but for the clients, which count from 1.
-        let moved = written.lines().map(|line| {
-            let mut fields: Vec<String> = line.split(',').map(str::to_owned).collect();
-            fields[4] = (fields[4].parse::<i64>().unwrap() + 1).to_string();
-            fields.join(",") + "\n"
-        });
-        assert!(exported(&capture, "cache-trace") == moved.collect::<String>(), "{name}");
+        // Once more, all is as it was.
+        assert!(exported(&capture, "cache-trace") == written, "{name}");
         // Compressed, and through a pipe, it is the same.
         fs::write(&trace, zstd::encode_all(written.as_bytes(), 3).unwrap()).unwrap();
         import(0, &trace, &capture);
         compare("exchange.py", &[&"imported", &sample, &capture]);
+        // gzip too, in two members, as of files that were compressed apart.
+        let (one, other) = written.split_at(written.find('\n').unwrap() + 1);
+        fs::write(&trace, [gzipped(one), gzipped(other)].concat()).unwrap();
+        import(0, &trace, &capture);
+        compare("exchange.py", &[&"imported", &sample, &capture]);
+        // One that was cut off is refused.
+        fs::write(&trace, &gzipped(&written)[..200]).unwrap();
+        let said = text(&ran(2, &[&"import", &trace, &"-o", &capture, &"--force"]).stderr);
+        assert!(said.contains("cannot read") && !said.contains("fields"), "{said}");
         let mut command = mcanalyze(&[&"import", &"-", &"-o", &capture, &"--force"]);
         let mut process = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         process.stdin.take().unwrap().write_all(written.as_bytes()).unwrap();
         assert!(process.wait().unwrap().success());
         compare("exchange.py", &[&"imported", &sample, &capture]);
     }
+}
+
+#[test]
+fn a_published_trace_comes_back_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (trace, capture) = (folder.path().join("trace.csv"), folder.path().join("back.parquet"));
+    let (slice, merged) = (folder.path().join("slice.parquet"), folder.path().join("both.parquet"));
+    let written = "100,nz:u:eeW511W3dcH3de3d15ec,22,304,0,get,0\n\
+                   100,nz:u:eeW511W3dcH3de3d15ec,22,0,1,get,0\n\
+                   102,nz:u:other,9,17,1,set,3600\n\
+                   103,nz:u:other,9,0,0,set,0\n\
+                   104,nz:u:other,9,0,9,delete,0\n";
+    fs::write(&trace, written).unwrap();
+    import(0, &trace, &capture);
+    assert_eq!(exported(&capture, "cache-trace"), written);
+    // A part of it is what those lines were.
+    ran(0, &[&"slice", &capture, &"--from", &"+2s", &"--to", &"+4s", &"-o", &slice]);
+    let lines: Vec<&str> = written.split_inclusive('\n').collect();
+    assert_eq!(exported(&slice, "cache-trace"), lines[2..4].concat());
+    ran(0, &[&"slice", &capture, &"--from", &"+4s", &"-o", &merged]);
+    let last = merged;
+    let merged = folder.path().join("merged.parquet");
+    ran(0, &[&"merge", &slice, &last, &"-o", &merged]);
+    assert_eq!(exported(&merged, "cache-trace"), lines[2..].concat());
 }
 
 #[test]
@@ -176,11 +216,11 @@ fn lines_that_are_none_of_a_trace_are_named_and_skipped() {
         assert!(said.contains(wrong), "{wrong:?} is not in: {said}");
     }
     assert!(!said.contains("line 10"), "{said}");
-    let back = "0,first,5,10,1,get,0\n\
-                1,\\xff\\x1b[2J,6,0,1,set,-1\n\
-                0,c:\\x5ctemp,7,0,8,incr,0\n\
-                253402300794,key,3,9223372036854775807,9223372036854775807,cas,9223372036854775807\n\
-                2,no end of line,14,0,3,delete,0\n";
+    let back = "5,first,5,10,0,get,0\n\
+                6,\\xff\\x1b[2J,6,0,0,set,-1\n\
+                5,c:\\x5ctemp,7,0,7,incr,0\n\
+                253402300799,key,3,9223372036854775807,9223372036854775806,cas,9223372036854775807\n\
+                7,no end of line,14,0,2,delete,0\n";
     assert_eq!(exported(&capture, "cache-trace"), back);
     let info = ran(0, &[&"info", &capture]);
     assert!(text(&info.stdout).contains("8 lines of the trace"));

@@ -42,7 +42,7 @@ only '\blibc::' "$r" $r/host/attempt.rs
 only '\blandlock::' "$all" $r/privilege.rs
 
 # In mcrec a file uses only files to the left of it; main wires them all.
-order="cli host kernel target plan sample probe privilege raw drain decode batch loss account sink writer report guard stop recording follow"
+order="cli host kernel target counters plan sample probe privilege raw drain decode batch loss account sink writer report guard stop recording follow"
 left=
 for room in $order; do
 	files=$(find $r/$room.rs $r/$room -name '*.rs' 2>/dev/null)

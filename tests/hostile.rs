@@ -142,7 +142,7 @@ fn capture(path: &Path) {
             columns::KEY => Arc::new(StringArray::from_iter_values(keys)),
             columns::KEY_LEN => Arc::new(Int64Array::from_iter_values(lengths)),
             columns::QUIET => Arc::new(rows().map(|_| Some(false)).collect::<BooleanArray>()),
-            columns::CLIENT => {
+            columns::CLIENT | columns::META_FLAGS | columns::META_RETURNED => {
                 Arc::new(rows().map(|_| Some(EVIL)).collect::<DictionaryArray<Int32Type>>())
             }
             columns::KEY_INDEX | columns::THREAD_ID => {
@@ -168,7 +168,7 @@ fn footer(rows: i64) -> Footer {
     let evil = serde_json::to_string(EVIL).unwrap();
     footer_of(|name| {
         Some(match name {
-            footer::FORMAT => r#"{"version": 1}"#.to_owned(),
+            footer::FORMAT => r#"{"version": 1, "minor": 1}"#.to_owned(),
             footer::CAPTURE => format!(
                 r#"{{"id": {evil}, "mcrec_version": {evil}, "command_line": [{evil}],
                     "host": {evil}, "kernel": {evil}, "start_us": 0, "end_us": 10000000,

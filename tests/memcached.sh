@@ -8,6 +8,7 @@
 #   debian-1.6.18               the program that is in Debian's package
 #   plain-1.6.38, plain-1.6.45  built as `./configure` without options says
 #   full-1.6.38                 built with TLS and SASL
+#   proxy-1.6.38                built with the proxy
 #   static-1.6.38               without a C library that it would share with others
 # All are without symbols; only the first two have probes. With a debian- or
 # plain- one comes memcached's own test suite, as FOLDER/suite-RELEASE.
@@ -27,7 +28,7 @@ program=$folder/memcached-$name
 release=${name##*-}
 case $name in
 1.6.18 | debian-1.6.18) distribution=bookworm ;;
-1.6.38 | plain-1.6.38 | full-1.6.38 | static-1.6.38) distribution=trixie ;;
+1.6.38 | plain-1.6.38 | full-1.6.38 | proxy-1.6.38 | static-1.6.38) distribution=trixie ;;
 plain-1.6.45) distribution=sid ;;
 *)
 	echo "$0: there is no memcached called $name" >&2
@@ -36,6 +37,7 @@ plain-1.6.45) distribution=sid ;;
 esac
 case $name in
 full-*) options="--enable-tls --enable-sasl --enable-sasl-pwdb" ;;
+proxy-*) options=--enable-proxy ;;
 # Only memcached-debug would count coverage, and write it to where it was built.
 debian-* | plain-*) options=--disable-coverage ;;
 static-*) options="--disable-coverage LDFLAGS=-static" ;;
@@ -95,6 +97,8 @@ make_program() {
 		# Everything includes this header, and the Makefile does not say so.
 		make -C source memcached_dtrace.h || return
 	fi
+	# Nor does it say that the proxy is linked with the Lua that is in the source.
+	case $name in proxy-*) make -C source/vendor || return ;; esac
 	make -C source -j"$(nproc)" memcached && strip -o memcached source/memcached
 }
 # Leaves the tests, and what they run, as `suite`. The server they run is one that

@@ -10,6 +10,8 @@ build="clang gcc libc6-dev make pkg-config libelf-dev zlib1g-dev"
 # libraries too, which the memcached from Debian's package needs.
 tests="dpkg-dev libevent-dev libssl-dev libsasl2-dev systemtap-sdt-dev ca-certificates binutils"
 tests="$tests util-linux perl python3 python3-venv gdb python3-seccomp systemd chromium tmux"
+# A client, beside those that come with languages.
+tests="$tests libmemcached-tools"
 # Containers, and a network for one.
 tests="$tests runc crun iproute2"
 

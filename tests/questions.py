@@ -6,7 +6,6 @@ DuckDB computes what SQL can say, from the plain Parquet file; what came before 
 replayed here, row by row. Prints how many figures were compared, and each difference.
 """
 
-import bisect
 import json
 import math
 import os
@@ -14,14 +13,14 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections import Counter, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from datetime import datetime, timezone
 
 import duckdb
 
+from items import KEPT, PARTS, READS, SAYS, STORES, replayed
+
 # Which SQL reads as they are written.
-READS = ("get", "gets", "gat", "gats")
-STORES = ("set", "add", "replace", "append", "prepend", "cas")
 WRITES = (*STORES, "incr", "decr", "delete")
 ADDRESS = r"regexp_replace(regexp_replace(client, ':[0-9]+$', ''), '^\[(.*)\]$', '\1')"
 
@@ -78,6 +77,12 @@ def micros(text):
     return round(datetime.fromisoformat(text).timestamp() * 10**6)
 
 
+# What stores sent that was not refused, and what was returned.
+STORED = f"coalesce(sum(value_size) FILTER (op IN {STORES} AND status IN {KEPT}), 0)::BIGINT"
+REFUSED = f"coalesce(sum(value_size) FILTER (op IN {STORES} AND status NOT IN {KEPT}), 0)::BIGINT"
+RETURNED = f"coalesce(sum(value_size) FILTER (op NOT IN {STORES}), 0)::BIGINT"
+
+
 def ratio(part, whole):
     return part / whole if whole else None
 
@@ -93,6 +98,7 @@ def groups():
         "status": "status",
     }
     names = {"conn": "conn_id", "thread": "thread_id"}
+    items = replayed(sql("SELECT op, key, status, value_size FROM everything ORDER BY file_row_number"))
     for by, expression in dimensions.items():
         for sort, order in [("calls", "calls"), ("bytes", "bytes"), ("writes", "writes")]:
             answer = ask(path, "--by", by, "--sort", sort, "--top", "15")
@@ -101,11 +107,13 @@ def groups():
                        count(*) FILTER (status = 'hit'), count(*) FILTER (status = 'miss'),
                        count(*) FILTER (op IN {WRITES}) AS writes,
                        coalesce(sum(value_size), 0)::BIGINT AS bytes,
-                       last(value_size ORDER BY file_row_number) FILTER (value_size IS NOT NULL),
+                       last(value_size ORDER BY file_row_number) FILTER (value_size IS NOT NULL AND {SAYS}),
                        quantile_disc(latency_ns, 0.5), quantile_disc(latency_ns, 0.99)
                     FROM capture WHERE {expression} IS NOT NULL
                     GROUP BY name ORDER BY {order} DESC, encode(name::VARCHAR) LIMIT 15"""
             )
+            if by == "key":
+                theirs = [(*row[:6], items.get(row[0]), *row[7:]) for row in theirs]
             columns = ["calls", "hits", "misses", "writes", "bytes", "value_size"]
             columns = [names.get(by, by), *columns, "latency_p50_ns", "latency_p99_ns"]
             rows_same(f"--by {by} --sort {sort}", answer["top"], columns, theirs)
@@ -138,8 +146,7 @@ def filters():
         theirs = sql(
             f"""SELECT count(*), count(*) FILTER (status = 'hit'), count(*) FILTER (status = 'miss'),
                        count(DISTINCT key),
-                       coalesce(sum(value_size) FILTER (op IN {STORES}), 0)::BIGINT,
-                       coalesce(sum(value_size) FILTER (op NOT IN {STORES}), 0)::BIGINT
+                       {STORED}, {RETURNED}
                 FROM capture WHERE {where}"""
         )[0]
         names = ["operations", "hits", "misses", "distinct_keys", "bytes_stored", "bytes_returned"]
@@ -161,14 +168,14 @@ def series():
                      new AS (SELECT us // {step} AS slot, count(key) AS keys FROM first GROUP BY slot)
                     SELECT c.us // {step} AS slot, count(*), count(*) FILTER (status = 'hit'),
                        count(*) FILTER (status = 'miss'),
-                       coalesce(sum(value_size) FILTER (op IN {STORES}), 0)::BIGINT,
-                       coalesce(sum(value_size) FILTER (op NOT IN {STORES}), 0)::BIGINT,
+                       {STORED}, {RETURNED},
                        quantile_disc(latency_ns, 0.5), quantile_disc(latency_ns, 0.99),
                        count(DISTINCT conn_id), count(DISTINCT coalesce({ADDRESS}, 'unknown')), count(DISTINCT c.key),
                        coalesce(max(new.keys), 0)
                     FROM capture c LEFT JOIN new ON new.slot = c.us // {step} GROUP BY c.us // {step}"""
             )
         }
+        refused = dict(sql(f"SELECT us // {step}, {REFUSED} FROM capture GROUP BY us // {step}"))
         none = (0, 0, 0, 0, 0, None, None, 0, 0, 0, 0)
         theirs = [(time(at * step), *found.get(at, none)) for at in range(min(found), max(found) + 1)]
         names = ["time", "operations", "hits", "misses", "bytes_stored", "bytes_returned"]
@@ -180,8 +187,8 @@ def series():
             part = min(begin + step, end) - max(begin, start)
             length = part if part > 0 else step
             same("series rate", row["rate"], row["operations"] / (length / 1e6))
-            same("series kbps", row["bandwidth_kbps"],
-                 (row["bytes_stored"] + row["bytes_returned"]) / (length / 1e6) * 8 / 1000)
+            moved = row["bytes_stored"] + row["bytes_returned"] + refused.get(begin // step, 0)
+            same("series kbps", row["bandwidth_kbps"], moved / (length / 1e6) * 8 / 1000)
 
 
 def latency():
@@ -279,14 +286,16 @@ def bursts():
 
 def sizes():
     answer = ask("sizes", path)
+    whole = f"(op NOT IN {PARTS} AND status IN {KEPT})"
     theirs = sql(
         f"""SELECT CASE WHEN value_size = 0 THEN 0 ELSE 1 << floor(log2(value_size))::BIGINT END AS slot,
                    count(*), count(*) FILTER (op IN {STORES}), count(*) FILTER (op NOT IN {STORES}),
                    sum(value_size)::BIGINT
-            FROM capture WHERE value_size IS NOT NULL GROUP BY slot ORDER BY slot"""
+            FROM capture WHERE value_size IS NOT NULL AND (op NOT IN {STORES} OR {whole})
+            GROUP BY slot ORDER BY slot"""
     )
     rows_same("sizes", answer["sizes"], ["from", "values", "stored", "returned", "bytes"], theirs)
-    stores = sql(f"SELECT count(*), count(*) FILTER (ttl BETWEEN 601 AND 3600) FROM capture WHERE op IN {STORES}")
+    stores = sql(f"SELECT count(*), count(*) FILTER (ttl BETWEEN 601 AND 3600) FROM capture WHERE op IN {STORES} AND {whole}")
     same("ttls", sum(row["stores"] for row in answer["ttls"]), stores[0][0])
     hour = [row["stores"] for row in answer["ttls"] if row["ttl"] == "up to 1 h"]
     same("ttls up to 1 h", sum(hour), stores[0][1])
@@ -317,9 +326,11 @@ def popularity():
     same("Zipf exponent", round(figures[3], 4), round(low, 4))
 
 
-def in_order():
+def in_order(flushes=False):
+    also = " OR op = 'flush_all' AND coalesce(ttl, 0) = 0" if flushes else ""
     return sql(
-        "SELECT us, op, key, status, value_size, key_len FROM capture WHERE key IS NOT NULL ORDER BY us, file_row_number"
+        "SELECT us, op, key, status, value_size, key_len FROM capture "
+        f"WHERE key IS NOT NULL{also} ORDER BY us, file_row_number"
     )
 
 
@@ -363,48 +374,106 @@ def misses():
         rows_same(name, answer[name], ["key", "count"], first)
 
 
+def is_used(op, status, is_there):
+    """What an operation is to a cache: read, stored, deleted, or nothing."""
+    unanswered = status in ("no_reply", "unknown")
+    if op in READS:
+        return "read"
+    if op == "delete":
+        return "deleted" if status not in ("exists", "error", "client_error") else None
+    if op == "set" and status == "server_error":
+        return "deleted"
+    if op == "add" and unanswered:
+        return None if is_there else "stored"
+    if unanswered and op in (*STORES, "incr", "decr", "touch"):
+        return "stored" if op == "set" or is_there else None
+    done = "stored" if op in STORES else "touched" if op == "touch" else "ok"
+    return "stored" if op in (*STORES, "incr", "decr", "touch") and status == done else None
+
+
+def uses():
+    """What happens to a cache: reads with whether they hit, stores and deletes, of keys with bytes."""
+    sizes, there = {}, set()
+    for _, op, key, status, size, key_len in in_order(True):
+        if op == "flush_all":
+            there = set()
+            yield "flushed", None, 0, None
+            continue
+        use = is_used(op, status, key in there)
+        if use is None:
+            continue
+        if use != "deleted" and size is not None and (op in STORES or op in READS and status in ("hit", "unknown")):
+            sizes[key] = sizes.get(key, 0) + size if op in PARTS else size
+        there.discard(key) if use == "deleted" else there.add(key)
+        yield use, key, key_len + sizes.get(key, 0) + 56, status
+
+
+def hits_of(events, memory):
+    """The hits of an LRU cache with so many bytes, by being one."""
+    cache, total, hits = OrderedDict(), 0, 0
+    for use, key, own, _ in events:
+        if use == "flushed":
+            cache, total = OrderedDict(), 0
+            continue
+        if use == "read" and key in cache:
+            # A read may say for the first time how large the item was all along.
+            total += own - cache[key]
+            cache[key] = own
+            while total > memory:
+                total -= cache.popitem(last=False)[1]
+            hits += key in cache
+        total -= cache.pop(key, 0)
+        if use != "deleted":
+            cache[key] = own
+            total += own
+            while total > memory:
+                total -= cache.popitem(last=False)[1]
+    return hits
+
+
 def memory():
     answer = ask("memory", path)["memory"]
-    sizes, stack, distances = {}, {}, []
-    reads = hits = cold = most = total = in_use = 0
-    for _, op, key, status, size, key_len in in_order():
-        read, store = op in READS, op in STORES
-        if not read and status not in ("stored", "deleted", "touched", "ok", "no_reply", "unknown"):
+    events = list(uses())
+    there, total, peak, most, in_use = {}, 0, 0, 0, 0
+    reads, cold, before = [], 0, []
+    for use, key, own, status in events:
+        if use == "flushed":
+            there, total, peak = {}, 0, 0
             continue
-        if op == "delete":
-            total -= stack.pop(key, 0)
-            continue
-        if size is not None and (read or store):
-            sizes[key] = sizes.get(key, 0) + size if op in ("append", "prepend") else size
-        own = key_len + sizes.get(key, 0) + 56
-        if read:
-            reads += 1
-            hits += status == "hit"
-            if key in stack:
-                since = 0
-                for other in reversed(stack):
-                    if other == key:
-                        break
-                    since += stack[other]
-                distances.append(since + own)
-            else:
-                cold += 1
-        total -= stack.pop(key, 0)
-        stack[key] = own
-        if len(stack) > in_use:
-            in_use = len(stack)
-        total += own
-        most = max(most, total)
-    distances.sort()
+        if use == "read":
+            reads.append(status)
+            if key not in there and status == "hit":
+                # All that was used since came after it.
+                before.append(peak + own)
+            cold += key not in there and status != "hit"
+        total -= there.pop(key, 0)
+        if use != "deleted":
+            there[key] = own
+            total += own
+        peak = max(peak, total)
+        most, in_use = max(most, total), max(in_use, len(there))
+    count = len(reads)
     for row in answer["curve"]:
-        same(f"hit ratio with {row['bytes']}", row["hit_ratio"], bisect.bisect_right(distances, row["bytes"]) / reads)
-        same("error", row["error"], 0.0)
+        hits = hits_of(events, row["bytes"])
+        same(f"hit ratio with {row['bytes']}", row["hit_ratio"], hits / count)
+        at_most = hits + sum(least <= row["bytes"] for least in before)
+        same(f"at most with {row['bytes']}", row["hit_ratio_at_most"], at_most / count)
+        same("error", row["error"], None)
     figures = [row["value"] for row in answer["figures"]]
     same("keys in use", figures[0], in_use)
     same("working set", figures[1], most)
-    missed = sql(f"SELECT count(*) FROM capture WHERE key IS NOT NULL AND op IN {READS} AND status = 'miss'")[0][0]
-    same("recorded", figures[2], ratio(hits, hits + missed))
-    same("cold", figures[7], ratio(cold, reads))
+    hits = reads.count("hit")
+    same("recorded", figures[2], ratio(hits, hits + reads.count("miss")))
+    same("with all", figures[3], 1 - cold / count)
+    for at, part in [(4, 0.5), (5, 0.25), (6, 0.1)]:
+        # Memory is told apart by 256 steps to a power of two.
+        memories = [most * part * less for less in (2 ** (-1 / 256), 1)]
+        hits = [hits_of(events, memory) for memory in memories]
+        same(f"with {part}", hits[0] / count <= figures[at] <= hits[1] / count, True)
+        hits = [hits[n] + sum(least <= memory for least in before) for n, memory in enumerate(memories)]
+        same(f"with {part}, at most", hits[0] / count <= figures[at + 5] <= hits[1] / count, True)
+    same("cold", figures[7], ratio(cold, count))
+    same("from before", figures[8], ratio(len(before), count))
 
 
 def compare():
@@ -432,7 +501,10 @@ def compare():
                 row["op"],
             )[0]
             same(f"diff latency {row['op']}", (row["before_ns"], row["after_ns"]), theirs)
-        theirs = sql(f"SELECT avg(value_size) FILTER (us < {half}), avg(value_size) FILTER (us >= {half}) FROM capture")
+        theirs = sql(
+            f"""SELECT avg(value_size) FILTER (us < {half}), avg(value_size) FILTER (us >= {half}) FROM capture
+                WHERE op NOT IN {STORES} OR (op NOT IN {PARTS} AND status IN {KEPT})"""
+        )
         mine = answer["diff"]["sizes"][0]
         same("diff sizes", [mine["mean_before"], mine["mean_after"]], [round(mean) for mean in theirs[0]])
 

@@ -430,6 +430,10 @@ fn a_capture_is_plain_parquet_with_the_columns_of_the_format() {
         "conn_id Int64",
         "client Utf8?",
         "thread_id Int32",
+        "cas_sent Int64?",
+        "cas_set Int64?",
+        "meta_flags Utf8?",
+        "meta_returned Utf8?",
     ];
     assert_eq!(columns, expected);
     let row = &capture::rows(&path)[0];

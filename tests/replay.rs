@@ -140,14 +140,17 @@ fn text_round(wire: &mut Wire, random: &mut Random, key: &dyn Fn(usize) -> Vec<u
     }
 }
 
-/// Every form of a meta request but `N`, of which a capture tells nothing.
+/// Every form of a meta request that is the same each time.
 fn meta_round(wire: &mut Wire, random: &mut Random, key: &dyn Fn(usize) -> Vec<u8>) {
-    const FORMS: [(&str, &str, Option<usize>, &str, &str); 14] = [
+    const FORMS: [(&str, &str, Option<usize>, &str, &str); 17] = [
         ("mg", "get", None, "v", "miss"),
         ("mg", "get", None, "s f c v", "miss"),
         ("mg", "get", None, "", "miss"),
         ("mg", "get", None, "s", "miss"),
         ("mg", "gat", None, "v T100", "miss"),
+        ("mg", "get", None, "k v N300 t", "miss"),
+        ("md", "delete", None, "I T300", "deleted"),
+        ("ms", "cas", Some(3), "c C999999999", "stored"),
         ("ms", "set", Some(300), "T90 F5", "stored"),
         ("ms", "set", Some(0), "", "stored"),
         ("ms", "add", Some(2), "ME", "stored"),

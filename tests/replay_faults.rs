@@ -5,7 +5,7 @@ mod support;
 mod tool;
 
 use std::{
-    io::Read,
+    io::{Read, Write},
     net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
@@ -98,7 +98,7 @@ fn a_target_that_is_killed_ends_the_run() {
 
 /// A number of the server's statistics.
 fn stat(target: &str, name: &str) -> Option<u64> {
-    use std::io::{BufRead, BufReader, Write};
+    use std::io::{BufRead, BufReader};
     let mut stream = std::net::TcpStream::connect(target).ok()?;
     stream.write_all(b"stats\r\n").ok()?;
     let lines = BufReader::new(stream).lines().map_while(Result::ok);
@@ -137,6 +137,32 @@ fn a_target_of_another_protocol_is_said_to_be_one() {
     let wrong = replay(&path, &to(&server.endpoint()), &["--speed", "max"]);
     assert_eq!(wrong.status, Some(2), "{:#}", wrong.report);
     assert!(wrong.number("/connections/closed_by_target") > 0, "{:#}", wrong.report);
+}
+
+/// What it sends cannot be counted in 64 bits with its end.
+#[test]
+fn a_target_that_says_what_cannot_be_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("capture");
+    drop(recorded(&path, 1, 1));
+    let liar = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = liar.local_addr().unwrap().to_string();
+    let lies = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = liar.accept().unwrap();
+            let mut request = [0; 4];
+            // The first is the question whether anybody is there.
+            if stream.read(&mut request).unwrap() > 0 {
+                let said = b"STORED\r\nVALUE key:0 0 18446744073709551615\r\n";
+                stream.write_all(said).unwrap();
+                while stream.read(&mut request).is_ok_and(|read| read > 0) {}
+            }
+        }
+    });
+    let told = replay(&path, &target, &["--speed", "max"]);
+    lies.join().unwrap();
+    assert_eq!(told.number("/not_answered/nonsense"), 1, "{} {:#}", told.said, told.report);
+    assert!(!told.said.contains("panicked"), "{}", told.said);
 }
 
 fn sample(name: &str) -> PathBuf {

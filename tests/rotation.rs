@@ -209,6 +209,48 @@ fn start_named(folder: &Path, name: &str, release: &str, run: u32) -> (Process, 
 }
 
 #[test]
+fn of_several_that_could_be_followed_it_is_said_which_is_and_which_are_not() {
+    let _alone = ALONE.lock();
+    let folder = tempfile::tempdir().unwrap();
+    let name = format!("mo{}", std::process::id());
+    let (one, _) = start_named(folder.path(), &name, "debian-1.6.18", 0);
+    let start_another = |run: u32| {
+        // What runs cannot be written over.
+        let elsewhere = folder.path().join(format!("elsewhere-{run}"));
+        fs::create_dir(&elsewhere).unwrap();
+        start_named(&elsewhere, &name, "debian-1.6.18", run).0
+    };
+    let two = start_another(1);
+    let mut pids = [one.0.id(), two.0.id()];
+    pids.sort_unstable();
+    let follower = mcrec()
+        .args(["--follow", &name, "-q", "-o"])
+        .arg(folder.path().join("c.parquet"))
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut follower = Process(follower.unwrap());
+    let mut said = BufReader::new(follower.0.stderr.take().unwrap()).lines();
+    let mut hear = |what: &str, pid: u32| {
+        let line = said.find(|line| line.as_ref().unwrap().contains(what)).unwrap().unwrap();
+        assert!(line.contains(&pid.to_string()), "{line}");
+        let others: Vec<String> = said
+            .by_ref()
+            .map(|line| line.unwrap())
+            .take_while(|line| !line.contains("one is recorded at a time"))
+            .collect();
+        others.iter().map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
+    };
+    let others: Vec<String> = hear(" is recorded, and not", pids[0]);
+    assert_eq!(others, [pids[1].to_string()]);
+    // One that comes later is told of too, and by itself.
+    let three = start_another(2);
+    let others: Vec<String> = hear(" is recorded, and not", pids[0]);
+    assert_eq!(others, [three.0.id().to_string()]);
+    kill_process(Pid::from_child(&follower.0), Signal::INT).unwrap();
+    assert!(follower.0.wait().unwrap().success());
+}
+
+#[test]
 fn a_memcached_that_is_restarted_and_upgraded_is_recorded_on() {
     let _alone = ALONE.lock();
     let folder = tempfile::tempdir().unwrap();

@@ -129,6 +129,10 @@ fn gets(key: &str, first: i64, count: i64) -> RecordBatch {
                 let client = rows().map(|_| Some("10.0.0.1:40000"));
                 Arc::new(client.collect::<DictionaryArray<Int32Type>>())
             }
+            columns::META_FLAGS | columns::META_RETURNED => {
+                let none = rows().map(|_| None::<&str>);
+                Arc::new(none.collect::<DictionaryArray<Int32Type>>())
+            }
             columns::KEY_INDEX | columns::THREAD_ID => {
                 Arc::new(Int32Array::from_iter_values(rows().map(|_| 1)))
             }
@@ -144,7 +148,7 @@ fn described(rows: i64, ended: Option<&str>) -> Footer {
     let ended = ended.map_or("null".to_owned(), |ended| format!("\"{ended}\""));
     footer_of(|name| {
         Some(match name {
-            footer::FORMAT => r#"{"version": 1}"#.to_owned(),
+            footer::FORMAT => r#"{"version": 1, "minor": 1}"#.to_owned(),
             footer::CAPTURE => format!(
                 r#"{{"id": "growing", "mcrec_version": "0", "command_line": [], "host": "none",
                     "kernel": "none", "start_us": 0, "end_us": {}, "start_monotonic_ns": 0,

@@ -417,3 +417,27 @@ fn a_file_that_has_the_name_of_a_tool_and_outputs_that_are_there() {
     assert!(text(&nothing.stderr).contains("not before"));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "nothing half-made is left");
 }
+
+/// The samples are of format 1.0, which has no `cas_sent` nor what comes after it.
+#[test]
+fn older_captures_have_nulls_where_later_ones_have_columns_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let (older, later) = (sample("zipf.parquet"), folder.path().join("later.parquet"));
+    ran(0, &[&"slice", &older, &"--op", &"get", &"-o", &later]);
+    assert_sound(&later);
+    let count = |query: &str, files: &[&dyn AsRef<std::ffi::OsStr>]| {
+        let command = [&[&"sql" as &dyn AsRef<_>], files, &[&query, &"--format", &"csv"]].concat();
+        text(&ran(0, &command).stdout).lines().nth(1).unwrap().to_owned()
+    };
+    let nulls = "SELECT count(*) AS n FROM capture WHERE cas_sent IS NULL AND cas_set IS NULL AND \
+                 meta_flags IS NULL AND meta_returned IS NULL";
+    let all = "SELECT count(*) AS n FROM capture";
+    for files in [&[&older as &dyn AsRef<_>][..], &[&later], &[&older, &later]] {
+        assert_eq!(count(nulls, files), count(all, files));
+        assert_ne!(count(all, files), "0");
+    }
+    let lines =
+        |file: &Path| text(&ran(0, &[&"export", &file, &"--as", &"jsonl", &"--op", &"get"]).stdout);
+    assert!(lines(&older) == lines(&later));
+    assert!(lines(&later).starts_with('{') && lines(&later).contains("\"meta_flags\":null"));
+}

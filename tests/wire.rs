@@ -5,6 +5,7 @@ mod support;
 
 use std::{
     fs,
+    io::{BufRead, BufReader, Write},
     path::Path,
     process::Command,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -434,6 +435,67 @@ fn credentials_of_the_text_protocol_are_not_recorded() {
             let recorded: Vec<Shown<'_>> = rows.iter().map(|row| of_row(row)).collect();
             assert_eq!(recorded, expected);
         }
+    }
+}
+
+/// What a server reads before it sends is answered by the reply to the last of it, until it
+/// has accepted credentials.
+#[test]
+fn what_comes_with_credentials_of_a_wrong_length_shares_their_reply() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users");
+    fs::write(&users, "user:swordfish\n").unwrap();
+    let attempt = |length: usize| format!("set any 0 0 {length}\r\nuser swordfish\r\n");
+    let (short, long, right) = (attempt(5), attempt(15), attempt(14));
+    for release in WITHOUT_PROBES {
+        let server = Server::start(release, &["-Y", users.to_str().unwrap()]);
+        let path = folder.path().join(format!("{release}.parquet"));
+        let mut recorder = Recorder::start(server.pid(), &path, &SOURCE);
+        let mut expected = Vec::new();
+        for (sent, rows) in [
+            // Seven bytes are taken of it, and the rest for a line.
+            (short.clone(), &[("auth", 22), ("other", 9)][..]),
+            // It takes one byte of what follows.
+            (format!("{long}{right}"), &[("auth", 33), ("other", 15), ("other", 16)]),
+            (format!("{short}{right}"), &[("auth", 22), ("other", 9), ("auth", 32)]),
+        ] {
+            let mut stream = BufReader::new(server.endpoint().connect().unwrap());
+            stream.get_mut().write_all(sent.as_bytes()).unwrap();
+            let mut reply = String::new();
+            stream.read_line(&mut reply).unwrap();
+            let status = if reply == "STORED\r\n" { "ok" } else { "client_error" };
+            let (last, others) = rows.split_last().unwrap();
+            let refused = others.iter().map(|&(op, bytes)| (op, "client_error", bytes, 0));
+            let mut of_connection: Vec<_> = refused.collect();
+            of_connection.push((last.0, status, last.1, reply.len()));
+            if status == "client_error" {
+                stream.get_mut().write_all(right.as_bytes()).unwrap();
+                stream.read_line(&mut reply).unwrap();
+                assert!(reply.ends_with("STORED\r\n"), "{reply}");
+                of_connection.push(("auth", "ok", right.len(), 8));
+            }
+            stream.get_mut().write_all(b"get any\r\n").unwrap();
+            stream.read_line(&mut reply).unwrap();
+            of_connection.push(("get", "miss", 9, 5));
+            expected.push(of_connection);
+        }
+        server.settle(0);
+        let (status, said) = recorder.interrupt();
+        assert!(status.success(), "{said}");
+        assert_kept_out(&path, &said, "swordfish");
+        let rows = capture::all_rows(&path);
+        let bytes = |bytes: Option<i64>| usize::try_from(bytes.unwrap()).unwrap();
+        let shown: Vec<Vec<_>> = in_order_of_connecting(&rows)
+            .iter()
+            .map(|rows| {
+                let shown = rows.iter().map(|row| {
+                    let (sent, received) = (bytes(row.request_bytes), bytes(row.response_bytes));
+                    (row.op.as_str(), row.status.as_str(), sent, received)
+                });
+                shown.collect()
+            })
+            .collect();
+        assert_eq!(shown, expected, "{release}");
     }
 }
 

@@ -70,7 +70,7 @@ fn described(rows: usize, now: i64) -> Result<footer::Footer> {
     );
     let entry = |entry: &str| {
         Some(match entry {
-            footer::FORMAT => r#"{"version": 1}"#,
+            footer::FORMAT => r#"{"version": 1, "minor": 1}"#,
             footer::CAPTURE => &capture,
             footer::TARGET => {
                 r#"{"pid": 1, "executable": "memcached", "build_id": null, "version": null,
@@ -194,7 +194,8 @@ fn column(name: &str, rows: &[Row]) -> ArrayRef {
             Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| 6 + length(row))))
         }
         columns::RESPONSE_BYTES => ints(|row| Some(row.size.unwrap_or(0) + 8)),
-        // The CAS unique, which nobody asked for.
+        columns::META_FLAGS | columns::META_RETURNED => Arc::new(StringArray::new_null(rows.len())),
+        // The CAS unique, which nobody asked for nor compared with.
         _ => ints(|_| None),
     }
 }

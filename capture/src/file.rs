@@ -8,15 +8,14 @@ use std::{
     ffi::{OsStr, OsString},
     fs::File,
     io::{self, ErrorKind},
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::FileExt,
     sync::Arc,
 };
-
-use rustix::fs::{FlockOperation, flock};
 
 use crate::{
     folder::Folder,
     journal::{Journal, journal_name},
+    lock,
 };
 
 /// What a commit waits for.
@@ -53,10 +52,8 @@ impl CommittedFile {
         durability: Durability,
     ) -> io::Result<Self> {
         let journal_name = journal_name(name);
-        let file = folder.create(name)?;
-        // So that nobody repairs what is being recorded. Some file systems have no locks.
-        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
-        let begun = folder.create(&journal_name).and_then(|journal| {
+        let file = folder.create_locked(name)?;
+        let begun = create_journal(&folder, &journal_name).and_then(|journal| {
             let written = file.write_all_at(&[data, &footer].concat(), 0).and_then(|()| {
                 if durability == Durability::Disk {
                     file.sync_all()?;
@@ -89,7 +86,7 @@ impl CommittedFile {
 
     /// Whether no name leads to it any more.
     pub(crate) fn is_removed(&self) -> bool {
-        self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+        !lock::has_name(&self.file)
     }
 
     /// Removes the file, and its journal.
@@ -202,6 +199,15 @@ impl CommittedFile {
             Durability::Disk => file.sync_data(),
         }
     }
+}
+
+/// Creates the journal of a capture that is locked: an empty one that is there was left by
+/// a recorder that was killed between commits.
+fn create_journal(folder: &Folder, name: &OsStr) -> io::Result<File> {
+    if folder.look(name)?.is_some_and(|left| left.is_file && left.size == 0) {
+        folder.remove(name)?;
+    }
+    folder.create(name)
 }
 
 #[cfg(test)]

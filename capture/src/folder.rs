@@ -13,15 +13,15 @@ use std::{
         unix::{ffi::OsStringExt, fs::MetadataExt},
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rustix::{
-    fs::{
-        AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags, flock, openat, renameat_with,
-        statat, unlinkat,
-    },
+    fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, openat, renameat_with, statat, unlinkat},
     io::Errno,
 };
+
+use crate::{journal::journal_name, lock};
 
 /// An open folder.
 #[derive(Debug)]
@@ -70,6 +70,38 @@ impl Folder {
         Ok(openat(&self.descriptor, name, flags, Mode::RUSR | Mode::WUSR)?.into())
     }
 
+    /// Creates a file as [`create`](Self::create) does, and locks it: nobody repairs or removes
+    /// it as long as it is open.
+    ///
+    /// # Errors
+    ///
+    /// As there, and when others always have it locked or removed before; then nothing is
+    /// left behind.
+    pub(crate) fn create_locked(&self, name: &OsStr) -> io::Result<File> {
+        /// So often may someone remove it before it is locked.
+        const ATTEMPTS: usize = 100;
+        for _ in 0..ATTEMPTS {
+            let file = self.create(name)?;
+            let locked = lock::take(&file, lock::OWN);
+            if !lock::has_name(&file) {
+                continue;
+            }
+            match locked {
+                Ok(true) => return Ok(file),
+                Ok(false) => {
+                    let _ = self.remove(name);
+                    break;
+                }
+                Err(error) => {
+                    let _ = self.remove(name);
+                    return Err(error);
+                }
+            }
+        }
+        let reason = "another program locks or removes it as soon as it is there";
+        Err(io::Error::new(ErrorKind::ResourceBusy, reason))
+    }
+
     /// Opens a regular file that is there, to read or also to write, not through a
     /// link.
     ///
@@ -100,14 +132,40 @@ impl Folder {
     }
 
     /// Gives the file `from` the name `to`, which may be another file's only if that
-    /// is to be replaced.
+    /// is to be replaced, and nobody writes it.
     ///
     /// # Errors
     ///
     /// When the name is taken and not to be replaced, or the system refuses.
     pub fn rename(&self, from: &OsStr, to: &OsStr, replace: bool) -> io::Result<()> {
-        let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+        if !replace {
+            let flags = RenameFlags::NOREPLACE;
+            return Ok(renameat_with(&self.descriptor, from, &self.descriptor, to, flags)?);
+        }
+        // Until it is replaced.
+        let _locked = match self.look(to)? {
+            Some(entry) if entry.is_file => match self.lock(to, lock::ANOTHERS)? {
+                Some(file) => Some(file),
+                None => {
+                    return Err(io::Error::new(ErrorKind::ResourceBusy, "it is being recorded"));
+                }
+            },
+            _ => None,
+        };
+        let flags = RenameFlags::empty();
         Ok(renameat_with(&self.descriptor, from, &self.descriptor, to, flags)?)
+    }
+
+    /// The file of that name, locked for as long as it is open; `None` if someone writes it,
+    /// for all of `patience`, or it was replaced meanwhile.
+    fn lock(&self, name: &OsStr, patience: Duration) -> io::Result<Option<File>> {
+        // Some file systems lock only what may be written.
+        let file = match self.open(name, true).or_else(|_| self.open(name, false)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let ours = lock::take(&file, patience)? && lock::has_name(&file);
+        Ok(ours.then_some(file))
     }
 
     /// Whether there is anything of that name, and if so, whether it is a regular
@@ -127,10 +185,40 @@ impl Folder {
         }
     }
 
-    /// Whether a file is being recorded, as far as its lock tells.
-    pub fn is_locked(&self, name: &OsStr) -> bool {
-        let lock = FlockOperation::NonBlockingLockShared;
-        self.open(name, false).is_ok_and(|file| flock(file, lock) == Err(Errno::WOULDBLOCK))
+    /// Removes a capture and its journal, if they are there, unless someone writes it, and
+    /// does so for all of `patience`. Whether they are gone.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses, also to tell whether someone writes it.
+    pub fn remove_idle(&self, name: &OsStr, patience: Duration) -> io::Result<bool> {
+        let (journal, before) = (journal_name(name), self.look(name)?);
+        let was_there = before.is_some();
+        // Until both are gone: whoever comes to record that file finds that it is.
+        let _locked = match before {
+            Some(entry) if entry.is_file => match self.lock(name, patience)? {
+                Some(file) => Some(file),
+                None => return Ok(false),
+            },
+            // Nobody writes it: it is a link, or a pipe.
+            Some(_) => None,
+            None if self.look(&journal)?.is_none() => return Ok(true),
+            // So that nobody else creates it, and a journal for it, meanwhile.
+            None => match self.create_locked(name) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+                created => Some(created?),
+            },
+        };
+        if let Err(error) = self.remove(&journal) {
+            if !was_there {
+                // What was created above.
+                let _ = self.remove(name);
+            }
+            let shown = self.path_of(&journal);
+            return Err(io::Error::new(error.kind(), format!("{}: {error}", shown.display())));
+        }
+        self.remove(name)?;
+        Ok(true)
     }
 
     /// The names in the folder, in no order.

@@ -7,14 +7,16 @@
 
 use std::ffi::{OsStr, OsString};
 
+use crate::metadata::FOOTER_MAX;
+
 /// A journal is this, the offset of the footer in the capture (u64, little
 /// endian), the footer, and [`END`]. Anything shorter was not finished, and then
 /// the capture was not touched yet.
 const BEGIN: &[u8; 8] = b"mcrecj01";
 const END: &[u8; 8] = b"10jcercm";
 
-/// No footer has more, bytes: it would be one of thirty thousand row groups.
-pub(crate) const MAX: u64 = 64 << 20;
+/// What a journal has at most, bytes.
+pub(crate) const MAX: usize = BEGIN.len() + size_of::<u64>() + FOOTER_MAX + END.len();
 
 /// A finished journal.
 #[derive(Debug, PartialEq, Eq)]

@@ -23,6 +23,7 @@ mod folder;
 mod head;
 mod journal;
 pub mod key_file;
+mod lock;
 mod metadata;
 mod open;
 mod page;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use arrow_schema::{DataType, Field, Schema};
 use mcrec_schema::{columns, footer::Footer};
 use parquet::{
@@ -16,10 +16,19 @@ use parquet::{
 
 use crate::head::MAGIC;
 
+/// What a footer has at most, bytes, with its length and the magic: nobody writes a longer
+/// one, or reads it.
+pub(crate) const FOOTER_MAX: usize = 64 << 20;
+/// What row groups take of it before a file has enough of them, some 32,000: the rest is
+/// for those of the last commit, and for what else there is to say.
+const ROW_GROUPS_ENOUGH: usize = FOOTER_MAX / 8 * 7;
+
 /// The Parquet schema of a capture with this footer.
 pub(crate) fn schema(footer: &Footer) -> Result<SchemaDescPtr> {
-    let schema =
-        if footer.parts().is_empty() { columns::schema() } else { columns::merged_schema() };
+    let now = if footer.parts().is_empty() { columns::schema() } else { columns::merged_schema() };
+    // Of an older file that is repaired it is the older one.
+    let fields = now.fields().iter().filter(|it| columns::of_minor(it.name(), footer.minor));
+    let schema = Schema::new(fields.cloned().collect::<Vec<_>>());
     let schema = ArrowSchemaConverter::new()
         .convert(&schema)
         .context("the schema of captures is no Parquet schema")?;
@@ -60,6 +69,11 @@ impl RowGroups {
         Ok(())
     }
 
+    /// Whether there are as many as one file should have.
+    pub(crate) fn are_enough(&self) -> bool {
+        self.bytes.len() >= ROW_GROUPS_ENOUGH
+    }
+
     pub(crate) fn mark(&self) -> Mark {
         Mark { bytes: self.bytes.len(), count: self.count, rows: self.rows }
     }
@@ -72,6 +86,10 @@ impl RowGroups {
 }
 
 /// The bytes from the end of the last row group to the end of the file.
+///
+/// # Errors
+///
+/// When they are more than anyone would read.
 pub(crate) fn encode(
     schema: &SchemaDescPtr,
     groups: &RowGroups,
@@ -88,6 +106,12 @@ pub(crate) fn encode(
     bytes.extend_from_slice(&groups.bytes);
     bytes.extend_from_slice(&frame.bytes[frame.end..]);
     let length = u32::try_from(bytes.len()).context("the footer is too long for Parquet")?;
+    ensure!(
+        bytes.len() + TAIL <= FOOTER_MAX,
+        "{} row groups are more than a capture can have: its footer would have {length} bytes of \
+         {FOOTER_MAX}",
+        groups.count
+    );
     bytes.extend_from_slice(&length.to_le_bytes());
     bytes.extend_from_slice(MAGIC);
     Ok(bytes)

@@ -3,14 +3,11 @@
 use std::{os::unix::fs::FileExt, path::Path};
 
 use anyhow::{Context, Result, bail};
-use rustix::{
-    fs::{FlockOperation, flock},
-    io::Errno,
-};
 
 use crate::{
     folder::Folder,
     journal::journal_name,
+    lock,
     open::{self, Capture, State, Tail},
 };
 
@@ -34,18 +31,29 @@ pub struct Repair {
 /// # Errors
 ///
 /// When it is not a capture, or not the file itself but a link, when it is being
-/// recorded, or cannot be written.
+/// recorded, or cannot be written, or when it has a footer: it may know what was lost,
+/// and no other would.
 pub fn repair(path: &Path) -> Result<Repair> {
     let name = path.display();
     let (folder, file_name) =
         Folder::of(path).with_context(|| format!("cannot repair {name}: no such file"))?;
     let file = folder.open(&file_name, true).with_context(|| format!("cannot repair {name}"))?;
     // Where there are no locks, there is no way to tell.
-    if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+    if !lock::take(&file, lock::ANOTHERS).with_context(|| format!("cannot lock {name}"))? {
         bail!("{name} is being recorded: there is nothing to repair");
     }
+    if !lock::has_name(&file) {
+        bail!("{name} was replaced just now: there is nothing to repair");
+    }
     let length = file.metadata().with_context(|| format!("cannot read {name}"))?.len();
-    let Tail { data_end, footer, state, .. } = open::tail(path, &file, length)?;
+    let Tail { data_end, footer, state, has_other_footer, .. } = open::tail(path, &file, length)?;
+    if has_other_footer {
+        bail!(
+            "{name} has its footer, but not all of the data before it: it was not cut off, but \
+             damaged, as in a copy, and nothing was done to it; what can be read of it is read \
+             as it is"
+        );
+    }
     if state != State::Whole {
         // In place of what follows the data, whose space the file has.
         let end = data_end + footer.len() as u64;

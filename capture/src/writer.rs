@@ -78,6 +78,12 @@ impl Writer {
         self.rows
     }
 
+    /// Whether it has as many row groups as its footer should tell of: they stay for as
+    /// long as it is written, and are written with each commit.
+    pub fn is_full(&self) -> bool {
+        self.groups.are_enough()
+    }
+
     /// Size of the file on disk, bytes.
     pub fn bytes(&self) -> u64 {
         self.file.len()
@@ -88,7 +94,8 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// When it cannot be written; the file then is as the last commit left it.
+    /// When it cannot be written, or its footer would be longer than anyone reads; the file
+    /// then is as the last commit left it.
     pub fn commit<G: Borrow<RowGroup>>(&mut self, groups: &[G], footer: &Footer) -> Result<usize> {
         let before = self.groups.mark();
         let written = self.append(groups, footer);

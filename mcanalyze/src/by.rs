@@ -39,6 +39,11 @@ impl By {
     /// Keys.
     pub(crate) const KEY: Self = Self::Column(columns::KEY);
 
+    /// Whether groups are keys.
+    pub(crate) fn is_key(&self) -> bool {
+        matches!(self, Self::Column(columns::KEY))
+    }
+
     /// The column that it takes.
     pub(crate) fn column(&self) -> &'static str {
         match self {

@@ -3,17 +3,16 @@
 use std::{borrow::Cow, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
-use mcrec_capture::State;
 use mcrec_schema::{columns, footer::Footer};
 use polars::prelude::{
-    DataType, LazyFrame, PlRefPath, ScanArgsParquet, ScanSources, TimeUnit, UnionArgs, col, concat,
-    lit,
+    DataType, LazyFrame, NULL, ScanArgsParquet, ScanSources, TimeUnit, UnionArgs, col, concat, lit,
 };
 use polars_buffer::Buffer;
 
 use crate::{
     files::merge::{Moved, numbering},
     filter::Filter,
+    panics::decoding,
     sampling::{Sampling, Weights},
 };
 
@@ -48,7 +47,7 @@ impl Capture {
     pub(crate) fn open(paths: &[PathBuf]) -> Result<Self> {
         let mut opened = Vec::new();
         for path in mcrec_capture::files(paths)? {
-            opened.push((mcrec_capture::Capture::open(&path)?, path));
+            opened.push((decoding(&path, || mcrec_capture::Capture::open(&path))?, path));
         }
         // Stable: of files that begin together, in the order in which they were named.
         opened.sort_by_key(|(file, _)| file.footer().capture.start_us);
@@ -122,8 +121,8 @@ impl Capture {
     ///
     /// When polars cannot open the files.
     pub(crate) fn rows(&self) -> Result<LazyFrame> {
-        let is_merged = |file: &mcrec_capture::Capture| !file.footer().parts().is_empty();
-        let alike = self.files.iter().all(|file| is_merged(file) == is_merged(&self.files[0]));
+        let form = |file: &mcrec_capture::Capture| (file.footer().parts().is_empty(), has(file));
+        let alike = self.files.iter().all(|file| form(file) == form(&self.files[0]));
         if alike && !self.moved.iter().any(Moved::moves) {
             return rows_of(&self.files);
         }
@@ -174,21 +173,19 @@ pub(crate) fn seconds(spans: Vec<(i64, i64)>) -> f64 {
     micros / 1e6
 }
 
+/// Whether a file has the columns that older ones lack.
+fn has(file: &mcrec_capture::Capture) -> bool {
+    columns::SINCE_MINOR_1.iter().any(|name| file.has_column(name))
+}
+
 /// The columns of the format, and none that a file may have beside them.
 fn rows_of(files: &[mcrec_capture::Capture]) -> Result<LazyFrame> {
     let cannot_open =
         |file: &mcrec_capture::Capture| format!("cannot open {}", file.path().display());
-    let sources = if files.iter().all(|file| file.state() == State::Whole) {
-        let paths = files.iter().map(|file| {
-            // Absolute, so that no name looks like an address to polars.
-            let path = std::path::absolute(file.path()).with_context(|| cannot_open(file))?;
-            PlRefPath::try_from_path(&path).with_context(|| cannot_open(file))
-        });
-        ScanSources::Paths(paths.collect::<Result<Vec<_>>>()?.into_iter().collect())
-    } else {
-        let views = files.iter().map(|file| Ok(Buffer::from_owner(file.view()?)));
-        ScanSources::Buffers(views.collect::<Result<Vec<_>>>()?.into())
-    };
+    // Never by name: of a capture that is being recorded, there would be more rows than when
+    // it was opened, or half of a commit.
+    let views = files.iter().map(|file| Ok(Buffer::from_owner(file.view()?)));
+    let sources = ScanSources::Buffers(views.collect::<Result<Vec<_>>>()?.into());
     // Statistics may lie, and then what they say is not there is left out.
     let mut arguments =
         ScanArgsParquet { glob: false, use_statistics: false, ..Default::default() };
@@ -196,7 +193,18 @@ fn rows_of(files: &[mcrec_capture::Capture]) -> Result<LazyFrame> {
     arguments.hive_options.enabled = Some(false);
     let rows = LazyFrame::scan_parquet_sources(sources, arguments)
         .with_context(|| files.first().map_or_else(String::new, cannot_open))?;
-    let columns: Vec<_> = columns::schema().fields().iter().map(|f| col(f.name())).collect();
+    // What older files lack is null.
+    let has = files.first().is_none_or(has);
+    let null = |name: &str| {
+        let integer = matches!(name, columns::CAS_SENT | columns::CAS_SET);
+        let kind = if integer { DataType::Int64 } else { DataType::String };
+        lit(NULL).cast(kind).alias(name)
+    };
+    let column = |name: &str| match has || !columns::SINCE_MINOR_1.contains(&name) {
+        true => col(name),
+        false => null(name),
+    };
+    let columns: Vec<_> = columns::schema().fields().iter().map(|f| column(f.name())).collect();
     // Times in SQL are written without a zone.
     let ts = col(columns::TS).cast(DataType::Datetime(TimeUnit::Microseconds, None));
     Ok(rows.select(columns).with_columns([ts]))

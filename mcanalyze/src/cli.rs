@@ -30,7 +30,11 @@ use filter::FilterArgs;
         calls      operations on the key\n  \
         share      its part of all operations\n  \
         hit ratio  hits / (hits + misses)\n  \
-        size       bytes of its value when last seen\n  \
+        size       bytes of the value that it has, as replies tell: what was stored or\n             \
+                   returned last, with what was appended since. None if it is gone (deleted,\n             \
+                   flushed, missed) or not known (after incr and decr, or add, replace, cas,\n             \
+                   append without a reply; a set without one is taken for stored). Of a group,\n             \
+                   of the last whole value; of what is asked for, no more than that tells\n  \
         req/s      calls / duration of the recording\n  \
         kbps       kilobits (1000 bits) of value a second, stored and returned\n  \
         bytes      of value in all, sent by stores (kept or not) and returned\n  \
@@ -132,7 +136,7 @@ pub(crate) enum SortBy {
     Bytes,
     /// Operations a second.
     Rate,
-    /// Bytes of its value when last seen.
+    /// Bytes of the value that it has.
     Size,
     /// Number of misses.
     Misses,

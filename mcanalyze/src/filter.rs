@@ -7,6 +7,7 @@ use mcrec_schema::{codes::Op, columns, key, sample};
 use regex::Regex;
 
 use crate::{
+    bits::Bits,
     by::UNKNOWN,
     scan::{OfDictionary, Rows, Strings},
 };
@@ -42,7 +43,7 @@ pub(crate) struct Filter {
     pub(crate) one_in: Option<u32>,
     /// For each row of the capture, in order, whether it is wanted: what an SQL
     /// expression says.
-    pub(crate) rows: Option<Arc<Vec<bool>>>,
+    pub(crate) rows: Option<Arc<Bits>>,
     /// All of this as people asked for it.
     pub(crate) words: Vec<String>,
 }
@@ -65,6 +66,11 @@ impl Filter {
     /// Whether a part of the time is asked for.
     pub(crate) fn is_window(&self) -> bool {
         self.from.is_some() || self.to.is_some()
+    }
+
+    /// Whether a time, µs since the epoch, is asked for.
+    pub(crate) fn is_within(&self, time: i64) -> bool {
+        self.from.is_none_or(|from| from <= time) && self.to.is_none_or(|to| time < to)
     }
 
     /// What is asked for, in words; `None` if everything is.
@@ -165,8 +171,9 @@ impl Sieve {
         numbers(&mut wanted, filter, rows)?;
         if let Some(rows_wanted) = &filter.rows {
             let first = usize::try_from(rows.first)?;
-            let these = rows_wanted.get(first..).unwrap_or_default().iter();
-            wanted.iter_mut().zip(these).for_each(|(wanted, row)| *wanted &= row);
+            for (row, wanted) in wanted.iter_mut().enumerate() {
+                *wanted &= rows_wanted.get(first + row);
+            }
         }
         Ok(Some(wanted))
     }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod ask;
+mod bits;
 mod by;
 mod capture;
 mod cli;
@@ -15,8 +16,10 @@ mod files;
 mod filter;
 mod grouping;
 mod in_order;
+mod item;
 mod keys;
 mod live;
+mod panics;
 mod percentile;
 mod prefix;
 mod progress;
@@ -31,13 +34,11 @@ mod tools;
 
 use std::{
     io::{self, BufWriter, ErrorKind, IsTerminal, Write, stderr, stdout},
-    panic::{self, AssertUnwindSafe},
     path::Path,
     process::ExitCode,
-    sync::OnceLock,
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Parser;
 
 use ask::Answer;
@@ -49,6 +50,14 @@ use cli::{
 };
 
 fn main() -> ExitCode {
+    panics::remember();
+    panics::caught(run).unwrap_or_else(|place| {
+        remark(&panics::bug(&place));
+        ExitCode::from(2)
+    })
+}
+
+fn run() -> ExitCode {
     let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -71,7 +80,7 @@ fn main() -> ExitCode {
 
 /// Writes a report.
 fn report(args: &ReportArgs) -> ExitCode {
-    match unless_damaged(|| ask::report(args)) {
+    match ask::report(args) {
         Ok(heading) => {
             if args.output != Path::new("-") {
                 remark(&format!("wrote {}", args.output.display()));
@@ -87,7 +96,7 @@ fn report(args: &ReportArgs) -> ExitCode {
 
 /// Asks, and prints the answer.
 fn ask(question: impl FnOnce() -> Result<Answer>) -> ExitCode {
-    let answer = match unless_damaged(question) {
+    let answer = match question() {
         Ok(answer) => answer,
         Err(error) => {
             remark(&format!("{error:#}"));
@@ -122,7 +131,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
 /// Looks at captures until it is told to end. A signal that ends it is its status, as
 /// in a shell.
 fn look(args: &TopArgs) -> ExitCode {
-    match unless_damaged(|| live::top(args)) {
+    match live::top(args) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(signal)) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX)),
         Err(error) => {
@@ -134,7 +143,7 @@ fn look(args: &TopArgs) -> ExitCode {
 
 /// Does what a tool does, and says what it found or made.
 fn use_tool(tool: Tool) -> ExitCode {
-    let answer = match unless_damaged(|| tools::answer(tool)) {
+    let answer = match tools::answer(tool) {
         Ok(answer) => answer,
         Err(error) => {
             remark(&format!("{error:#}"));
@@ -173,20 +182,4 @@ fn width() -> Option<u16> {
 /// Says something on stderr, if anybody listens there.
 fn remark(text: &str) {
     let _ = writeln!(stderr(), "mcanalyze: {}", render::text::inert(text));
-}
-
-/// Does `work`, and takes a panic for a damaged file: decoders, of polars too and on
-/// its threads, have some where the inside of a page is not what it should be.
-fn unless_damaged<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    static FIRST: OnceLock<String> = OnceLock::new();
-    panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line()));
-        let _ = FIRST.set(place.unwrap_or_default());
-    }));
-    let result = panic::catch_unwind(AssertUnwindSafe(work));
-    let _ = panic::take_hook();
-    result.unwrap_or_else(|_| {
-        let first = FIRST.get().map_or("", String::as_str);
-        bail!("cannot read the capture: it is damaged ({first})")
-    })
 }

@@ -25,6 +25,7 @@ use crate::{
     capture::Capture,
     files::merge::Moved,
     filter::Sieve,
+    panics::decoding,
     progress,
     sampling::Weights,
 };
@@ -168,7 +169,7 @@ impl<'a> Reader<'a> {
         if capture.is_scaled() {
             columns.extend([columns::TS, columns::KEY]);
         }
-        let by_key = by.is_some_and(|by| matches!(by, By::Column(columns::KEY)));
+        let by_key = by.is_some_and(By::is_key);
         Self { capture, columns, sieve: Sieve::default(), grouper: by.map(By::grouper), by_key }
     }
 
@@ -198,7 +199,8 @@ impl<'a> Reader<'a> {
     ///
     /// When it cannot be read.
     pub(crate) fn begin(&self, place: Place) -> Result<Begun> {
-        let batches = self.capture.files[place.file].dictionaries(place.group, &self.columns)?;
+        let file = &self.capture.files[place.file];
+        let batches = decoding(file.path(), || file.dictionaries(place.group, &self.columns))?;
         Ok(Begun { place, batches })
     }
 
@@ -208,9 +210,11 @@ impl<'a> Reader<'a> {
     ///
     /// When they cannot be read.
     pub(crate) fn next(&mut self, group: &mut Begun) -> Result<Option<Rows>> {
-        let Some(batch) = group.batches.next() else { return Ok(None) };
         let Place { file, first, .. } = group.place;
-        let batch = moved(batch?, &self.capture.moved[file])?;
+        let path = self.capture.files[file].path();
+        let batch = decoding(path, || group.batches.next().transpose())?;
+        let Some(batch) = batch else { return Ok(None) };
+        let batch = moved(batch, &self.capture.moved[file])?;
         let (weights, wanted, groups) = (None, None, None);
         let by_key = self.by_key;
         let mut rows = Rows { batch, first, weights, wanted, groups, by_key };
@@ -278,6 +282,11 @@ impl Rows {
     /// key is all there was.
     pub(crate) fn weight_in_group(&self, row: usize) -> i64 {
         if self.by_key { 1 } else { self.weight(row) }
+    }
+
+    /// Whether they are grouped by their keys.
+    pub(crate) fn are_by_key(&self) -> bool {
+        self.by_key
     }
 
     fn weigh(&self, weights: &Weights) -> Result<Vec<i64>> {

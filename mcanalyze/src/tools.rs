@@ -23,6 +23,7 @@ use crate::{
         merge::merge,
         slice::{Filter, slice},
     },
+    panics::decoding,
     query::heading::{Heading, heading},
     render,
 };
@@ -59,12 +60,12 @@ pub(crate) fn answer(tool: Tool) -> Result<Answer> {
                 conn_ids: args.conn,
             };
             let destination = destination(args.output);
-            let made = slice(&Capture::open(&args.file)?, &filter, &destination)?;
+            let made = slice(&opened(&args.file)?, &filter, &destination)?;
             Answer::Made(destination.path, made)
         }
         Tool::Merge(args) => {
             let files = mcrec_capture::files(&args.files)?;
-            let captures = files.iter().map(|file| Capture::open(file));
+            let captures = files.iter().map(|file| opened(file));
             let captures = captures.collect::<Result<Vec<_>>>()?;
             let destination = destination(args.output);
             let made = merge(&captures, &destination)?;
@@ -73,7 +74,7 @@ pub(crate) fn answer(tool: Tool) -> Result<Answer> {
         Tool::Anonymise(args) => {
             let pseudonyms = key_file::pseudonyms(&args.hash_keys)?;
             let destination = destination(args.output);
-            let made = anonymise(&Capture::open(&args.file)?, &pseudonyms, &destination)?;
+            let made = anonymise(&opened(&args.file)?, &pseudonyms, &destination)?;
             Answer::Made(destination.path, made)
         }
         Tool::Export(args) => exported(args)?,
@@ -85,6 +86,10 @@ pub(crate) fn answer(tool: Tool) -> Result<Answer> {
             Answer::Imported(destination.path, imported)
         }
     })
+}
+
+fn opened(path: &Path) -> Result<Capture> {
+    decoding(path, || Capture::open(path))
 }
 
 fn exported(args: ExportArgs) -> Result<Answer> {

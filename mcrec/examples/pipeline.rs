@@ -21,6 +21,8 @@ mod account;
 mod batch;
 #[path = "../src/cli.rs"]
 mod cli;
+#[path = "../src/counters.rs"]
+mod counters;
 #[path = "../src/decode/mod.rs"]
 mod decode;
 #[path = "../src/drain/mod.rs"]
@@ -206,7 +208,7 @@ fn decoded(
 ) -> Result<u64> {
     let mut decoder = match kept.kind {
         Kind::Usdt => Decoder::Usdt(UsdtDecoder::default()),
-        Kind::Syscalls => Decoder::Syscalls(SyscallsDecoder::new(kept.dialect)),
+        Kind::Syscalls => Decoder::Syscalls(Box::new(SyscallsDecoder::new(kept.dialect))),
     };
     let mut rows = 0;
     for (record, later) in kept.batches.iter().flat_map(|batch| batch.records_and_later(AHEAD)) {
@@ -262,7 +264,8 @@ mod kept {
 
     pub(super) fn write(path: &str, kept: &Kept) -> Result<()> {
         let mut file = BufWriter::new(File::create(path).context(path.to_owned())?);
-        writeln!(file, "{} {}", source_name(kept.kind), kept.dialect.before_1_6_40)?;
+        let [major, minor, patch] = kept.dialect.release.unwrap_or_default();
+        writeln!(file, "{} {major}.{minor}.{patch}", source_name(kept.kind))?;
         for record in kept.batches.iter().flat_map(RawBatch::records) {
             file.write_all(&u32::try_from(record.len())?.to_le_bytes())?;
             file.write_all(record)?;
@@ -274,11 +277,13 @@ mod kept {
         let mut file = BufReader::new(File::open(path).context(path.to_owned())?);
         let mut line = String::new();
         file.read_line(&mut line)?;
-        let (kind, before_1_6_40) = match line.trim_end().split_once(' ') {
-            Some(("usdt", older)) => (Kind::Usdt, older.parse()?),
-            Some(("syscalls", older)) => (Kind::Syscalls, older.parse()?),
+        let (kind, release) = match line.trim_end().split_once(' ') {
+            Some(("usdt", release)) => (Kind::Usdt, release),
+            Some(("syscalls", release)) => (Kind::Syscalls, release),
             _ => bail!("{path} was not written by this program"),
         };
+        let numbers: Vec<u32> = release.split('.').map(str::parse).collect::<Result<_, _>>()?;
+        let release = numbers.try_into().ok().filter(|release| *release != [0; 3]);
         let mut batches = vec![RawBatch::new()];
         let mut length = [0; 4];
         let mut record = Vec::new();
@@ -293,7 +298,7 @@ mod kept {
                 batch.push(&record);
             }
         }
-        let dialect = Dialect { before_1_6_40, ..Dialect::default() };
+        let dialect = Dialect { release, ..Dialect::default() };
         Ok(Kept { kind, dialect, batches })
     }
 }

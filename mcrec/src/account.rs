@@ -10,6 +10,7 @@ use anyhow::Result;
 use mcrec_schema::footer::{Cost, Footer, Loss, ProgramCost, Sampling};
 
 use crate::{
+    counters::{Counted, Recorded},
     decode::Tally,
     drain::Control,
     host::OwnCost,
@@ -37,6 +38,8 @@ pub(crate) struct Ending {
     pub(crate) reason: OnceLock<String>,
     /// How it stood when the probes were switched off.
     pub(crate) halt: OnceLock<Halt>,
+    /// What memcached counted, if it was asked.
+    pub(crate) counted: OnceLock<Counted>,
     /// Records were left on the ring.
     pub(crate) abandoned: OnceLock<()>,
 }
@@ -122,6 +125,12 @@ impl Account {
         self.start.at_monotonic_ns = at;
         self.start.at_us = wall_us(at, self.template.capture.clock_offset_ns);
         self.now = self.start.clone();
+    }
+
+    /// From now on footers compare what was recorded with what memcached counted, if it was
+    /// asked.
+    pub(crate) fn compare(&mut self, recorded: &Recorded) {
+        self.template.server = self.ending.counted.get().map(|counted| recorded.compare(counted));
     }
 
     /// The counts as they were last looked at.

@@ -155,6 +155,11 @@ pub(crate) struct Record {
     #[arg(long, value_name = "P%", value_parser = percentage)]
     pub(crate) max_overhead: Option<f64>,
 
+    /// Ask memcached for its own counters (stats) when the recording begins and ends, and say
+    /// how far what was recorded is from them. Takes one connection to it
+    #[arg(long, conflicts_with_all = ["sample", "max_overhead"])]
+    pub(crate) verify_with_stats: bool,
+
     /// Say what would be recorded, how, and what cannot be seen; record nothing
     #[arg(long)]
     pub(crate) check: bool,

@@ -40,7 +40,7 @@ pub(crate) fn follow(options: &Record, name: &str) -> Result<ExitCode> {
     while end.is_none_or(|end| Instant::now() < end) {
         if let Some(pid) = target::running(name)?.first().map(|candidate| candidate.pid) {
             waiting = false;
-            let (how, asked) = record_one(pid, &signals, end)?;
+            let (how, asked) = record_one(pid, &signals, end, &mut Others::of(name, pid))?;
             // One that came and went before it could be recorded keeps nobody from the next.
             let gone = how == Ok(2) && !asked && !target::runs(pid);
             worst = worst.max(if gone { 1 } else { how.unwrap_or(1) });
@@ -79,16 +79,58 @@ fn watch_signals() -> Result<Receiver<i32>> {
     Ok(signals)
 }
 
+/// Those of the same name that are not recorded.
+struct Others<'a> {
+    name: &'a str,
+    recorded: i32,
+    /// That was said of them.
+    known: Vec<i32>,
+    looked: Option<Instant>,
+}
+
+impl<'a> Others<'a> {
+    /// Beside process `recorded`.
+    fn of(name: &'a str, recorded: i32) -> Self {
+        Self { name, recorded, known: Vec::new(), looked: None }
+    }
+
+    /// Says which there are, once of each. Now and then: it means to look at all processes.
+    fn tell(&mut self) {
+        const LOOK: Duration = Duration::from_secs(5);
+        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        // That they cannot be listed now is no reason to end a recording.
+        let Ok(mut there) = target::running(self.name) else { return };
+        there.retain(|one| one.pid != self.recorded && !self.known.contains(&one.pid));
+        if there.is_empty() {
+            return;
+        }
+        self.known.extend(there.iter().map(|one| one.pid));
+        let lines: Vec<String> = there.iter().map(|one| format!("\n{one}")).collect();
+        say(&format!(
+            "mcrec: of several called {}, process {} is recorded, and not{}\nmcrec: one is recorded \
+             at a time; for another, run another mcrec with -p PID",
+            self.name,
+            self.recorded,
+            lines.concat()
+        ));
+    }
+}
+
 /// Records process `pid` to its end or ours. Returns the exit code, or the signal that
 /// ended the recording, and whether it was asked to end.
 fn record_one(
     pid: i32,
     signals: &Receiver<i32>,
     end: Option<Instant>,
+    others: &mut Others<'_>,
 ) -> Result<(Result<u8, i32>, bool)> {
     let mut recorder = spawn(pid)?;
     let mut asked = false;
     loop {
+        others.tell();
         if let Some(status) = recorder.try_wait().context("cannot wait for a recording")? {
             let code = status.code().map(|code| u8::try_from(code).unwrap_or(1));
             return Ok((code.ok_or_else(|| status.signal().unwrap_or(0)), asked));

@@ -15,8 +15,9 @@ pub(crate) struct Kernel {
     pub(crate) uprobe_links: UprobeLinks,
     /// Whether programs at the raw tracepoints of sockets may be preempted.
     pub(crate) raw_sockets: RawTracepoints,
-    /// The same at that of the exit of all system calls. On 7.0 they differ.
-    pub(crate) raw_calls: RawTracepoints,
+    /// The same at that of the exit of all system calls, where on 7.0 it differs. To answer,
+    /// every process's calls pass a program for a moment, so it is asked only where needed.
+    pub(crate) raw_calls: fn() -> RawTracepoints,
     /// Perf's tracepoints can be attached to: their programs run with preemption off on all
     /// kernels, and take longer to get to.
     pub(crate) perf_tracepoints: bool,
@@ -76,7 +77,7 @@ impl Kernel {
     fn raw(&self, at: At) -> RawTracepoints {
         match at {
             At::Sockets => self.raw_sockets,
-            At::Calls => self.raw_calls,
+            At::Calls => (self.raw_calls)(),
         }
     }
 
@@ -155,7 +156,7 @@ impl Kernel {
                 Lacking::PerfTracepoints => self.perf_tracepoints = false,
                 Lacking::RawTracepoints => {
                     self.raw_sockets = RawTracepoints::Preemptible;
-                    self.raw_calls = RawTracepoints::Preemptible;
+                    self.raw_calls = || RawTracepoints::Preemptible;
                 }
             }
         }
@@ -191,7 +192,7 @@ mod tests {
         socket_tracepoints: true,
         uprobe_links: UprobeLinks::Process,
         raw_sockets: RawTracepoints::Undisturbed,
-        raw_calls: RawTracepoints::Undisturbed,
+        raw_calls: || RawTracepoints::Undisturbed,
         perf_tracepoints: true,
         return_probes_break_seccomp: false,
     };

@@ -5,12 +5,13 @@
 //! ```
 //!
 //! This file chooses what to do and says how it went. Each of the others uses only
-//! those to its left: cli, host, kernel, target, plan, sample, probe, privilege, raw, drain, decode,
+//! those to its left: cli, host, kernel, target, counters, plan, sample, probe, privilege, raw, drain, decode,
 //! batch, loss, account, sink, writer, report, guard, stop, recording, follow.
 
 mod account;
 mod batch;
 mod cli;
+mod counters;
 mod decode;
 mod drain;
 mod follow;
@@ -40,6 +41,7 @@ use std::{
 use anyhow::{Context, Error, Result, anyhow, bail};
 use clap::Parser;
 use mcrec_capture::{Durability, State};
+use mcrec_schema::server::ServerCounters;
 
 use cli::{Cli, Command, Record};
 use host::Host;
@@ -181,7 +183,8 @@ fn default_output(options: &Record, host: &Host, target: &Target) -> PathBuf {
 /// Says how it went, and with what exit status.
 fn conclude(options: &Record, outcome: &Outcome) -> ExitCode {
     let loss = &outcome.footer.loss;
-    let complete = loss.is_none();
+    let agrees = outcome.footer.server.as_ref().is_none_or(ServerCounters::agrees);
+    let complete = loss.is_none() && agrees;
     if let Some(failure) = &outcome.failure {
         say(&format!("mcrec: {failure:#}"));
         if outcome.written.files == 0 || outcome.written.removed {

@@ -1,7 +1,7 @@
 //! What will be recorded, and how: pure decisions from what is known of the target.
 
 use anyhow::{Result, bail};
-use mcrec_protocol::{Binding, Dialect};
+use mcrec_protocol::{Binding, Dialect, Release};
 use mcrec_schema::footer::{Attached, Blind, Source};
 
 use crate::{
@@ -215,12 +215,18 @@ fn dialect(target: &Target) -> Dialect {
         }
         _ => Binding::Auto,
     };
-    let version = target.executable.version.as_ref();
     Dialect {
-        before_1_6_40: version.is_some_and(|version| version.numbers < [1, 6, 40]),
+        release: release(&target.executable),
         authenticates: with("-Y", "--auth-file"),
         binding,
+        proxies: options.iter().any(|option| option.contains("proxy_config")),
     }
+}
+
+/// Its release; where that is not known, the last of those that had probes which it has.
+fn release(executable: &Executable) -> Option<Release> {
+    let known = executable.version.as_ref().map(|version| version.numbers);
+    known.or((!text_probes_removed(executable)).then_some([1, 6, 39]))
 }
 
 /// The reason for a source, and why it sees all system calls and not those on sockets alone.
@@ -306,8 +312,19 @@ fn usdt(executable: &Executable) -> Source {
         .filter(|attached| attached.sites > 0)
         .collect();
     let (sees, cannot_see) = coverage(executable);
-    let columns_unknown =
-        ["protocol", "ttl", "client_flags", "request_bytes", "response_bytes", "client", "quiet"];
+    let columns_unknown = [
+        "protocol",
+        "ttl",
+        "client_flags",
+        "request_bytes",
+        "response_bytes",
+        "client",
+        "quiet",
+        "cas_sent",
+        "cas_set",
+        "meta_flags",
+        "meta_returned",
+    ];
     Source {
         name: "usdt".to_owned(),
         attached,
@@ -375,7 +392,7 @@ fn coverage(executable: &Executable) -> (Vec<String>, Vec<Blind>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{coverage, text_probes_removed};
+    use super::{coverage, release, text_probes_removed};
     use crate::target::{Executable, Version};
 
     fn memcached(numbers: [u32; 3], probes: &[(&str, usize)]) -> Executable {
@@ -412,7 +429,10 @@ mod tests {
         let mut unknown = memcached([0, 0, 0], &[("process__command__start", 2)]);
         unknown.version = None;
         assert!(!text_probes_removed(&unknown));
+        assert_eq!(release(&unknown), Some([1, 6, 39]));
         unknown.probes[0].1 = 1;
         assert!(text_probes_removed(&unknown));
+        assert_eq!(release(&unknown), None);
+        assert_eq!(release(&memcached([1, 6, 18], &[])), Some([1, 6, 18]));
     }
 }

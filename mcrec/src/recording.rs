@@ -17,6 +17,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use mcrec_capture::key_file;
 use mcrec_schema::{
+    FORMAT_MINOR_VERSION,
     footer::{self, Footer},
     pseudonym,
 };
@@ -26,6 +27,7 @@ use crate::{
     account::{Account, Ending, wall_us},
     batch::Batch,
     cli::Record,
+    counters::{Recorded, Server},
     decode::{Decoder, SyscallsDecoder, UsdtDecoder},
     drain::{self, Control},
     guard::Sampling,
@@ -61,6 +63,8 @@ pub(crate) fn record(
     place: Place,
 ) -> Result<Outcome> {
     let pseudonyms = options.hash_keys.as_deref().map(key_file::pseudonyms).transpose()?;
+    let mut server =
+        options.verify_with_stats.then(|| Server::connect(target, plan.dialect)).transpose()?;
     let process = stop::hold(target.pid)?;
     // `/proc` will be out of reach.
     let signals = stop::handled();
@@ -99,12 +103,17 @@ pub(crate) fn record(
     let writer = Writer { sink, account, limits, live: Arc::clone(&live), control };
     let decoder = match plan.kind {
         Kind::Usdt => Decoder::Usdt(UsdtDecoder::default()),
-        Kind::Syscalls => Decoder::Syscalls(SyscallsDecoder::new(plan.dialect)),
+        Kind::Syscalls => Decoder::Syscalls(Box::new(SyscallsDecoder::new(plan.dialect))),
     };
     let batch = Batch::new(clock_offset, pseudonyms);
-    let rows = Rows::new(decoder, batch, limits.events, (sampling.rates(), clock_offset));
+    let recorded = server.is_some().then(Recorded::default);
+    let rows = Rows::new(decoder, batch, limits.events, (sampling.rates(), clock_offset), recorded);
     let kernel_counts = Arc::clone(&counts);
-    let mut running = launch(probes, rows, writer, (counts, ending), events_in, events)?;
+    let launch = || launch(probes, rows, writer, (counts, ending), events_in, events);
+    let mut running = match &mut server {
+        Some(server) => server.begin(launch)?,
+        None => launch()?,
+    };
     if !options.quiet {
         say(&beginning);
         if let Some(blind) = plan.blind_line() {
@@ -130,7 +139,7 @@ pub(crate) fn record(
         progress.show(&live, full, lost, sampling.one_in());
     });
     progress.finish();
-    stop::stop(running, reason)
+    stop::stop(running, server, reason)
 }
 
 /// Attaches to `target` by `plan`, or where that is impossible as the plan has it for then.
@@ -276,6 +285,7 @@ fn wait(
             }
             Event::DumpWanted => progress.remark("mcrec: SIGUSR1 is for --keep-last: ignored"),
             Event::Notice(Notice::Dumped(dumped)) => progress.remark(&report::dumped(&dumped)),
+            Event::Notice(Notice::GoesOn(files)) => progress.remark(&report::goes_on(&files)),
             _ => {}
         }
     }
@@ -286,6 +296,7 @@ fn begin_footer(options: &Record, host: &Host, target: &Target, plan: &Plan) -> 
     let start_monotonic_ns = host::monotonic_ns();
     let start_us = wall_us(start_monotonic_ns, clock_offset_ns);
     Ok(Footer {
+        minor: FORMAT_MINOR_VERSION,
         capture: footer::Capture {
             id: mcrec_capture::uuid()?,
             mcrec_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -319,6 +330,7 @@ fn begin_footer(options: &Record, host: &Host, target: &Target, plan: &Plan) -> 
         privacy: footer::Privacy {
             keys_hashed: options.hash_keys.as_ref().map(|_| pseudonym::METHOD.to_owned()),
         },
+        server: None,
         derived: Vec::new(),
     })
 }

@@ -13,7 +13,7 @@ use bytesize::ByteSize;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use mcrec_capture::{Repair, State};
 use mcrec_schema::{
-    footer::{Footer, Sampling, Source},
+    footer::{Footer, Loss, Sampling, Source},
     sample::ONE_IN_MAX,
 };
 
@@ -22,7 +22,7 @@ use crate::{
     kernel::Kernel,
     plan::Plan,
     sample::OneIn,
-    sink::{Dumped, Written},
+    sink::{Dumped, GoesOn, Written},
     target::Target,
     writer::{Live, Outcome},
 };
@@ -287,6 +287,16 @@ pub(crate) fn dumped(dumped: &Result<Dumped>) -> String {
     }
 }
 
+/// That a file has all that it can hold.
+pub(crate) fn goes_on(files: &GoesOn) -> String {
+    let GoesOn { from, to } = files;
+    format!(
+        "mcrec: {} has as many row groups as a capture can have; the recording goes on in {}",
+        from.display(),
+        to.display()
+    )
+}
+
 /// What `mcrec repair` did.
 pub(crate) fn repaired(path: &Path, repair: &Repair) -> String {
     let Repair { state, rows, dropped, journal_removed } = *repair;
@@ -349,6 +359,9 @@ pub(crate) fn summary(outcome: &Outcome) -> String {
         let encrypted = HumanCount(footer.source.connections_encrypted);
         line("not seen", format!("what {encrypted} connections under TLS carried"));
     }
+    if let Some(server) = &footer.server {
+        line("memcached", server.describe());
+    }
     line("cost", cost(footer, duration));
     text
 }
@@ -387,7 +400,10 @@ fn left_out(sampling: &Sampling) -> String {
 
 /// What was lost, and what is incomplete.
 pub(crate) fn losses(footer: &Footer) -> String {
-    let loss = &footer.loss;
+    lost(&footer.loss, &footer.source.name)
+}
+
+fn lost(loss: &Loss, source: &str) -> String {
     let named = |reasons: &mut dyn Iterator<Item = (&'static str, u64)>| {
         let named: Vec<String> = reasons
             .filter(|(_, count)| *count > 0)
@@ -395,16 +411,20 @@ pub(crate) fn losses(footer: &Footer) -> String {
             .collect();
         named.join(", ")
     };
-    let mut text = match loss.losses.total() {
+    let (of_operations, out_of_step) = (loss.losses.of_operations(), loss.losses.decode_error);
+    let mut text = match of_operations.total() {
+        0 if out_of_step > 0 => "an unknown number of operations".to_owned(),
         0 if loss.possible.total() > 0 => "nothing that is known of".to_owned(),
         0 => "nothing".to_owned(),
         total => {
             let part = percent(total, loss.seen);
-            let reasons = named(&mut loss.losses.by_reason());
+            let reasons = named(&mut of_operations.by_reason());
             let operations = if total == 1 { "operation" } else { "operations" };
             let total = HumanCount(total);
-            if loss.losses.are_operations(&footer.source.name) {
+            if loss.losses.are_operations(source) {
                 format!("{total} {operations} ({part}): {reasons}")
+            } else if !loss.losses.are_at_least() {
+                format!("about {total} {operations}, for it is reads that were lost: {reasons}")
             } else {
                 format!(
                     "at least {total} {operations} ({part} or more), for it is reads that were \
@@ -413,6 +433,10 @@ pub(crate) fn losses(footer: &Footer) -> String {
             }
         }
     };
+    if out_of_step > 0 {
+        write!(text, "; {}", fell_out_of_step(out_of_step, loss.possible.total() > 0))
+            .expect("writing to a String cannot fail");
+    }
     if loss.possible.total() > 0 {
         write!(
             text,
@@ -432,6 +456,26 @@ pub(crate) fn losses(footer: &Footer) -> String {
         .expect("writing to a String cannot fail");
     }
     text
+}
+
+/// What a decode error is, and what to do.
+fn fell_out_of_step(times: u64, skipped: bool) -> String {
+    let what_to_do = match skipped {
+        true => "Most likely the kernel skipped programs",
+        false => "Please report it, with memcached's release and options",
+    };
+    let times = match times {
+        1 => "once".to_owned(),
+        times => format!("{} times", HumanCount(times)),
+    };
+    format!(
+        "decode error: {times} a connection could not be followed, as it carried what its \
+         requests and replies do not account for, or too much at once. From there to its next \
+         read that begins with a request operations are missing, and of the last ones before it \
+         some may be wrong or none: no count is a bound, and a hit ratio is of what was left. \
+         Compare with memcached's `stats`; where memcached has probes, --source usdt does not \
+         depend on this. {what_to_do}"
+    )
 }
 
 fn cost(footer: &Footer, duration: Duration) -> String {
@@ -501,7 +545,29 @@ fn clock(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::percent;
+    use mcrec_schema::footer::{Loss, Losses};
+
+    use super::{lost, percent};
+
+    fn said(losses: Losses) -> String {
+        let written = 100 - losses.total();
+        lost(&Loss { seen: 100, written, losses, ..Loss::default() }, "syscalls")
+    }
+
+    #[test]
+    fn where_a_connection_fell_out_of_step_nothing_is_said_to_be_a_bound() {
+        let lost = Losses { connection_unsynced: 3, ..Losses::default() };
+        assert!(said(lost).starts_with("at least 3 operations (3.00 % or more)"));
+        let lost = Losses { decode_error: 2, ..lost };
+        let text = said(lost);
+        assert!(text.starts_with("about 3 operations, ") && !text.contains("at least"), "{text}");
+        assert!(
+            text.contains("decode error: 2 times a connection could not be followed"),
+            "{text}"
+        );
+        let text = said(Losses { decode_error: 1, ..Losses::default() });
+        assert!(text.starts_with("an unknown number of operations; decode error: once"), "{text}");
+    }
 
     #[test]
     fn a_small_loss_is_not_shown_as_none() {

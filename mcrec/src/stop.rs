@@ -25,6 +25,7 @@ use signal_hook::{
 
 use crate::{
     account::{Ending, Halt},
+    counters::Server,
     drain::Control,
     host,
     loss::KernelCounts,
@@ -134,7 +135,7 @@ pub(crate) fn reason(event: &Event) -> Option<&'static str> {
         Event::Notice(Notice::LimitReached(limit)) => limit,
         Event::Notice(Notice::Failed) => "cannot write",
         Event::ThreadEnded => "recorder failed",
-        Event::DumpWanted | Event::Notice(Notice::Dumped(_)) => return None,
+        Event::DumpWanted | Event::Notice(Notice::Dumped(_) | Notice::GoesOn(_)) => return None,
     })
 }
 
@@ -155,10 +156,20 @@ pub(crate) struct Running<'a> {
 /// # Errors
 ///
 /// When a thread failed.
-pub(crate) fn stop(mut running: Running<'_>, reason: &str) -> Result<Outcome> {
+pub(crate) fn stop(
+    mut running: Running<'_>,
+    server: Option<Server>,
+    reason: &str,
+) -> Result<Outcome> {
     // The first reason counts; it is set before the writer can look at it.
     let _ = running.ending.reason.set(reason.to_owned());
-    running.probes.pause();
+    match server {
+        Some(server) => {
+            let counted = server.end(|| running.probes.pause());
+            let _ = running.ending.counted.set(counted);
+        }
+        None => running.probes.pause(),
+    }
     let at = host::monotonic_ns();
     let cost = running.kernel.statistics().cost();
     let _ = running.ending.halt.set(Halt { at, cost });
@@ -172,6 +183,7 @@ pub(crate) fn stop(mut running: Running<'_>, reason: &str) -> Result<Outcome> {
             running.drain.thread().unpark();
         }
         Event::Notice(Notice::Dumped(dumped)) => say(&report::dumped(&dumped)),
+        Event::Notice(Notice::GoesOn(files)) => say(&report::goes_on(&files)),
         _ => {}
     };
     while !running.writer.is_finished() {

@@ -18,12 +18,13 @@ use mcrec_schema::{
 use crate::{
     account::{Account, wall_us},
     batch::Batch,
+    counters::Recorded,
     decode::{self, Decoder, Operation},
     drain::Control,
     loss::{State, Taken},
     raw::{Batches, RawBatch},
     sample::{Rates, SharedRates},
-    sink::{Dumped, Sink, Written},
+    sink::{Dumped, GoesOn, Sink, Written},
 };
 
 /// Rows that are built before they are handed to the Parquet writer.
@@ -93,6 +94,8 @@ pub(crate) enum Notice {
     Failed,
     /// What was held in memory was written to a file, or why it was not.
     Dumped(Result<Dumped>),
+    /// A file could not hold more.
+    GoesOn(GoesOn),
 }
 
 impl Writer {
@@ -154,6 +157,9 @@ impl Writer {
             } else if self.sink.is_due() {
                 self.commit(rows)?;
             }
+            if let Some(goes_on) = self.sink.goes_on() {
+                notice(Notice::GoesOn(goes_on));
+            }
             self.tell(rows);
         }
         // That one which was asked for failed does not keep the last from being written.
@@ -163,6 +169,9 @@ impl Writer {
         rows.gathered.learn();
         rows.finish();
         self.encode(rows)?;
+        if let Some(recorded) = &rows.gathered.recorded {
+            self.account.compare(recorded);
+        }
         self.update(rows, rows.gathered.decoded, 0, self.account.final_state())?;
         self.sink.finish(&self.account)?;
         self.tell(rows);
@@ -220,6 +229,7 @@ impl Writer {
     }
 
     fn commit(&mut self, rows: &mut Rows) -> Result<()> {
+        rows.settle();
         self.encode(rows)?;
         self.update(rows, rows.gathered.decoded, 0, State::Recording)?;
         self.sink.commit(&self.account)
@@ -308,18 +318,22 @@ struct Gathered {
     operations: u64,
     hits: u64,
     misses: u64,
+    /// For the comparison with memcached's own counters, if that is wanted.
+    recorded: Option<Recorded>,
     /// Operations outside of the sample.
     sampled_out: u64,
 }
 
 impl Rows {
     /// Rows go into `batch`; at most `max_events` operations are taken, of those in the
-    /// sample of their time. `clock_offset` is wall clock minus monotonic clock, ns.
+    /// sample of their time. `clock_offset` is wall clock minus monotonic clock, ns. What is
+    /// taken is counted in `recorded`, if there is one.
     pub(crate) fn new(
         decoder: Decoder,
         batch: Batch,
         max_events: Option<u64>,
         (shared, clock_offset): (Arc<SharedRates>, i64),
+        recorded: Option<Recorded>,
     ) -> Self {
         let rates = shared.lock().clone();
         let gathered = Gathered {
@@ -332,6 +346,7 @@ impl Rows {
             operations: 0,
             hits: 0,
             misses: 0,
+            recorded,
             sampled_out: 0,
         };
         Self { decoder, malformed: 0, seen_to: 0, gathered }
@@ -344,6 +359,11 @@ impl Rows {
 
     fn seen_to(&mut self, time: u64) {
         self.seen_to = self.seen_to.max(time);
+    }
+
+    /// What was complete some time ago does not wait for more to come.
+    fn settle(&mut self) {
+        self.decoder.settle(self.seen_to, &mut |operation| self.gathered.take(operation));
     }
 
     fn finish(&mut self) {
@@ -374,6 +394,9 @@ impl Gathered {
         }
         self.hits += u64::from(operation.status == Status::Hit);
         self.misses += u64::from(operation.status == Status::Miss);
+        if let Some(recorded) = &mut self.recorded {
+            recorded.count(operation.op, operation.status, operation.protocol);
+        }
         self.batch.push(operation);
     }
 

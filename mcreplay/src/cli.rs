@@ -35,13 +35,14 @@ use words::{When, client, latency, op, part, patience, rate, regex, size, speed,
         --from and --to). Filters mean what they mean in mcanalyze.\n\n\
         What a capture does not tell:\n  \
         values       are generated: the same for the same key and size, up to 20 bytes digits\n  \
-        incr, decr   count by 1\n  \
-        meta flags   those that the columns show are sent; an opaque token fills the line up to\n               \
-        its recorded length\n  \
-        cas          is sent with the unique that the target returned in the recorded one's place,\n               \
-        for which it waits, if that is still to come\n  \
-        errors       requests refused as malformed, auth, watch and administration are left out;\n               \
-        all that is left out is counted by reason\n\
+        incr, decr   count by 1, from 0\n  \
+        meta flags   are sent as they were, but for the contents of opaque tokens; of older\n               \
+        captures those that other columns show, and a token fills the line\n  \
+        CAS uniques  are sent as those that the target returned in the recorded ones' place,\n               \
+        for which requests wait, if they are still to come\n  \
+        TTLs         that are not known are not sent as 0: see --unknown-ttl\n  \
+        errors       requests refused as malformed, auth, watch and administration are left out\n\
+        What cannot be done as it was, or is left out, is counted and said before it begins.\n\
         Times to live that are points in time (over 30 days) are moved to now; relative ones are\n\
         sent as they are, at every speed.\n\n\
         Example: mcreplay cap.parquet --to 127.0.0.1:11212 --warm --speed 2\n\n\
@@ -121,6 +122,11 @@ pub(crate) struct HowArgs {
     /// Send everything in this protocol. Multi-gets become pipelines in meta and binary
     #[arg(long, value_enum)]
     protocol: Option<Forced>,
+
+    /// Send stores and touches whose time to live the capture does not know, as those seen
+    /// through probes, with this one: seconds, 0 for no end. Without it they are left out
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(0..=2_592_000))]
+    unknown_ttl: Option<i64>,
 
     /// Do everything on K times as many keys, over K times as many connections: K times the
     /// load
@@ -237,7 +243,7 @@ impl Cli {
         Ok(Plan {
             target,
             filter: self.filter.filter(trace.start_us())?,
-            shape: Shape { protocol, connections: how.connections },
+            shape: Shape { protocol, connections: how.connections, unknown_ttl: how.unknown_ttl },
             pace: pace.rate.unwrap_or(speed),
             passes: match pace.passes {
                 None => Some(1),

@@ -274,12 +274,12 @@ impl Connection {
                 }
                 continue;
             };
-            // What a `cas` is to be sent with, a reply before it may still tell: no client
+            // What a request is to compare with, a reply before it may still tell: no client
             // could know it earlier.
-            let must_wait = request.op == Op::Cas
+            let must_wait = request.compares()
                 && self.open > 0
                 && (desk.depth.is_some() || at == 0)
-                && !desk.uniques.knows(group.first_key(request), group.first(request).cas);
+                && unique_of(group, request, desk).is_none();
             let too_deep = desk.depth.is_some_and(|depth| {
                 self.open >= depth && (at == 0 || self.open >= depth.saturating_mul(2))
             });
@@ -498,16 +498,30 @@ fn must_answer(request: &Request) -> bool {
     wire::answer(request) != Answer::Nothing && !request.quiet
 }
 
-/// The unique that `request` is to be sent with, if it is a `cas`.
+/// What the target returned where the recorded server did what `request` compares with.
+fn unique_of(group: &Group, request: &Request, desk: &Desk) -> Option<u64> {
+    desk.uniques.now(group.first_key(request), request.cas_sent?)
+}
+
+/// A unique that no item comes to have by itself.
+const OF_NO_ITEM: u64 = u64::MAX - 1;
+
+/// The unique that `request` is to be sent with, if it compares with one.
 fn cas_of(group: &Group, request: &Request, desk: &mut Desk) -> u64 {
-    if request.op != Op::Cas {
+    if !request.compares() {
         return 0;
     }
-    let recorded = *group.first(request);
-    let now = desk.uniques.now(group.first_key(request), recorded.cas);
-    now.unwrap_or_else(|| {
-        // One that does not match does as well as any where it did not.
-        desk.tally.cas_unknown += u64::from(recorded.status == Status::Stored);
-        recorded.cas.unwrap_or(1).max(1)
+    if let Some(now) = unique_of(group, request, desk) {
+        return now;
+    }
+    let status = group.first(request).status;
+    // What did not match then must not match now: small numbers do, by chance.
+    if status == Status::Exists {
+        return OF_NO_ITEM;
+    }
+    desk.uniques.last(group.first_key(request)).unwrap_or_else(|| {
+        let matched = matches!(status, Status::Stored | Status::Deleted | Status::Ok);
+        desk.tally.cas_unknown += u64::from(matched);
+        request.cas_sent.filter(|&sent| sent != 0).unwrap_or(OF_NO_ITEM)
     })
 }

@@ -8,6 +8,8 @@
 mod check;
 mod cli;
 mod connection;
+mod flags;
+mod limits;
 mod progress;
 mod reply;
 mod report;
@@ -41,6 +43,7 @@ use signal_hook::{
 };
 
 use cli::{Cli, Format};
+use limits::Limits;
 use progress::Progress;
 use report::{Report, Verdict};
 use tally::Live;
@@ -77,6 +80,13 @@ fn replay(cli: &Cli) -> Result<Verdict> {
     let ending = Ending { interrupted: interrupted()?, gone: AtomicBool::new(false) };
     many_files();
     try_target(&plan.target)?;
+    let looked = (Arc::<Live>::default(), Progress::new("looking through", !cli.quiet));
+    let (live, mut progress) = looked;
+    let limits = Limits::of(&trace, &plan, &live, &ending, || progress.show(&live))?;
+    progress.end();
+    for sentence in limits.sentences() {
+        remark(&format!("of the operations, {sentence}"));
+    }
     let loaded = match cli.how.warm {
         true => {
             let (live, mut progress) = (Arc::default(), Progress::new("warming", !cli.quiet));
@@ -94,7 +104,7 @@ fn replay(cli: &Cli) -> Result<Verdict> {
         .load(Relaxed)
         .then(|| played.last_error.clone().unwrap_or_else(|| "it does not answer".to_owned()));
     let interrupted = ending.interrupted.load(Relaxed);
-    let report = Report { trace: &trace, plan: &plan, loaded, played, interrupted, gone };
+    let report = Report { trace: &trace, plan: &plan, limits, loaded, played, interrupted, gone };
     print(&report, cli.format)?;
     Ok(report.verdict())
 }

@@ -1,6 +1,7 @@
 //! Replies of the target: what a line or a packet says, and what that means for the
 //! request that it answers.
 
+use mcrec_protocol::BinaryStatus;
 use mcrec_schema::codes::{Op, Status};
 
 use crate::request::Request;
@@ -76,12 +77,13 @@ fn line(data: &[u8]) -> Parsed<'_> {
     let reply = match first {
         b"VALUE" => {
             let (key, size) = (words.next().unwrap_or_default(), words.nth(1).and_then(number));
-            let Some(size) = size else { return Parsed::Nonsense };
-            return head(size + 2, Reply::Value { key, cas: words.next().and_then(number) });
+            let Some(body) = size.and_then(with_end) else { return Parsed::Nonsense };
+            return head(body, Reply::Value { key, cas: words.next().and_then(number) });
         }
         b"VA" => {
-            let Some(size) = words.next().and_then(number) else { return Parsed::Nonsense };
-            return head(size + 2, meta(*b"VA", words));
+            let body = words.next().and_then(number).and_then(with_end);
+            let Some(body) = body else { return Parsed::Nonsense };
+            return head(body, meta(*b"VA", words));
         }
         b"HD" | b"EN" | b"NF" | b"NS" | b"EX" | b"MN" | b"ME" => meta([first[0], first[1]], words),
         b"END" => Reply::End,
@@ -111,6 +113,11 @@ fn meta<'a>(code: [u8; 2], flags: impl Iterator<Item = &'a [u8]>) -> Reply<'a> {
         }
     }
     Reply::Meta { code, opaque, cas }
+}
+
+/// Bytes of a value of `size` with its end; `None` for more than can be counted.
+fn with_end(size: u64) -> Option<u64> {
+    size.checked_add(2)
 }
 
 /// A decimal number and nothing else.
@@ -151,14 +158,14 @@ pub(crate) fn outcome(op: Op, reply: &Reply<'_>) -> Option<Status> {
             b"EX" => Status::Exists,
             _ => return None,
         },
-        Reply::Packet { status, .. } => match status {
-            0 => done(op),
-            1 => absent(op),
-            2 => Status::Exists,
-            3 | 0x82 | 0x84..=0x86 => Status::ServerError,
-            5 => Status::NotStored,
-            0x81 => Status::Error,
-            _ => Status::ClientError,
+        Reply::Packet { status, .. } => match BinaryStatus::of(status) {
+            BinaryStatus::Done | BinaryStatus::GoesOn => done(op),
+            BinaryStatus::Absent => absent(op),
+            BinaryStatus::Exists => Status::Exists,
+            BinaryStatus::NotStored => Status::NotStored,
+            BinaryStatus::UnknownCommand => Status::Error,
+            BinaryStatus::ClientError => Status::ClientError,
+            BinaryStatus::ServerError => Status::ServerError,
         },
         Reply::Other if op == Op::Debug => Status::Ok,
         Reply::Value { .. } | Reply::End | Reply::Other => return None,
@@ -200,6 +207,12 @@ mod tests {
         assert_eq!(parse(b"STORED\r", false), Parsed::More);
         assert_eq!(parse(b"VALUE a 0 x\r\n", false), Parsed::Nonsense);
         assert_eq!(parse(&[b'x'; 10_000], false), Parsed::Nonsense);
+        // More than can be counted with its end.
+        for size in [u64::MAX, u64::MAX - 1] {
+            assert_eq!(parse(format!("VALUE a 0 {size}\r\n").as_bytes(), false), Parsed::Nonsense);
+            assert_eq!(parse(format!("VA {size} v\r\n").as_bytes(), false), Parsed::Nonsense);
+        }
+        assert_eq!(head(b"VA 18446744073709551613\r\n").1, u64::MAX);
         assert_eq!(parse(b"ERROR\r\nERROR\r\nERROR\r\nERROR\r\n", true), Parsed::Nonsense);
     }
 }

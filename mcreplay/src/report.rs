@@ -6,6 +6,7 @@ mod text;
 use mcrec_schema::footer::{Footer, Losses};
 
 use crate::{
+    limits::Limits,
     run::{Loaded, Plan, Played},
     schedule::Pace,
     trace::Trace,
@@ -19,6 +20,7 @@ pub(crate) use text::write as text;
 pub(crate) struct Report<'a> {
     pub(crate) trace: &'a Trace,
     pub(crate) plan: &'a Plan,
+    pub(crate) limits: Limits,
     pub(crate) loaded: Option<Loaded>,
     pub(crate) played: Played,
     /// It was ended by the user.
@@ -87,8 +89,8 @@ impl Report<'_> {
         }
         if tally.cas_unknown > 0 {
             remarks.push(format!(
-                "{} cas had been stored, but the target returned no unique for their keys before \
-                 (the read that did is not in the captures, or not answered yet): they were sent \
+                "{} requests had matched a CAS unique, but the target returned none for their keys \
+                 before (the read that did is not in the captures, or not answered yet): they were sent \
                  with the recorded one, which cannot match",
                 tally.cas_unknown
             ));

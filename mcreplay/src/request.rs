@@ -1,6 +1,10 @@
 //! What is replayed: the requests of a capture, as far as it tells what they were.
 
+use std::sync::Arc;
+
 use mcrec_schema::codes::{Op, Protocol, Status};
+
+use crate::flags::Flags;
 
 /// What a connection does at one moment: everything that its server read at once.
 #[derive(Clone, Debug)]
@@ -39,8 +43,21 @@ pub(crate) struct Request {
     pub(crate) protocol: Protocol,
     /// Asks for no reply, or for less of one.
     pub(crate) quiet: bool,
-    /// exptime as the client wrote it.
+    /// exptime as the client wrote it; `None` where it sent none.
     pub(crate) ttl: Option<i64>,
+    /// The CAS unique that it compared with, of the recorded server.
+    pub(crate) cas_sent: Option<u64>,
+    /// The CAS unique that it gives the item.
+    pub(crate) cas_set: Option<u64>,
+    /// The flags of a meta request that is sent as one, where they are known.
+    pub(crate) flags: Option<Arc<Flags>>,
+    /// It was a meta request, and has flags that no other protocol has words for.
+    pub(crate) recorded_meta: bool,
+    pub(crate) needs_meta: bool,
+    /// Its time to live is not its own.
+    pub(crate) ttl_given: bool,
+    /// Of a binary `cas`: it adds to the value, at one end or the other.
+    pub(crate) extends: bool,
     /// What it had on the wire, bytes.
     pub(crate) request_bytes: u64,
     /// What its reply had on the wire, bytes.
@@ -64,7 +81,7 @@ pub(crate) struct Key {
     pub(crate) size: Option<u64>,
     /// The client's opaque flags, sent or returned.
     pub(crate) client_flags: Option<u64>,
-    /// The CAS unique: the reply's, or else the request's.
+    /// The CAS unique that the reply told.
     pub(crate) cas: Option<u64>,
 }
 
@@ -144,6 +161,11 @@ impl Request {
     /// Sends a value.
     pub(crate) fn stores(&self) -> bool {
         Op::STORES.contains(&self.op)
+    }
+
+    /// Is done only if the item has a certain CAS unique.
+    pub(crate) fn compares(&self) -> bool {
+        self.op == Op::Cas || self.cas_sent.is_some()
     }
 
     /// Is of the binary protocol, which goes over connections of its own.

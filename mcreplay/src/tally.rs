@@ -24,6 +24,12 @@ pub(crate) enum Unsent {
     Malformed,
     /// The protocol that it is to be sent in cannot say it, or not its key.
     NotSayable,
+    /// Its time to live is not known.
+    TtlUnknown,
+    /// Its value may not have arrived as a whole.
+    NotWhole,
+    /// Its value is larger than any that memcached stores.
+    TooLarge,
     /// It ends a connection that others share.
     SharedConnection,
     /// The target refused the connection.
@@ -35,11 +41,14 @@ pub(crate) enum Unsent {
 }
 
 impl Unsent {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::KeyUnknown,
         Self::NotReplayable,
         Self::Malformed,
         Self::NotSayable,
+        Self::TtlUnknown,
+        Self::NotWhole,
+        Self::TooLarge,
         Self::SharedConnection,
         Self::Refused,
         Self::GivenUp,
@@ -53,6 +62,9 @@ impl Unsent {
             Self::NotReplayable => "not_replayable",
             Self::Malformed => "malformed",
             Self::NotSayable => "not_sayable",
+            Self::TtlUnknown => "ttl_unknown",
+            Self::NotWhole => "not_whole",
+            Self::TooLarge => "too_large",
             Self::SharedConnection => "shared_connection",
             Self::Refused => "refused",
             Self::GivenUp => "given_up",
@@ -66,7 +78,14 @@ impl Unsent {
             Self::KeyUnknown => "whose key is not known",
             Self::NotReplayable => "that no capture tells all of (auth, watch, other)",
             Self::Malformed => "that the recorded server refused as malformed",
-            Self::NotSayable => "that the protocol cannot say, or not on their keys",
+            Self::NotSayable => {
+                "that the protocol cannot say, or not on their keys or with their condition"
+            }
+            Self::TtlUnknown => {
+                "whose time to live the capture does not know (--unknown-ttl gives them one)"
+            }
+            Self::NotWhole => "whose value may not have come to its end: no reply was seen",
+            Self::TooLarge => "whose value is larger than any that memcached stores",
             Self::SharedConnection => "to end a connection that others share",
             Self::Refused => "as the target refused the connection",
             Self::GivenUp => "on connections that were given up",

@@ -2,7 +2,7 @@
 //!
 //! The target gives each item another unique than the recorded server did. Where a
 //! reply had one, what the target returned in its place is remembered, and a later
-//! `cas` with the recorded one is sent with that.
+//! request that compares with the recorded one is sent with that.
 
 use std::{
     collections::HashMap,
@@ -32,20 +32,20 @@ impl Uniques {
         generations[0].insert(last(hash), now);
     }
 
-    /// What to send in the place of `recorded`: what stands for it, or else the last that
-    /// the target returned for `key`; `None` if it returned none that is remembered.
-    pub(crate) fn now(&self, key: &[u8], recorded: Option<u64>) -> Option<u64> {
-        let generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let hash = sample::hash(key);
-        let find = |name| generations.iter().find_map(|generation| generation.get(&name).copied());
-        recorded.and_then(|recorded| find(of(hash, recorded))).or_else(|| find(last(hash)))
+    /// What stands for `recorded`, if that is known.
+    pub(crate) fn now(&self, key: &[u8], recorded: u64) -> Option<u64> {
+        self.find(of(sample::hash(key), recorded))
     }
 
-    /// Whether it is known what stands for `recorded`.
-    pub(crate) fn knows(&self, key: &[u8], recorded: Option<u64>) -> bool {
+    /// The last that the target returned for `key`; `None` if it returned none that is
+    /// remembered.
+    pub(crate) fn last(&self, key: &[u8]) -> Option<u64> {
+        self.find(last(sample::hash(key)))
+    }
+
+    fn find(&self, name: u64) -> Option<u64> {
         let generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = recorded.map(|recorded| of(sample::hash(key), recorded));
-        name.is_some_and(|name| generations.iter().any(|it| it.contains_key(&name)))
+        generations.iter().find_map(|generation| generation.get(&name).copied())
     }
 }
 
@@ -67,14 +67,14 @@ mod tests {
     #[test]
     fn a_recorded_unique_stands_for_what_the_target_returned() {
         let uniques = Uniques::default();
-        assert_eq!(uniques.now(b"a", Some(7)), None);
+        assert_eq!((uniques.now(b"a", 7), uniques.last(b"a")), (None, None));
         uniques.remember(b"a", 7, 70);
         uniques.remember(b"a", 8, 80);
         uniques.remember(b"b", 7, 71);
-        assert_eq!(uniques.now(b"a", Some(7)), Some(70));
-        assert_eq!(uniques.now(b"a", Some(8)), Some(80));
-        assert_eq!(uniques.now(b"b", Some(7)), Some(71));
-        assert_eq!((uniques.now(b"a", None), uniques.now(b"a", Some(9))), (Some(80), Some(80)));
+        assert_eq!(uniques.now(b"a", 7), Some(70));
+        assert_eq!(uniques.now(b"a", 8), Some(80));
+        assert_eq!(uniques.now(b"b", 7), Some(71));
+        assert_eq!((uniques.now(b"a", 9), uniques.last(b"a")), (None, Some(80)));
     }
 
     #[test]
@@ -85,8 +85,8 @@ mod tests {
         }
         let held: usize = uniques.0.lock().unwrap().iter().map(HashMap::capacity).sum();
         assert!(held <= GENERATION * 8, "{held}");
-        assert_eq!(uniques.now(&0_u64.to_le_bytes(), Some(1)), None);
+        assert_eq!(uniques.now(&0_u64.to_le_bytes(), 1), None);
         let last = GENERATION as u64 * 3 - 1;
-        assert_eq!(uniques.now(&last.to_le_bytes(), Some(1)), Some(last));
+        assert_eq!(uniques.now(&last.to_le_bytes(), 1), Some(last));
     }
 }

@@ -71,7 +71,16 @@ fn store(request: &Request, recorded: &Key, key: &[u8], size: u64, hash: u64) ->
         op: Op::Set,
         protocol: request.protocol,
         quiet: false,
-        ttl: None,
+        // It is not known until when it was to be there; its end, if it had one, comes
+        // with the capture's own operations.
+        ttl: Some(0),
+        cas_sent: None,
+        cas_set: None,
+        flags: None,
+        recorded_meta: false,
+        needs_meta: false,
+        ttl_given: false,
+        extends: false,
         request_bytes: 0,
         response_bytes: None,
         latency_ns: None,

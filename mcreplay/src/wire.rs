@@ -18,7 +18,7 @@ pub(crate) struct Writing<'a> {
     pub(crate) values: &'a Values,
     /// Tells the request's reply from others, where the protocol has room for it.
     pub(crate) opaque: u32,
-    /// The CAS unique of a `cas`.
+    /// The CAS unique that a request with that condition compares with.
     pub(crate) cas: u64,
     /// By how much absolute times to live are later now, s.
     pub(crate) later_s: i64,
@@ -77,6 +77,18 @@ pub(crate) fn answer(request: &Request) -> Answer {
         (_, _) if request.quiet => Answer::Nothing,
         _ => Answer::Line,
     }
+}
+
+/// Whether `protocol` has a condition on the CAS unique for `op`.
+pub(crate) fn can_compare(protocol: Protocol, op: Op) -> bool {
+    let changes = matches!(op, Op::Delete | Op::Incr | Op::Decr);
+    op == Op::Cas || (changes && protocol != Protocol::Text)
+}
+
+/// Whether the time to live of an `op` matters. That of an append is not looked at, and
+/// has no place in the binary protocol.
+pub(crate) fn needs_ttl(op: Op) -> bool {
+    matches!(op, Op::Set | Op::Add | Op::Replace | Op::Cas | Op::Gat | Op::Gats | Op::Touch)
 }
 
 /// Whether `protocol` can say `op` on `key`; `None` of a key where there is none.

@@ -85,13 +85,14 @@ impl<'a> Input<'a> {
 
 fn dialect(byte: u8) -> Dialect {
     Dialect {
-        before_1_6_40: byte & 1 != 0,
+        release: (byte & 1 != 0).then_some([1, 6, u32::from(byte >> 4) * 3]),
         authenticates: byte & 2 != 0,
         binding: match byte >> 2 & 3 {
             0 | 3 => Binding::Auto,
             1 => Binding::Text,
             _ => Binding::Binary,
         },
+        proxies: byte & 64 != 0,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::{
     operation::{Command, Outcome, Protocol},
     pending::{KEY_MAX, Queue, Request},
+    release::Rules,
     reply::{Kinds, Reply},
     text::Next,
 };
@@ -128,9 +129,11 @@ fn opcode(number: u8) -> Option<Opcode> {
 }
 
 /// Reads a request: `packet` has its header, extras and key.
-pub(crate) fn request(header: Header, packet: &[u8], queue: &mut Queue) -> Next {
+pub(crate) fn request(header: Header, packet: &[u8], rules: &Rules, queue: &mut Queue) -> Next {
     let known = opcode(header.opcode);
-    let fits = (header.key + header.extras) as u64 <= header.body && header.key <= KEY_MAX;
+    let fits = (header.key + header.extras) as u64 <= header.body
+        && header.key <= KEY_MAX
+        && header.body <= rules.packet_body_max;
     let mut request = Request::new(Protocol::Binary, Command::Other, Kinds::PACKET);
     request.opcode = header.opcode;
     request.opaque = header.opaque;
@@ -143,10 +146,12 @@ pub(crate) fn request(header: Header, packet: &[u8], queue: &mut Queue) -> Next 
     };
     let extras = &packet[HEADER..HEADER + header.extras];
     let key = &packet[HEADER + header.extras..];
+    // What is left of the body of these is taken for the next packet.
+    let leaves_value = matches!(known.command, Command::Stats | Command::Touch | Command::Gat);
     let well_formed = fits
         && known.extras.contains(&header.extras)
         && known.key.is_none_or(|has| has == (header.key > 0))
-        && (known.value || known.command == Command::Stats || header.value() == 0);
+        && (known.value || leaves_value || header.value() == 0);
     request.command = known.command;
     if known.value && header.cas != 0 && known.command != Command::Auth {
         request.command = Command::Cas;
@@ -156,26 +161,29 @@ pub(crate) fn request(header: Header, packet: &[u8], queue: &mut Queue) -> Next 
         request.silence = known.quiet;
         request.lists = known.command == Command::Stats;
         let ttl_at = if header.extras == 4 { 0 } else { header.extras.saturating_sub(4) };
+        let compares =
+            known.value || matches!(known.command, Command::Delete | Command::Incr | Command::Decr);
+        request.cas_sent = (compares && header.cas != 0).then_some(header.cas);
         request.ttl = (header.extras >= 4).then(|| i64::from(long(extras, ttl_at)));
     }
     let stores = known.value && known.command != Command::Auth;
     // The key of an authentication is the mechanism, and of stats a topic.
     let has_key = header.key > 0 && !matches!(known.command, Command::Auth | Command::Stats);
-    let size = HEADER as u64 + header.body;
+    let value = if leaves_value { 0 } else { header.value() };
+    let size = header.front() as u64 + value;
     queue.push(request, has_key.then_some((key, size)).into_iter(), None);
     if let Some(entry) = queue.last_entry_mut() {
         entry.request_bytes = size;
         if well_formed && stores {
             entry.value_size = Some(header.value());
             entry.client_flags = (header.extras == 8).then(|| u64::from(long(extras, 0)));
-            entry.cas = (header.cas != 0).then_some(header.cas);
         }
     }
     match known.command {
         // Answered, and then closed.
         _ if !well_formed => Next::Nothing,
         Command::Quit => Next::Nothing,
-        _ => body(header.value(), queue),
+        _ => body(value, queue),
     }
 }
 

@@ -1,35 +1,14 @@
 //! One connection: what the server read and sent on it becomes operations.
 
 use crate::{
-    operation::{Command, Fault, Observer, Outcome, Protocol, Reason},
-    pending::{Queue, Rooms},
-    quiet::Held,
+    dialect::{Binding, Dialect},
+    exchange::Exchange,
+    operation::{Fault, Observer, Protocol, Reason},
+    pending::Rooms,
     replies::Replies,
     requests::Requests,
+    traffic::{BUFFER, Read, Segment},
 };
-
-/// What is known of the server and changes how requests are read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Dialect {
-    /// The server is 1.6.39 or older: its parser was replaced in 1.6.40.
-    pub before_1_6_40: bool,
-    /// The server was started with `-Y`: a connection begins by authenticating.
-    pub authenticates: bool,
-    /// The protocols it listens for (`-B`).
-    pub binding: Binding,
-}
-
-/// Which protocol a connection may speak.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Binding {
-    /// Its first byte tells.
-    #[default]
-    Auto,
-    /// Text and meta only.
-    Text,
-    /// Binary only.
-    Binary,
-}
 
 /// From where on a connection is seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,82 +23,9 @@ pub enum Start {
     Datagrams,
 }
 
-/// What one read of the server's returned.
-#[derive(Clone, Copy, Debug)]
-pub struct Read<'a> {
-    /// Bytes that the server asked for.
-    pub asked: u64,
-    /// Bytes that it got.
-    pub length: u64,
-    /// The first of them; the others were not copied.
-    pub data: &'a [u8],
-}
-
-impl Read<'_> {
-    /// Whether the server asked for as much as it does when nothing is left over from before:
-    /// what it got begins with a request. (One that wants just as much of a value looks the
-    /// same.)
-    #[inline]
-    pub fn begins_request(&self) -> bool {
-        self.asked == BUFFER
-    }
-}
-
-/// One element of what the server handed to the kernel to send.
-#[derive(Clone, Copy, Debug)]
-pub struct Segment<'a> {
-    /// Its bytes.
-    pub length: u64,
-    /// The first of them.
-    pub head: &'a [u8],
-    /// The last of them, after a hole.
-    pub tail: &'a [u8],
-}
-
-/// Everything that the two directions of a connection share.
-#[derive(Debug, Default)]
-pub(crate) struct Exchange {
-    pub(crate) queue: Queue,
-    pub(crate) held: Held,
-    /// The server has accepted the connection's credentials, or asks for none; it
-    /// is taken to accept them until its reply is seen.
-    pub(crate) authenticated: bool,
-    /// A `watch` was granted, or TLS began: from here on nothing is a request or a
-    /// reply.
-    pub(crate) over: bool,
-}
-
-impl Exchange {
-    /// Completes every open request: at this point no more replies can come. An
-    /// open request that must be answered was not seen to be. Returns whether
-    /// all is as it should be.
-    pub(crate) fn settle(&mut self, observer: &mut impl Observer) -> bool {
-        let open = self.queue.open().len();
-        self.held.settle(open, &mut self.queue, observer)
-    }
-
-    /// Completes every open request, though replies may have been missed.
-    pub(crate) fn abandon(&mut self, contradicted: bool, observer: &mut impl Observer) {
-        self.held.abandon(contradicted, &mut self.queue, observer);
-    }
-
-    /// Completes those first requests that surely have no reply.
-    pub(crate) fn advance(&mut self, observer: &mut impl Observer) {
-        while self.held.is_empty()
-            && let Some(request) = self.queue.front()
-            && request.whole
-            && request.accepts == crate::reply::Kinds::NONE
-        {
-            let outcome = request.silence.unwrap_or(Outcome::Unknown);
-            self.queue.finish(outcome, None, observer);
-        }
-    }
-}
-
 /// The decoder of one connection.
 #[derive(Debug)]
 pub struct Connection {
-    dialect: Dialect,
     /// What came before is known; else nothing is until the next chance.
     in_step: bool,
     /// It was there before, and nothing was read of it since: if a request is under way, that
@@ -151,27 +57,19 @@ impl LastRead {
     }
 }
 
-/// What a command read asks for when nothing is left over from the one before
-/// (`READ_BUFFER_SIZE`).
-const BUFFER: u64 = 16384;
-
 impl Connection {
     /// A connection of a server of this `dialect`.
     pub fn new(dialect: Dialect, start: Start) -> Self {
-        let exchange = Exchange {
-            // Those that were there before have mostly done it.
-            authenticated: !dialect.authenticates || start != Start::Beginning,
-            ..Exchange::default()
-        };
+        // Those that were there before have mostly done it.
+        let authenticated = !dialect.authenticates || start != Start::Beginning;
         Self {
-            dialect,
             in_step: !matches!(start, Start::Midst | Start::Lost),
             joining: start == Start::Midst,
             datagrams: start == Start::Datagrams,
             protocol: None,
             requests: Requests::default(),
             replies: Replies::default(),
-            exchange,
+            exchange: Exchange::new(dialect, authenticated),
             last_read: LastRead::default(),
         }
     }
@@ -190,9 +88,7 @@ impl Connection {
         }
         if self.requests.is_over() {
             // The connection was not closed after all.
-            self.exchange.settle(observer);
-            self.requests = Requests::default();
-            self.replies = Replies::default();
+            self.close(observer);
             self.in_step = false;
         }
         let goes_on = self.last_read.goes_on(read.asked);
@@ -241,7 +137,8 @@ impl Connection {
         }
         if let Err(reason) = self.replied(segments, accepted, at, observer) {
             // One that came too late for the limit on connections is told.
-            let unasked = self.protocol.is_none() || self.requests.explains_stray_reply();
+            let unasked = reason == Reason::Reply
+                && (self.protocol.is_none() || self.requests.explains_stray_reply());
             if !unasked {
                 self.desync(reason, observer);
             }
@@ -263,7 +160,17 @@ impl Connection {
 
     /// The connection ends, or is no longer looked at. Gives out what is open.
     pub fn close(&mut self, observer: &mut impl Observer) {
-        self.exchange.settle(observer);
+        self.exchange.queue.cut(self.requests.missing());
+        self.replies.cut(&mut self.exchange);
+        if self.requests.forgets_replies() {
+            self.exchange.abandon(false, observer);
+        } else if self.exchange.settle(observer).forgotten {
+            // A client may hang up before it is answered. But what is no request is none for
+            // that.
+            observer.fault(Fault::Desynced(Reason::Unanswered));
+        }
+        self.requests = Requests::default();
+        self.replies = Replies::default();
     }
 
     /// Takes memory for open requests from what connections share, if it has none: to be
@@ -277,6 +184,11 @@ impl Connection {
     #[inline]
     pub fn leave_room(&mut self, rooms: &mut Rooms) {
         self.exchange.queue.leave_room(rooms);
+    }
+
+    /// Whether no request is open: all that came whole was given out.
+    pub fn is_idle(&self) -> bool {
+        self.exchange.queue.open().is_empty()
     }
 
     /// Bytes of memory that it holds.
@@ -294,8 +206,10 @@ impl Connection {
         // For long multi-gets the buffer is doubled, again and again.
         let plausible = buffer == BUFFER || (buffer > BUFFER && buffer.is_power_of_two());
         if plausible {
-            let sound = self.exchange.settle(observer) & self.replies.at_rest();
-            if !sound {
+            let at_rest = self.replies.at_rest();
+            self.replies.cut(&mut self.exchange);
+            let sound = self.exchange.settle(observer).sound;
+            if !(sound && at_rest) {
                 self.replies = Replies::default();
                 observer.fault(Fault::Desynced(Reason::Unanswered));
             }
@@ -313,6 +227,11 @@ impl Connection {
 
     fn desync(&mut self, reason: Reason, observer: &mut impl Observer) {
         observer.fault(Fault::Desynced(reason));
+        // Else more of it may have come, unseen.
+        if reason == Reason::Contradicted {
+            self.exchange.queue.cut(self.requests.missing());
+        }
+        self.replies.cut(&mut self.exchange);
         let contradicted = !matches!(reason, Reason::Gap | Reason::TooMuch);
         self.exchange.abandon(contradicted, observer);
         self.requests = Requests::default();
@@ -322,8 +241,10 @@ impl Connection {
 
     /// The protocol of a connection that begins with `first`.
     fn negotiated(&self, first: u8) -> Protocol {
-        let binary = match self.dialect.binding {
-            Binding::Auto => first == crate::binary::REQUEST && !self.dialect.authenticates,
+        let binary = match self.exchange.dialect.binding {
+            Binding::Auto => {
+                first == crate::binary::REQUEST && !self.exchange.dialect.authenticates
+            }
             Binding::Text => false,
             Binding::Binary => true,
         };
@@ -340,10 +261,7 @@ impl Connection {
 
     fn parse(&mut self, read: Read<'_>, at: u64, observer: &mut impl Observer) {
         let binary = self.protocol == Some(Protocol::Binary);
-        let dialect = self.dialect;
-        if let Err(reason) =
-            self.requests.take(read, at, binary, dialect, &mut self.exchange, observer)
-        {
+        if let Err(reason) = self.requests.take(read, at, binary, &mut self.exchange, observer) {
             self.desync(reason, observer);
         }
     }
@@ -404,44 +322,4 @@ impl Connection {
 /// after it: TLS libraries read its header of five bytes first.
 fn begins_tls(read: Read<'_>) -> bool {
     read.asked == 5 && matches!(read.data, [0x14..=0x17, 0x03, ..])
-}
-
-impl<'a> Segment<'a> {
-    /// What there is of it: first bytes, how many are missing after those, and last bytes.
-    #[inline]
-    fn whole(self) -> (&'a [u8], u64, &'a [u8]) {
-        let copied = (self.head.len() + self.tail.len()) as u64;
-        match self.length.checked_sub(copied) {
-            Some(hole) => (self.head, hole, self.tail),
-            // It claims to have more than there is.
-            None => self.part(0, self.length),
-        }
-    }
-
-    /// The same of its bytes from `begin` up to `end`.
-    fn part(self, begin: u64, end: u64) -> (&'a [u8], u64, &'a [u8]) {
-        let size = |bytes: &[u8]| bytes.len() as u64;
-        let up_to = |bytes: &'a [u8], end: u64| {
-            &bytes[..usize::try_from(end).map_or(bytes.len(), |end| end.min(bytes.len()))]
-        };
-        let head = up_to(self.head, end);
-        let skipped = usize::try_from(begin).unwrap_or(usize::MAX).min(head.len());
-        // Where the tail begins in the segment; it may be cut off by a partial send.
-        let tail_at = self.length.saturating_sub(size(self.tail)).max(size(self.head));
-        let tail = up_to(self.tail, end.saturating_sub(tail_at));
-        let hole = end.min(tail_at).saturating_sub(size(head).max(begin));
-        (&head[skipped..], hole, tail)
-    }
-}
-
-impl Exchange {
-    /// What a reply to the first open request changes for the connection.
-    pub(crate) fn note(&mut self, outcome: Outcome) {
-        let command = self.queue.front().map(|request| request.command);
-        match (command, outcome) {
-            (Some(Command::Auth), outcome) => self.authenticated = outcome == Outcome::Ok,
-            (Some(Command::Watch), Outcome::Ok) => self.over = true,
-            _ => {}
-        }
-    }
 }

@@ -5,7 +5,7 @@
 //! (times are tags that the caller chooses), holds a bounded amount of memory, and
 //! panics on nothing that a client or a server may send.
 //!
-//! The facts are memcached's own: its sources, releases 1.6.18 to 1.6.45. Replies
+//! The facts are memcached's own: its sources, releases 1.6.0 to 1.6.45. Replies
 //! come strictly in the order of requests, and the server never reads a command
 //! while replies are unsent. A read of a command asks for what is free in a buffer
 //! of 16384 bytes; a read of a value asks for no more than what is missing of it. So
@@ -15,16 +15,31 @@
 
 mod binary;
 mod connection;
+mod contradiction;
+mod dialect;
+mod exchange;
+mod flags;
+mod list;
 mod meta;
+mod number;
 mod operation;
 mod pending;
 mod quiet;
+mod release;
+mod repeated;
 mod replies;
 mod reply;
 mod requests;
+mod status;
 mod text;
 mod token;
+mod traffic;
 
-pub use connection::{Binding, Connection, Dialect, Read, Segment, Start};
+pub use connection::{Connection, Start};
+pub use dialect::{Binding, Dialect};
+pub use flags::Letters;
 pub use operation::{Command, Fault, Observer, Operation, Outcome, Protocol, Reason};
 pub use pending::Rooms;
+pub use release::Release;
+pub use status::BinaryStatus;
+pub use traffic::{Read, Segment};

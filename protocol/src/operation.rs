@@ -1,5 +1,7 @@
 //! What the decoder gives out.
 
+use crate::flags::Letters;
+
 /// How a request was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -74,7 +76,8 @@ pub enum Outcome {
     ServerError,
     /// The client asked for silence, and silence says nothing.
     NoReply,
-    /// The reply was not seen, or could be another request's as well.
+    /// The reply was not seen, or could be another request's as well; or the request never
+    /// arrived whole.
     Unknown,
 }
 
@@ -95,17 +98,27 @@ pub struct Operation<'a> {
     pub key_index: u32,
     /// What became of it.
     pub outcome: Outcome,
-    /// Bytes of the value that a store sent or a hit returned, without CRLF.
+    /// Bytes of the value that a store sent or a hit returned, without CRLF. Of a store that
+    /// never arrived whole, those that did.
     pub value_size: Option<u64>,
-    /// exptime as the client wrote it.
+    /// exptime as the client wrote it, also where the server keeps no more than its low 32
+    /// bits; `None` of one that is no number or does not fit.
     pub ttl: Option<i64>,
     /// The client's opaque flags, where they were on the wire.
     pub client_flags: Option<u64>,
-    /// CAS unique: the reply's, or else the request's.
+    /// The CAS unique that the reply told.
     pub cas: Option<u64>,
+    /// The CAS unique that the request compares with; `None` if it does not.
+    pub cas_sent: Option<u64>,
+    /// The CAS unique that the request asks the item to have: meta `E`.
+    pub cas_set: Option<u64>,
+    /// The flags of a meta request: letters, modes and seconds, one blank between them.
+    pub meta_flags: Option<&'a str>,
+    /// The flags of a meta reply.
+    pub meta_returned: Option<Letters>,
     /// Bytes from client to server. A multi-get's line is split over its keys.
     pub request_bytes: u64,
-    /// Bytes from server to client.
+    /// Bytes from server to client; of a reply that was cut short, those that were sent.
     pub response_bytes: u64,
     /// The client asked for no reply, or for less of one.
     pub quiet: bool,
@@ -140,6 +153,9 @@ pub enum Reason {
     Hole,
     /// The server sent what no open request can have for a reply.
     Reply,
+    /// A reply shows that the server read a request otherwise than it was decoded: it took a
+    /// value where none was seen, or left one that was.
+    Contradicted,
     /// A request that should have been answered was not.
     Unanswered,
     /// More would have to be held than is reasonable.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::{
+    flags::{self, Letters},
     operation::{Command, Observer, Operation, Outcome, Protocol},
     reply::{Kinds, Reply},
 };
@@ -25,11 +26,20 @@ pub(crate) struct Request {
     pub(crate) opcode: u8,
     pub(crate) opaque: u32,
     pub(crate) ttl: Option<i64>,
+    /// What it compares the item's CAS unique with, and what it asks that to become.
+    pub(crate) cas_sent: Option<u64>,
+    pub(crate) cas_set: Option<u64>,
     pub(crate) received_at: u64,
     /// All of it was read.
     pub(crate) whole: bool,
+    /// When it had a reply that shows that it was another request.
+    answered_in_doubt: Option<u64>,
     /// Meta: the opaque token, among the queue's bytes.
     token: Option<Range<usize>>,
+    /// Meta: the flags, among the queue's bytes.
+    flags: Option<Range<usize>>,
+    /// Meta: the flags of its reply.
+    returned: Option<Letters>,
     /// Its keys, among the queue's entries; one without a key for a request without.
     entries: Range<usize>,
 }
@@ -47,11 +57,37 @@ impl Request {
             opcode: 0,
             opaque: 0,
             ttl: None,
+            cas_sent: None,
+            cas_set: None,
             received_at: 0,
             whole: true,
+            answered_in_doubt: None,
             token: None,
+            flags: None,
+            returned: None,
             entries: 0..0,
         }
+    }
+
+    /// It was a line of no known verb, which is what most values look like to whoever takes
+    /// them for requests, and memcached answers each with an error.
+    pub(crate) fn may_be_none(&self) -> bool {
+        self.protocol != Protocol::Binary
+            && self.command == Command::Other
+            && self.silence.is_none()
+    }
+
+    /// A proxy answers with an error though no reply was asked for.
+    pub(crate) fn expect_errors(&mut self) {
+        if self.silence == Some(Outcome::NoReply) && self.accepts == Kinds::NONE {
+            self.accepts = Kinds::ERRORS;
+        }
+    }
+
+    /// It asks for a value to be stored.
+    pub(crate) fn stores(&self) -> bool {
+        use Command as C;
+        matches!(self.command, C::Set | C::Add | C::Replace | C::Append | C::Prepend | C::Cas)
     }
 }
 
@@ -79,6 +115,9 @@ pub(crate) struct Queue {
     front: usize,
     entries: Vec<Entry>,
     bytes: Vec<u8>,
+    /// How often a reply was compared with a request.
+    #[cfg(test)]
+    pub(crate) comparisons: std::cell::Cell<usize>,
 }
 
 /// Memory for requests that connections share, because few have open ones at a time.
@@ -126,10 +165,24 @@ impl Queue {
         self.requests.last_mut().expect("was just pushed")
     }
 
+    /// Keeps the flags of the meta request that was pushed last.
+    pub(crate) fn keep_flags<'a>(&mut self, words: impl Iterator<Item = &'a [u8]>) {
+        let start = self.bytes.len();
+        flags::append(words, &mut self.bytes);
+        if let Some(request) = self.requests.last_mut() {
+            request.flags = Some(start..self.bytes.len());
+        }
+    }
+
     /// The open requests.
     #[inline]
     pub(crate) fn open(&self) -> &[Request] {
         &self.requests[self.front..]
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn open_mut(&mut self) -> &mut [Request] {
+        &mut self.requests[self.front..]
     }
 
     /// The first open request.
@@ -196,6 +249,8 @@ impl Queue {
     /// Whether `reply`, whose names lie in `bytes`, can be that of `request`.
     #[inline]
     pub(crate) fn accepts(&self, request: &Request, reply: &Reply, bytes: &[u8]) -> bool {
+        #[cfg(test)]
+        self.comparisons.set(self.comparisons.get() + 1);
         let names = reply.kind == Kinds::PACKET || reply.has_flags();
         request.accepts.meet(reply.kind) && (!names || self.names(request, reply, bytes))
     }
@@ -224,6 +279,12 @@ impl Queue {
         }
     }
 
+    /// Whether `named` is a key of `request`.
+    pub(crate) fn asks_for(&self, request: &Request, named: &[u8]) -> bool {
+        let mut entries = self.entries[request.entries.clone()].iter();
+        entries.any(|entry| self.key(entry) == Some(named))
+    }
+
     fn is_key(&self, request: &Request, named: &[u8], base64: bool) -> bool {
         let entry = &self.entries[request.entries.start];
         let Some(key) = self.key(entry) else { return true };
@@ -234,7 +295,40 @@ impl Queue {
         named == key
     }
 
-    /// Completes the first open request with `outcome` where its entries have none.
+    /// Of the value of the request that was read last, so many bytes never came.
+    pub(crate) fn cut(&mut self, missing: u64) {
+        let Some(request) = self.last_mut().filter(|request| !request.whole) else { return };
+        let end = if request.protocol == Protocol::Binary { 0 } else { 2 };
+        if let Some(entry) = self.last_entry_mut() {
+            entry.request_bytes = entry.request_bytes.saturating_sub(missing);
+            let of_value = missing.saturating_sub(end);
+            entry.value_size = entry.value_size.map(|size| size.saturating_sub(of_value));
+        }
+    }
+
+    /// The first open request has `reply`, though it was another request than it was taken for.
+    pub(crate) fn answer_in_doubt(&mut self, reply: &Reply, at: u64) {
+        self.apply(0, reply);
+        if let Some(request) = self.requests.get_mut(self.front) {
+            request.answered_in_doubt = Some(at);
+        }
+    }
+
+    /// Forgets all open requests but the first: they were none.
+    pub(crate) fn forget_others(&mut self) {
+        self.requests.truncate(self.front + 1);
+    }
+
+    /// Forgets the first open request, which was none.
+    pub(crate) fn forget(&mut self) {
+        self.front += 1;
+        if self.front >= self.requests.len() {
+            self.clear();
+        }
+    }
+
+    /// Completes the first open request with `outcome` where its entries have none. One that
+    /// never arrived whole is no operation that happened: nothing is known of it.
     pub(crate) fn finish(
         &mut self,
         outcome: Outcome,
@@ -242,6 +336,7 @@ impl Queue {
         observer: &mut impl Observer,
     ) {
         let Some(request) = self.requests.get(self.front) else { return };
+        let flags = request.flags.clone().and_then(|at| str::from_utf8(&self.bytes[at]).ok());
         for (index, entry) in self.entries[request.entries.clone()].iter().enumerate() {
             observer.operation(&Operation {
                 protocol: request.protocol,
@@ -249,27 +344,33 @@ impl Queue {
                 key: self.key(entry),
                 key_length: entry.key_length,
                 key_index: u32::try_from(index).unwrap_or(u32::MAX),
-                outcome: entry.outcome.unwrap_or(outcome),
+                outcome: if request.whole || request.answered_in_doubt.is_some() {
+                    entry.outcome.unwrap_or(outcome)
+                } else {
+                    Outcome::Unknown
+                },
                 value_size: entry.value_size,
                 ttl: request.ttl,
                 client_flags: entry.client_flags,
                 cas: entry.cas,
+                cas_sent: request.cas_sent,
+                cas_set: request.cas_set,
+                meta_flags: flags,
+                meta_returned: request.returned,
                 request_bytes: entry.request_bytes,
                 response_bytes: entry.response_bytes,
                 quiet: request.quiet,
                 received_at: request.received_at,
-                answered_at,
+                answered_at: answered_at.or(request.answered_in_doubt),
             });
         }
-        self.front += 1;
-        if self.front == self.requests.len() {
-            self.clear();
-        }
+        self.forget();
     }
 
     /// Writes what `reply` says into the request `at` from the front.
     pub(crate) fn apply(&mut self, at: usize, reply: &Reply) {
-        let request = &self.requests[self.front + at];
+        let request = &mut self.requests[self.front + at];
+        request.returned = reply.has_flags().then_some(reply.returned);
         let (command, entries) = (request.command, request.entries.clone());
         let outcome = reply.outcome(command);
         let counts = matches!(command, Command::Incr | Command::Decr);
@@ -279,8 +380,8 @@ impl Queue {
             if outcome == Outcome::Hit && !counts {
                 entry.value_size = reply.value_size;
             }
-            entry.client_flags = reply.client_flags.or(entry.client_flags);
-            entry.cas = reply.cas.or(entry.cas);
+            entry.client_flags = entry.client_flags.or(reply.client_flags);
+            entry.cas = reply.cas;
         }
         self.entries[last].response_bytes += reply.bytes;
     }

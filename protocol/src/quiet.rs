@@ -20,6 +20,20 @@ pub(crate) struct Held {
     replies: Vec<Reply>,
     /// What they name.
     bytes: Vec<u8>,
+    /// The first open request that the next reply can be of: each of those that are held is
+    /// of one before it.
+    next: usize,
+    /// So many of the first open requests may be silent.
+    silent: usize,
+}
+
+/// What completing requests showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// Each that must be answered can have been, and each reply can be one's.
+    pub(crate) sound: bool,
+    /// Some that should have been answered were none.
+    pub(crate) forgotten: bool,
 }
 
 /// What became of a request.
@@ -41,6 +55,7 @@ impl Held {
         // As with the requests, what was much is given back.
         self.replies.shrink_to(KEPT.0);
         self.bytes.shrink_to(KEPT.1);
+        (self.next, self.silent) = (0, 0);
     }
 
     /// Bytes of memory.
@@ -48,8 +63,24 @@ impl Held {
         self.replies.capacity() * size_of::<Reply>() + self.bytes.capacity()
     }
 
-    /// Keeps `reply`, whose names lie in `bytes`.
-    pub(crate) fn hold(&mut self, mut reply: Reply, bytes: &[u8]) {
+    /// The first of the `open` requests that must be answered.
+    pub(crate) fn first_sure(&mut self, open: &[Request]) -> Option<usize> {
+        let more = open.get(self.silent..).unwrap_or_default();
+        self.silent += more.iter().take_while(|request| request.silence.is_some()).count();
+        (self.silent < open.len()).then_some(self.silent)
+    }
+
+    /// The first open request that `reply`, which comes after those that are held, can be of.
+    pub(crate) fn earliest(&self, reply: &Reply, bytes: &[u8], queue: &Queue) -> Option<usize> {
+        let open = queue.open().get(self.next..)?;
+        let found = open.iter().position(|request| queue.accepts(request, reply, bytes))?;
+        Some(self.next + found)
+    }
+
+    /// Keeps `reply`, whose names lie in `bytes`, and which the open request `earliest` is the
+    /// first to be able to have.
+    pub(crate) fn hold(&mut self, mut reply: Reply, bytes: &[u8], earliest: usize) {
+        self.next = earliest + 1;
         for range in [&mut reply.token, &mut reply.key].into_iter().flatten() {
             let start = self.bytes.len();
             self.bytes.extend_from_slice(&bytes[range.clone()]);
@@ -63,6 +94,13 @@ impl Held {
         if let Some(last) = self.replies.last_mut() {
             last.bytes = complete.bytes;
             last.answered_at = complete.answered_at;
+        }
+    }
+
+    /// Of the reply that was held last, so many bytes were sent, and no more come.
+    pub(crate) fn cut_last(&mut self, bytes: u64) {
+        if let Some(last) = self.replies.last_mut() {
+            last.bytes = bytes;
         }
     }
 
@@ -82,7 +120,10 @@ impl Held {
         had[0] = true;
         let mut place = None;
         for (at, request) in open.iter().enumerate() {
-            if had[count] && queue.accepts(request, reply, bytes) && place.replace(at).is_some() {
+            let fits = had[count]
+                && queue.accepts(request, reply, bytes)
+                && names_a_key(request, reply, bytes, queue);
+            if fits && place.replace(at).is_some() {
                 return None;
             }
             for replies in (0..=count).rev() {
@@ -99,16 +140,20 @@ impl Held {
         place
     }
 
-    /// Completes the first `count` open requests with the replies held. Returns
-    /// whether there was a way to do so in which each that must be answered is.
+    /// Completes the first `count` open requests with the replies held. Where there is no way
+    /// to do so in which each that must be answered is, lines of no known verb that were not
+    /// are taken for what they most likely are: no requests.
     #[inline]
     pub(crate) fn settle(
         &mut self,
         count: usize,
         queue: &mut Queue,
         observer: &mut impl Observer,
-    ) -> bool {
-        if count == 0 { self.replies.is_empty() } else { self.settle_some(count, queue, observer) }
+    ) -> Settled {
+        if count == 0 {
+            return Settled { sound: self.replies.is_empty(), forgotten: false };
+        }
+        self.settle_some(count, queue, observer)
     }
 
     fn settle_some(
@@ -116,23 +161,34 @@ impl Held {
         count: usize,
         queue: &mut Queue,
         observer: &mut impl Observer,
-    ) -> bool {
+    ) -> Settled {
         let (fates, sound) = self.fates(&queue.open()[..count], queue);
+        let mut forgotten = false;
         for fate in fates {
-            let silence = queue.front().and_then(|request| request.silence);
+            let Some(request) = queue.front() else { break };
+            if !sound && fate == Fate::Unknown && request.may_be_none() {
+                queue.forget();
+                forgotten = true;
+                continue;
+            }
+            let silence = request.silence;
             let (outcome, answered_at) = match fate {
-                Fate::Answered(at) => {
-                    let reply = &self.replies[at];
-                    queue.apply(0, reply);
-                    (Outcome::Unknown, Some(reply.answered_at))
-                }
+                Fate::Answered(at) => (Outcome::Unknown, self.answer(at, queue)),
                 Fate::Silent => (silence.unwrap_or(Outcome::Unknown), None),
                 Fate::Unknown => (Outcome::Unknown, None),
             };
             queue.finish(outcome, answered_at, observer);
         }
         self.clear();
-        sound
+        Settled { sound, forgotten }
+    }
+
+    /// Writes the reply `at` into the first open request; returns when it was complete, if it
+    /// was.
+    fn answer(&self, at: usize, queue: &mut Queue) -> Option<u64> {
+        let reply = &self.replies[at];
+        queue.apply(0, reply);
+        (reply.answered_at > 0).then_some(reply.answered_at)
     }
 
     /// Completes all open requests, where those after the last reply that was seen
@@ -156,12 +212,15 @@ impl Held {
         };
         for fate in fates {
             let Some(request) = queue.front() else { break };
+            if contradicted && request.may_be_none() {
+                queue.forget();
+                continue;
+            }
             let (silence, none) = (request.silence, request.accepts == Kinds::NONE);
             let outcome = silence.filter(|_| none || fate == Fate::Silent);
             let mut answered_at = None;
             if let Fate::Answered(at) = fate {
-                queue.apply(0, &self.replies[at]);
-                answered_at = Some(self.replies[at].answered_at);
+                answered_at = self.answer(at, queue);
             }
             queue.finish(outcome.unwrap_or(Outcome::Unknown), answered_at, observer);
         }
@@ -199,12 +258,26 @@ impl Held {
             return (fates, sound);
         }
         if n * k > PAIRS_MAX {
+            // Both ends go forward from reply to reply.
+            let mut told = 0;
             for (j, (&from, &to)) in left.iter().zip(&right).enumerate() {
-                fates[from..=to].fill(if from == to { Fate::Answered(j) } else { Fate::Unknown });
+                let fate = if from == to { Fate::Answered(j) } else { Fate::Unknown };
+                fates[from.max(told)..=to].fill(fate);
+                told = to + 1;
             }
             return (fates, true);
         }
+        // None is before where it is at the earliest, nor after where it is at the latest.
+        let accepts = |i, j| (left[j]..=right[j]).contains(&i) && accepts(i, j);
         every_way(requests, k, accepts, false)
+    }
+}
+
+/// A value's line names a key that was asked for.
+fn names_a_key(request: &Request, reply: &Reply, bytes: &[u8], queue: &Queue) -> bool {
+    match &reply.key {
+        Some(key) if reply.kind == Kinds::VALUE => queue.asks_for(request, &bytes[key.clone()]),
+        _ => true,
     }
 }
 
@@ -262,4 +335,67 @@ fn every_way(
         })
         .collect();
     (fates, before[at(n, k)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Held;
+    use crate::{
+        operation::{Command, Observer, Operation, Outcome, Protocol},
+        pending::{Queue, Request},
+        reply::{self, Kinds},
+    };
+
+    #[derive(Default)]
+    struct Outcomes(Vec<Outcome>);
+
+    impl Observer for Outcomes {
+        fn operation(&mut self, operation: &Operation<'_>) {
+            self.0.push(operation.outcome);
+        }
+
+        fn fault(&mut self, _: crate::Fault) {}
+    }
+
+    /// How often a reply is compared with a request where `count` quiet gets are read at once,
+    /// and one in `every` has a reply, all of them alike or each with its own token.
+    fn comparisons(count: usize, every: usize, tokens: bool) -> usize {
+        let (mut queue, mut held) = (Queue::default(), Held::default());
+        let token = |at: usize| if tokens { format!("O{at}") } else { "Oall".to_owned() };
+        for at in 0..count {
+            let mut request = Request::new(Protocol::Meta, Command::Get, Kinds::HD);
+            request.silence = Some(Outcome::Miss);
+            let key = std::iter::once((&b"k"[..], 1));
+            queue.push(request, key, Some(token(at).as_bytes()));
+        }
+        for at in (0..count).step_by(every) {
+            let line = format!("HD {}", token(at));
+            let mut reply = reply::line(line.as_bytes());
+            reply.answered_at = 1;
+            assert_eq!(held.first_sure(queue.open()), None);
+            let earliest = held.earliest(&reply, line.as_bytes(), &queue).unwrap();
+            held.hold(reply, line.as_bytes(), earliest);
+        }
+        let compared = queue.comparisons.clone();
+        let before_settling = compared.get();
+        let mut outcomes = Outcomes::default();
+        assert!(held.settle(count, &mut queue, &mut outcomes).sound);
+        assert_eq!(outcomes.0.len(), count);
+        let hits = outcomes.0.iter().filter(|outcome| **outcome == Outcome::Hit).count();
+        let sure = tokens || every == 1;
+        assert_eq!(hits, if sure { count.div_ceil(every) } else { 0 });
+        before_settling.max(queue.comparisons.get())
+    }
+
+    #[test]
+    fn placing_replies_takes_as_long_as_there_are_requests() {
+        for (every, tokens) in [(1, false), (1, true), (2, true), (2, false), (100, true)] {
+            for count in [500, 2000, 20_000] {
+                let compared = comparisons(count, every, tokens);
+                assert!(compared <= 4 * count, "{compared} for {count}, one in {every}");
+            }
+        }
+        // Where few can be assigned in many ways, all ways are looked at.
+        assert!(comparisons(250, 2, false) <= 1 << 16);
+    }
 }

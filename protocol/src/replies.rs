@@ -3,9 +3,12 @@
 
 use crate::{
     binary::{self, Header},
-    connection::Exchange,
-    operation::{Command, Observer, Outcome, Protocol, Reason},
+    contradiction::{self, Contradiction},
+    exchange::Exchange,
+    list::{Start, in_lines, in_packets, push_last},
+    operation::{Command, Observer, Outcome, Reason},
     pending::Queue,
+    repeated::unsure_of_repeated_keys,
     reply::{self, Kinds, Reply, Value},
     token::line_feed,
 };
@@ -13,6 +16,9 @@ use crate::{
 /// A line of a reply longer than this is none. A multi-get's lines are below 400
 /// bytes; the longest are those of `me` and of errors.
 const LINE_MAX: usize = 4096;
+
+/// Bytes of `END` and its line's end.
+const END: u64 = 5;
 
 /// How far the sending is.
 #[derive(Debug, Default)]
@@ -24,6 +30,8 @@ pub(crate) struct Replies {
     bytes: u64,
     /// The next key of a multi-get that a value can be of.
     next_key: usize,
+    /// A key of it, and it is not known which, had an error instead.
+    key_failed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -37,15 +45,6 @@ enum State {
     Lines(Start),
     /// Packets of a list, not all of which were copied; the last bytes that were.
     Packets([u8; binary::HEADER]),
-}
-
-/// The first bytes of a line, as far as they tell its kind.
-#[derive(Clone, Copy, Debug, Default)]
-struct Start {
-    bytes: [u8; 16],
-    length: usize,
-    /// Some are missing.
-    broken: bool,
 }
 
 /// What comes after a value.
@@ -65,6 +64,31 @@ impl Replies {
     /// No reply is half sent.
     pub(crate) fn at_rest(&self) -> bool {
         self.carry.is_empty() && matches!(self.state, State::Head)
+    }
+
+    /// What was sent of a reply that does not come to its end is what its request had for one.
+    pub(crate) fn cut(&mut self, exchange: &mut Exchange) {
+        let bytes = std::mem::take(&mut self.bytes) + self.carry.len() as u64;
+        let Some(front) = exchange.queue.front() else { return };
+        let sure = front.silence.is_none() && exchange.held.is_empty();
+        match std::mem::take(&mut self.state) {
+            State::Value(_, Then::Hold(_)) => exchange.held.cut_last(bytes),
+            State::Value(_, Then::Key(index)) => {
+                exchange.queue.entries_mut(0)[index].response_bytes += bytes;
+            }
+            // What it says was sent, and only its value is cut.
+            State::Value(_, Then::Finish(reply)) => {
+                exchange.queue.apply(0, &Reply { bytes, ..reply });
+            }
+            _ if sure => {
+                if let Some(last) = exchange.queue.entries_mut(0).last_mut() {
+                    last.response_bytes += bytes;
+                }
+            }
+            // Whose it is is not known.
+            _ => {}
+        }
+        self.carry.clear();
     }
 
     /// Bytes of memory.
@@ -117,7 +141,8 @@ impl Replies {
         Ok(())
     }
 
-    /// Passes over bytes that were sent and not copied.
+    /// Passes over bytes that were sent and not copied: of them nothing is known but how many
+    /// they are. So they may be of a value, of a list, or what surely comes next.
     pub(crate) fn hole(
         &mut self,
         length: u64,
@@ -125,11 +150,39 @@ impl Replies {
         exchange: &mut Exchange,
         observer: &mut impl Observer,
     ) -> Result<(), Reason> {
-        match &mut self.state {
-            State::Value(left, _) if *left >= length => {
-                self.pass(length, at, exchange, observer);
-                Ok(())
+        let mut length = length;
+        loop {
+            let passed = match &self.state {
+                State::Value(left, _) => {
+                    let passed = length.min(*left);
+                    self.pass(passed, at, exchange, observer);
+                    passed
+                }
+                State::Head if length >= END && self.ends_surely(exchange) => {
+                    self.bytes += END;
+                    self.end_of_values(at, exchange, observer);
+                    END
+                }
+                _ => return self.hole_in_list(length, exchange),
+            };
+            length -= passed;
+            if length == 0 || exchange.over {
+                return Ok(());
             }
+        }
+    }
+
+    /// Nothing but `END` can come next: every key of the first open request had its value.
+    fn ends_surely(&self, exchange: &Exchange) -> bool {
+        let complete = || self.next_key == exchange.queue.entries(0).len();
+        self.carry.is_empty()
+            && exchange.held.is_empty()
+            && exchange.queue.awaits_values()
+            && complete()
+    }
+
+    fn hole_in_list(&mut self, length: u64, exchange: &Exchange) -> Result<(), Reason> {
+        match &mut self.state {
             State::Lines(start) => {
                 start.broken = true;
                 self.bytes += length;
@@ -139,7 +192,7 @@ impl Replies {
                 self.bytes += length;
                 Ok(())
             }
-            State::Head | State::Value(_, Then::More) if in_packets(exchange) => {
+            State::Head if in_packets(exchange) => {
                 self.bytes += length + self.carry.len() as u64;
                 self.carry.clear();
                 self.state = State::Packets([0; binary::HEADER]);
@@ -157,6 +210,28 @@ impl Replies {
             _ if exchange.over => Ok(()),
             _ => Err(Reason::Hole),
         }
+    }
+
+    /// The first open request has this reply, of which `bytes` are the head, unless it shows
+    /// that it was another request than it was taken for.
+    fn doubt(
+        &mut self,
+        reply: &Reply,
+        bytes: &[u8],
+        at: u64,
+        exchange: &mut Exchange,
+    ) -> Result<(), Reason> {
+        let queue = &exchange.queue;
+        let Some(found) = contradiction::of_front(queue, reply, bytes, exchange.rules) else {
+            return Ok(());
+        };
+        // What the reply says of it is true all the same.
+        let reply = Reply { bytes: std::mem::take(&mut self.bytes), ..reply.clone() };
+        exchange.queue.answer_in_doubt(&reply, at);
+        if found == Contradiction::ValueTaken {
+            exchange.queue.forget_others();
+        }
+        Err(Reason::Contradicted)
     }
 
     fn pass(&mut self, bytes: u64, at: u64, exchange: &mut Exchange, observer: &mut impl Observer) {
@@ -287,10 +362,10 @@ impl Replies {
         }
         let reply = reply::line(line);
         if !self.place(&reply, line, exchange, observer)? {
-            exchange.held.hold(reply.clone(), line);
             self.follow(with_end(reply.body), Then::Hold(reply), at, exchange, observer);
             return Ok(());
         }
+        self.doubt(&reply, line, at, exchange)?;
         let Some(front) = exchange.queue.front() else { return Err(Reason::Reply) };
         // Of stats it is all; a dump of keys, in later releases, begins with it.
         let begins_list = |command| match reply.kind {
@@ -302,6 +377,10 @@ impl Replies {
             start.push(line);
             self.state = State::Lines(start);
             self.listed(at, exchange, observer);
+            return Ok(());
+        }
+        if exchange.dialect.proxies && is_of_one_key(&reply, line, &exchange.queue) {
+            self.key_failed = true;
             return Ok(());
         }
         match reply.kind {
@@ -354,10 +433,10 @@ impl Replies {
         let reply = binary::reply(header, packet).ok_or(Reason::Reply)?;
         self.bytes += packet.len() as u64;
         if !self.place(&reply, packet, exchange, observer)? {
-            exchange.held.hold(reply.clone(), packet);
             self.follow(reply.body, Then::Hold(reply), at, exchange, observer);
             return Ok(());
         }
+        self.doubt(&reply, packet, at, exchange)?;
         let lists = exchange.queue.front().is_some_and(|front| front.lists);
         let then = if lists && binary::continues(&header) {
             Then::More
@@ -400,7 +479,7 @@ impl Replies {
     }
 
     /// Finds whose `reply` is: the first open request's (true, after completing
-    /// those before it), or one's that is not known yet (false).
+    /// those before it), or one's that is not known yet (false, and then it is held).
     fn place_among_silent(
         &mut self,
         reply: &Reply,
@@ -408,27 +487,22 @@ impl Replies {
         exchange: &mut Exchange,
         observer: &mut impl Observer,
     ) -> Result<bool, Reason> {
-        let queue = &exchange.queue;
-        let open = queue.open();
+        let Exchange { queue, held, .. } = exchange;
+        let sure = held.first_sure(queue.open());
+        let earliest = held.earliest(reply, bytes, queue).ok_or(Reason::Reply)?;
         // The first that must be answered, unless one before it can have this.
-        let sure = open.iter().position(|request| request.silence.is_none());
-        if let Some(sure) = sure
-            && queue.accepts(&open[sure], reply, bytes)
-            && !open[..sure].iter().any(|request| queue.accepts(request, reply, bytes))
-            && !exchange.held.any_for(&open[sure], queue)
-        {
-            exchange.held.settle(sure, &mut exchange.queue, observer);
-            self.next_key = 0;
-            return Ok(true);
-        }
-        if reply.is_part() {
-            let whose = exchange.held.only_place(reply, bytes, queue).ok_or(Reason::Reply)?;
-            exchange.held.settle(whose, &mut exchange.queue, observer);
-            self.next_key = 0;
-            return Ok(true);
-        }
-        let anybodys = open.iter().any(|request| queue.accepts(request, reply, bytes));
-        if anybodys { Ok(false) } else { Err(Reason::Reply) }
+        let is_sure = sure == Some(earliest) && !held.any_for(&queue.open()[earliest], queue);
+        let whose = if is_sure {
+            earliest
+        } else if reply.is_part() {
+            held.only_place(reply, bytes, queue).ok_or(Reason::Reply)?
+        } else {
+            held.hold(reply.clone(), bytes, earliest);
+            return Ok(false);
+        };
+        held.settle(whose, queue, observer);
+        self.next_key = 0;
+        Ok(true)
     }
 
     /// The entry of the first open request that a `VALUE` line is of: values come
@@ -452,7 +526,9 @@ impl Replies {
         if let Some(last) = exchange.queue.entries_mut(0).last_mut() {
             last.response_bytes += std::mem::take(&mut self.bytes);
         }
-        exchange.queue.finish(Outcome::Miss, Some(at), observer);
+        let failed = std::mem::take(&mut self.key_failed);
+        let others = if failed { Outcome::Unknown } else { Outcome::Miss };
+        exchange.queue.finish(others, Some(at), observer);
         exchange.advance(observer);
     }
 
@@ -464,7 +540,7 @@ impl Replies {
         observer: &mut impl Observer,
     ) {
         reply.bytes = std::mem::take(&mut self.bytes);
-        self.next_key = 0;
+        (self.next_key, self.key_failed) = (0, false);
         if let Some(front) = exchange.queue.front() {
             exchange.note(reply.outcome(front.command));
         }
@@ -490,81 +566,11 @@ fn with_end(body: Option<u64>) -> Option<u64> {
     body.map(|body| body.saturating_add(2))
 }
 
-/// The first open request is one for a list of lines.
-fn in_lines(exchange: &Exchange) -> bool {
-    let front = exchange.queue.front();
-    front.is_some_and(|front| front.lists && front.protocol == Protocol::Text)
-        && exchange.held.is_empty()
-}
-
-/// The first open request is one for statistics, of the binary protocol.
-fn in_packets(exchange: &Exchange) -> bool {
-    let front = exchange.queue.front();
-    front.is_some_and(|front| front.lists && front.protocol == Protocol::Binary)
-        && exchange.held.is_empty()
-}
-
-/// Keeps the last bytes of all that were pushed.
-fn push_last(last: &mut [u8; binary::HEADER], data: &[u8]) {
-    let taken = data.len().min(last.len());
-    last.rotate_left(taken);
-    let kept = last.len() - taken;
-    last[kept..].copy_from_slice(&data[data.len() - taken..]);
-}
-
-impl Start {
-    fn push(&mut self, bytes: &[u8]) {
-        let room = self.bytes.len() - self.length;
-        let taken = room.min(bytes.len());
-        self.bytes[self.length..self.length + taken].copy_from_slice(&bytes[..taken]);
-        self.length += taken;
-        self.broken |= taken < bytes.len();
-    }
-
-    fn ends_list(&self) -> bool {
-        let line = &self.bytes[..self.length];
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        // A refusal is no list at all.
-        let refused = [&b"BUSY "[..], b"BADCLASS ", b"NOTSTARTED ", b"LOCKED "]
-            .iter()
-            .any(|start| line.starts_with(start));
-        refused || (!self.broken && matches!(line, b"END" | b"EN"))
-    }
-}
-
-/// Where the same key was asked for more than once, and not all of them were hits,
-/// the values can be of the one or the other.
-fn unsure_of_repeated_keys(queue: &mut Queue) {
-    let entries = queue.entries(0);
-    let hit = |at: &usize| entries[*at].outcome.is_some();
-    let hits: Vec<usize> = (0..entries.len()).filter(hit).collect();
-    if hits.is_empty() || hits.len() == entries.len() {
-        return;
-    }
-    // Each hit is of its entry at the earliest, and at the latest of its reach: an
-    // entry of the same key as far to the end as those of later hits leave it.
-    let mut reach = vec![0; entries.len()];
-    let mut end = entries.len();
-    for &first in hits.iter().rev() {
-        let key = queue.key(&entries[first]);
-        end = (first..end).rev().find(|&at| queue.key(&entries[at]) == key).unwrap_or(first);
-        reach[first] = end;
-    }
-    let mut order: Vec<usize> = (0..entries.len()).collect();
-    order.sort_by_key(|&at| queue.key(&entries[at]));
-    let mut unsure = vec![false; entries.len()];
-    for same in order.chunk_by(|&one, &next| queue.key(&entries[one]) == queue.key(&entries[next]))
-    {
-        let mut up_to = 0;
-        for &at in same {
-            up_to = up_to.max(if reach[at] > at { reach[at] + 1 } else { 0 });
-            unsure[at] = at < up_to;
-        }
-    }
-    for (entry, unsure) in queue.entries_mut(0).iter_mut().zip(unsure) {
-        if unsure {
-            entry.outcome = Some(Outcome::Unknown);
-            (entry.value_size, entry.client_flags, entry.cas) = (None, None, None);
-        }
-    }
+/// An error that a proxy has for one key of several, after which the others' values come.
+fn is_of_one_key(reply: &Reply, line: &[u8], queue: &Queue) -> bool {
+    /// With these memcached itself, which a proxy may be too, ends.
+    const OF_ALL: [&[u8]; 2] =
+        [b"CLIENT_ERROR bad command line format", b"SERVER_ERROR out of memory writing"];
+    let several = queue.awaits_values() && queue.entries(0).len() > 1;
+    several && Kinds::ERRORS.meet(reply.kind) && !OF_ALL.iter().any(|of| line.starts_with(of))
 }

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use crate::{
+    flags::Letters,
     operation::{Command, Outcome},
+    status::BinaryStatus,
     token::{Tokens, digits, number, tokens},
 };
 
@@ -70,6 +72,8 @@ pub(crate) struct Reply {
     pub(crate) value_size: Option<u64>,
     pub(crate) client_flags: Option<u64>,
     pub(crate) cas: Option<u64>,
+    /// The letters of a meta reply's flags.
+    pub(crate) returned: Letters,
     /// A meta reply's opaque token, in the bytes that were parsed.
     pub(crate) token: Option<Range<usize>>,
     /// The key it names.
@@ -180,6 +184,7 @@ fn meta<'a>(
     let mut reply = Reply { kind, body, value_size: body, ..Reply::default() };
     for flag in flags {
         let argument = &flag[1..];
+        reply.returned.add(flag[0]);
         match flag[0] {
             b'O' => reply.token = Some(range_in(line, flag)),
             b'k' => reply.key = Some(range_in(line, argument)),
@@ -226,15 +231,14 @@ impl Reply {
         };
         let absent = if done == Outcome::Hit { Outcome::Miss } else { Outcome::NotFound };
         match self.kind {
-            Kinds::PACKET => match self.status {
-                0 | 0x21 => done,
-                1 => absent,
-                2 => Outcome::Exists,
-                // Too large, out of memory, internal, busy, temporary.
-                3 | 0x82 | 0x84..=0x86 => Outcome::ServerError,
-                5 => Outcome::NotStored,
-                0x81 => Outcome::Error,
-                _ => Outcome::ClientError,
+            Kinds::PACKET => match BinaryStatus::of(self.status) {
+                BinaryStatus::Done | BinaryStatus::GoesOn => done,
+                BinaryStatus::Absent => absent,
+                BinaryStatus::Exists => Outcome::Exists,
+                BinaryStatus::NotStored => Outcome::NotStored,
+                BinaryStatus::UnknownCommand => Outcome::Error,
+                BinaryStatus::ClientError => Outcome::ClientError,
+                BinaryStatus::ServerError => Outcome::ServerError,
             },
             Kinds::NOT_STORED | Kinds::NS => Outcome::NotStored,
             Kinds::EXISTS | Kinds::EX => Outcome::Exists,

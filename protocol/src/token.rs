@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::number::{Form, Signed, unsigned};
+
 /// Where `byte` first is in `data`.
 pub(crate) fn find(byte: u8, data: &[u8]) -> Option<usize> {
     let differs = move |word: u64| word ^ (ONES * u64::from(byte));
@@ -111,6 +113,40 @@ impl Tokens<'_> {
             _ => self.next().and_then(unusual),
         }
     }
+
+    /// The next word, if there is one, as a number of a request.
+    #[inline]
+    pub(crate) fn signed(&mut self, form: Form) -> Option<Signed> {
+        match self.short_number() {
+            Some(number) => Some(Signed::plain(number)),
+            None => self.next().map(|word| Signed::read(form, word)),
+        }
+    }
+
+    /// The same of one without a sign, as C reads it.
+    #[inline]
+    pub(crate) fn unsigned(&mut self) -> Option<Option<u64>> {
+        match self.short_number() {
+            Some(number) => Some(number.try_into().ok()),
+            None => self.next().map(unsigned),
+        }
+    }
+
+    /// The next word, if it is digits that mean the same wherever they stand.
+    #[inline]
+    fn short_number(&mut self) -> Option<i32> {
+        /// So many digits fit any number.
+        const FIT: usize = 9;
+        let (value, rest) = digits(self.rest);
+        let is_short = (1..=FIT).contains(&(self.rest.len() - rest.len()));
+        match rest {
+            [] | [b' ', ..] if is_short => {
+                self.rest = rest;
+                value.try_into().ok()
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A number in decimal digits, with a sign where the type has one.
@@ -148,12 +184,6 @@ fn unusual<T: FromStr>(token: &[u8]) -> Option<T> {
         0 | TOO_LONG.. => None,
         _ => std::str::from_utf8(token).ok()?.parse().ok(),
     }
-}
-
-/// The length of a value in a command line: a 32-bit integer that leaves room
-/// for a CRLF, not negative.
-pub(crate) fn value_length(length: i32) -> Option<u64> {
-    Some(length).filter(|&length| length <= i32::MAX - 2).and_then(|length| length.try_into().ok())
 }
 
 #[cfg(test)]

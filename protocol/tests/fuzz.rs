@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Event, Splits, Step, script, serve};
+use common::{Event, Splits, Step, buffers::Copying, script, serve};
 
 /// How long each target is tried at most.
 const TIME: Duration = Duration::from_secs(2);
@@ -129,7 +129,9 @@ fn write(target: &str, groups: &[Vec<Step>], apart: usize, encode: fn(&[Event], 
             (0..4).flat_map(|at| groups[(first + at * 5) % groups.len()].clone()).collect();
         let reads =
             [vec![1 << 30], vec![17, 1 << 20, 3], vec![1000]][usize::from(number % 3)].clone();
-        let splits = Splits { reads, sends: vec![1 << 30, 9], copied: (8, 2), burst: 20 };
+        let copying = Copying::Ends(8, 2);
+        let sends = vec![1 << 30, 9];
+        let splits = Splits { reads, sends, copied: 8, copying, ..Splits::none() };
         let events = serve(&steps, &splits);
         fs::write(folder.join(format!("conversation-{number:02}")), encode(&events, number))
             .unwrap();

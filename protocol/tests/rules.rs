@@ -4,58 +4,19 @@ mod common;
 
 use common::{
     Log, Splits, Step, check, decode, feed,
+    hand::Hand,
     script::{PLAIN, Packet, ask, front, packet, store},
     serve,
 };
-use mcrec_protocol::{Binding, Connection, Dialect, Fault, Read, Reason, Segment, Start};
+use mcrec_protocol::{Binding, Connection, Dialect, Fault, Reason, Segment, Start};
 
-const NEW: Dialect = Dialect { before_1_6_40: false, authenticates: false, binding: Binding::Auto };
-const OLD: Dialect = Dialect { before_1_6_40: true, ..NEW };
+const NEW: Dialect =
+    Dialect { release: None, authenticates: false, binding: Binding::Auto, proxies: false };
+const OLD: Dialect = of(39);
 
-/// A connection by hand.
-struct Hand {
-    connection: Connection,
-    log: Log,
-    at: u64,
-}
-
-impl Hand {
-    fn new(dialect: Dialect, start: Start) -> Self {
-        Self { connection: Connection::new(dialect, start), log: Log::default(), at: 0 }
-    }
-
-    fn read(&mut self, asked: u64, data: impl AsRef<[u8]>) -> &mut Self {
-        let length = data.as_ref().len() as u64;
-        self.read_of(asked, length, data)
-    }
-
-    fn read_of(&mut self, asked: u64, length: u64, data: impl AsRef<[u8]>) -> &mut Self {
-        self.at += 1;
-        let read = Read { asked, length, data: data.as_ref() };
-        self.connection.received(read, self.at, &mut self.log);
-        self
-    }
-
-    fn send(&mut self, data: impl AsRef<[u8]>) -> &mut Self {
-        self.at += 1;
-        let head = data.as_ref();
-        let segment = Segment { length: head.len() as u64, head, tail: &[] };
-        let segments = std::iter::once(segment);
-        self.connection.sent(segments, u64::MAX >> 1, self.at, &mut self.log);
-        self
-    }
-
-    fn gap(&mut self) -> &mut Self {
-        self.connection.gap(&mut self.log);
-        self
-    }
-
-    #[track_caller]
-    fn told(&mut self, operations: &[&str], faults: &[Fault]) {
-        self.connection.close(&mut self.log);
-        assert_eq!(self.log.operations, operations);
-        assert_eq!(self.log.faults, faults);
-    }
+/// Of release 1.6.`patch`.
+const fn of(patch: u32) -> Dialect {
+    Dialect { release: Some([1, 6, patch]), ..NEW }
 }
 
 const GET: &str = "get a\r\n";
@@ -284,6 +245,27 @@ fn of_an_unknown_opcode_the_body_is_swallowed_again() {
 }
 
 #[test]
+fn what_is_left_of_the_body_of_a_touch_is_the_next_packet() {
+    let noop = front(0x80, 0x0a, 0, &[], "", 0);
+    let touch = front(0x80, 0x1c, 0, &[0, 0, 0, 9], "a", noop.len());
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, [&touch[..], &noop].concat());
+    hand.send(front(0x81, 0x1c, 0, &[], "", 0)).send(front(0x81, 0x0a, 0, &[], "", 0));
+    hand.told(&["Touch a Touched t9", "Noop - Ok"], &[]);
+}
+
+/// Those before it may have had replies that were not sent.
+#[test]
+fn silence_before_the_server_hangs_up_means_nothing() {
+    let quiet = front(0x80, 0x09, 0, &[], "a", 0);
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, [&quiet[..], &[0; 24]].concat()).told(&["Get a Unknown q ~"], &[]);
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, "delete a\r\nmg b q\r\nGET / HTTP/1.1\r\n");
+    hand.told(&["Delete a Unknown ~", "Get b Unknown q ~", "Other - Error ~"], &[]);
+}
+
+#[test]
 fn a_malformed_packet_ends_the_connection() {
     let wrong = front(0x80, 0x01, 0, &[0; 4], "a", 0);
     let refused = front(0x81, 0x01, 4, &[], "", 0);
@@ -346,10 +328,6 @@ fn releases_differ_in_whether_a_refused_store_has_a_value() {
             hand.told(&["Set a ClientError f0 t0", "Noop - Ok"], &[]);
         }
     }
-    // Client flags of more than 32 bits.
-    let mut hand = Hand::new(OLD, Start::Beginning);
-    hand.read(16384, "set a 4294967296 0 1\r\nmn\r\n").send(bad).send("MN\r\n");
-    hand.told(&["Set a ClientError f4294967296 t0", "Noop - Ok"], &[]);
     // A meta store with too long a key.
     let line = format!("ms {key} 2\r\nmn\r\n");
     let mut hand = Hand::new(OLD, Start::Beginning);
@@ -359,6 +337,102 @@ fn releases_differ_in_whether_a_refused_store_has_a_value() {
         .told(&["Set [251] ClientError", "Noop - Ok"], &[]);
     let mut hand = Hand::new(NEW, Start::Beginning);
     hand.read(16384, &line).send(bad).told(&["Set [251] ClientError v2"], &[]);
+}
+
+/// Who reads a number as C does keeps its low 32 bits, and takes signs and space.
+#[test]
+fn releases_differ_in_what_a_number_is() {
+    for patch in [0, 18, 38, 39, 40, 44, 45] {
+        // Flags and times are read so by all.
+        for (line, told) in [
+            ("set a 0 2147483648 5\r\n", "Set a Stored v5 f0 t2147483648"),
+            ("set a +1 -9223372036854775808 5\r\n", "Set a Stored v5 f1 t-9223372036854775808"),
+            ("set a 4294967297 \t7\t 5\r\n", "Set a Stored v5 f4294967297 t7"),
+            (
+                "cas a -0 0 5 18446744073709551615\r\n",
+                "Cas a Stored v5 f0 C18446744073709551615 t0",
+            ),
+        ] {
+            let mut hand = Hand::new(of(patch), Start::Beginning);
+            hand.read(16384, format!("{line}mn\r\nx\r\nmn\r\n")).send("STORED\r\nMN\r\n");
+            hand.read(16384, "").told(&[told, "Noop - Ok"], &[]);
+        }
+        // How long a value is, is not.
+        let c = patch < 40;
+        for (length, five) in [
+            ("+5", c),
+            ("5\t", c),
+            ("4294967301", c),
+            ("000000000005", c),
+            ("00000000005", true),
+            ("5x", false),
+            ("0x5", false),
+            ("9223372036854775808", false),
+        ] {
+            let mut hand = Hand::new(of(patch), Start::Beginning);
+            hand.read(16384, format!("set a 0 0 {length}\r\nmn\r\nx\r\nmn\r\n"));
+            if five {
+                hand.send("STORED\r\nMN\r\n").read(16384, "");
+                hand.told(&["Set a Stored v5 f0 t0", "Noop - Ok"], &[]);
+            } else {
+                hand.send("CLIENT_ERROR bad\r\nMN\r\nERROR\r\nMN\r\n").read(16384, "");
+                let told = ["Set a ClientError f0 t0", "Noop - Ok", "Other - Error", "Noop - Ok"];
+                hand.told(&told, &[]);
+            }
+        }
+    }
+    // What 64 bits cannot hold is refused, and of it nothing is known.
+    let mut hand = Hand::new(OLD, Start::Beginning);
+    hand.read(16384, "touch a 9223372036854775808\r\n").send("CLIENT_ERROR invalid\r\n");
+    hand.read(16384, "gat 4294967296 a\r\n").send("END\r\n");
+    hand.told(&["Touch a ClientError", "Gat a Miss t4294967296"], &[]);
+}
+
+#[test]
+fn releases_differ_in_where_the_length_of_a_meta_store_is() {
+    // In a flag, up to 1.6.9, if no other one before it is wrong.
+    let mut hand = Hand::new(of(9), Start::Beginning);
+    hand.read(16384, "ms a T9 S2\r\nmn\r\nms b ! S2\r\nmn\r\n");
+    hand.send("HD\r\nCLIENT_ERROR invalid flag\r\nMN\r\n").read(16384, "");
+    hand.told(&["Set a Stored v2 t9", "Set b ClientError", "Noop - Ok"], &[]);
+    // Of one flag that cannot be one, all of the line is refused since 1.6.40.
+    for (patch, told) in [(39, "Set a ClientError v2"), (40, "Set a ClientError")] {
+        let mut hand = Hand::new(of(patch), Start::Beginning);
+        hand.read(16384, "ms a 2 !\r\nmn\r\nmn\r\n").send("CLIENT_ERROR bad\r\n");
+        hand.send(if patch == 39 { "MN\r\n" } else { "MN\r\nMN\r\n" }).read(16384, "");
+        assert_eq!((hand.log.operations[0].as_str(), hand.log.faults.len()), (told, 0));
+    }
+}
+
+#[test]
+fn releases_differ_in_what_they_hang_up_on() {
+    for (line, closed) in [
+        ("xbc x HTTP/1.1\r\n", 0..46),
+        ("abc x HTTP/1.1\r\n", 40..46),
+        ("HTTP/1.1\r\n", 0..40),
+        ("verbosity 1 HTTP/1.1\r\n", 0..0),
+    ] {
+        for patch in [3, 18, 39, 40, 45] {
+            let mut hand = Hand::new(of(patch), Start::Beginning);
+            hand.read(16384, format!("{line}mn\r\n"));
+            if closed.contains(&patch) {
+                hand.told(&["Other - Error ~"], &[]);
+            } else {
+                let reply = if line.starts_with('v') { ("OK", "Ok") } else { ("ERROR", "Error") };
+                hand.send(format!("{}\r\nMN\r\n", reply.0)).read(16384, "");
+                hand.told(&[&*format!("Other - {}", reply.1), "Noop - Ok"], &[]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_blank_before_administration_is_passed_over_again() {
+    for (patch, told) in [(18, "FlushAll - Ok"), (44, "Other - Error"), (45, "FlushAll - Ok")] {
+        let mut hand = Hand::new(of(patch), Start::Beginning);
+        let reply = if patch == 44 { "ERROR\r\n" } else { "OK\r\n" };
+        hand.read(16384, " flush_all\r\n").send(reply).told(&[told], &[]);
+    }
 }
 
 #[test]
@@ -375,9 +449,16 @@ fn only_older_releases_pass_over_blanks_and_made_counters_known() {
 #[test]
 fn errors_come_through_noreply_and_quiet() {
     let mut hand = Hand::new(OLD, Start::Beginning);
-    hand.read(16384, "delete a 1 noreply\r\nget a\r\n");
+    hand.read(16384, "delete a 0 0 noreply\r\nfoo noreply\r\ndelete a 1 noreply\r\nget a\r\n");
+    hand.send("ERROR\r\nERROR\r\n").send(HIT);
+    let told = ["Delete a Error q", "Other - Error q", "Delete a NoReply q ~", "Get a Hit v1 f0"];
+    hand.told(&told, &[]);
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, "delete a 0 0 noreply\r\nfoo noreply\r\nset a 0 0 x noreply\r\nget a\r\n");
     hand.send("CLIENT_ERROR bad command line format\r\n").send(HIT);
-    hand.told(&["Delete a ClientError q", "Get a Hit v1 f0"], &[]);
+    let quiet = ["Delete a NoReply q ~", "Other - NoReply q ~"];
+    let told = [&quiet[..], &["Set a ClientError f0 t0 q", "Get a Hit v1 f0"]].concat();
+    hand.told(&told, &[]);
     let mut hand = Hand::new(NEW, Start::Beginning);
     hand.read(16384, "mg a q v\r\nmn\r\n").send("SERVER_ERROR out of memory\r\nMN\r\n");
     hand.read(16384, "").told(&["Get a ServerError q", "Noop - Ok"], &[]);
@@ -405,12 +486,18 @@ fn what_is_nearly_as_usual_is_told_alike() {
                 "VALUE a\tb 0 1 18446744073709551615\r\nx\r\nEND\r\n",
                 &["Get a\tb Hit v1 f0 c18446744073709551615"],
             ),
-            ("delete noreply\r\n", "ERROR\r\n", &["Delete noreply Error q"]),
         ] {
             let mut hand = Hand::new(dialect, Start::Beginning);
             hand.read(16384, request).send(reply).read(16384, "").told(told, &[]);
         }
     }
+    // The word is a key, and since 1.6.40 it asks for silence all the same.
+    let mut hand = Hand::new(OLD, Start::Beginning);
+    hand.read(16384, "delete noreply\r\n").send("NOT_FOUND\r\n").read(16384, "");
+    hand.told(&["Delete noreply NotFound"], &[]);
+    let mut hand = Hand::new(NEW, Start::Beginning);
+    hand.read(16384, "delete noreply\r\n").read(16384, "");
+    hand.told(&["Delete noreply NoReply q ~"], &[]);
 }
 
 #[test]

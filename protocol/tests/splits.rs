@@ -2,7 +2,11 @@
 
 mod common;
 
-use common::{Splits, Step, decode, expected, script};
+use common::{
+    Splits, Step,
+    buffers::{Copying, Joining},
+    decode, expected, script,
+};
 use mcrec_protocol::Dialect;
 use proptest::prelude::*;
 
@@ -11,9 +15,43 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
     proptest::collection::vec(size, 1..12)
 }
 
+/// Any buffers, of which the midst of values is not copied.
+fn buffers() -> impl Strategy<Value = (Copying, Joining)> {
+    let joining = prop_oneof![
+        Just(Joining::Apart),
+        Just(Joining::Proxy),
+        proptest::collection::vec(1..9usize, 1..6).prop_map(Joining::Any),
+    ];
+    ((0..40usize, 0..4usize), joining)
+        .prop_map(|((head, tail), joining)| (Copying::Ends(head, tail), joining))
+}
+
+/// Those that memcached has, copied as the recorder does.
+fn memcacheds() -> impl Strategy<Value = (Copying, Joining)> {
+    prop_oneof![Just(Joining::Apart), Just(Joining::Proxy)]
+        .prop_map(|joining| (Copying::Bpf, joining))
+}
+
+fn splits_of(buffers: impl Strategy<Value = (Copying, Joining)>) -> impl Strategy<Value = Splits> {
+    (sizes(), sizes(), 0..40usize, buffers, 1..25usize).prop_map(
+        |(reads, sends, copied, (copying, joining), burst)| Splits {
+            reads,
+            sends,
+            copied,
+            copying,
+            joining,
+            burst,
+        },
+    )
+}
+
 fn splits() -> impl Strategy<Value = Splits> {
-    (sizes(), sizes(), (0..40usize, 0..4usize), 1..25usize)
-        .prop_map(|(reads, sends, copied, burst)| Splits { reads, sends, copied, burst })
+    splits_of(prop_oneof![buffers(), memcacheds()])
+}
+
+/// No proxy speaks the binary protocol.
+fn binary_splits() -> impl Strategy<Value = Splits> {
+    splits_of(prop_oneof![buffers(), Just((Copying::Bpf, Joining::Apart))])
 }
 
 fn conversation(groups: Vec<Vec<Step>>) -> impl Strategy<Value = Vec<Step>> {
@@ -22,7 +60,11 @@ fn conversation(groups: Vec<Vec<Step>>) -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn dialects() -> impl Strategy<Value = Dialect> {
-    any::<bool>().prop_map(|before_1_6_40| Dialect { before_1_6_40, ..Dialect::default() })
+    // Of those before, `ms` has its length in a flag.
+    proptest::option::of(10..=45_u32).prop_map(|patch| {
+        let release = patch.map(|patch| [1, 6, patch]);
+        Dialect { release, ..Dialect::default() }
+    })
 }
 
 fn same(dialect: Dialect, steps: &[Step], splits: &Splits) -> Result<(), TestCaseError> {
@@ -77,7 +119,7 @@ proptest! {
     }
 
     #[test]
-    fn binary(steps in conversation(script::binary()), splits in splits()) {
+    fn binary(steps in conversation(script::binary()), splits in binary_splits()) {
         same(Dialect::default(), &steps, &splits)?;
     }
 }
@@ -88,6 +130,30 @@ fn each_alone() {
         for reads in [1, 1 << 30] {
             let splits = Splits { reads: vec![reads], ..Splits::none() };
             same(Dialect::default(), &steps, &splits).unwrap();
+        }
+    }
+}
+
+/// The kernel takes a reply in two parts, cut at each of its bytes.
+#[test]
+fn sends_that_are_resumed_at_any_byte() {
+    for (joining, scripts) in [
+        (Joining::Apart, [script::text(), script::meta(), script::binary()].concat()),
+        (Joining::Proxy, [script::text(), script::meta()].concat()),
+    ] {
+        for steps in scripts {
+            let reply = |step: &Step| step.reply.iter().map(|part| part.bytes.len()).sum::<usize>();
+            let length: usize = steps.iter().map(reply).sum();
+            // What comes after shows whether it was followed.
+            let steps = [&steps[..], &script::text()[0], &script::meta()[0]].concat();
+            let steps =
+                if steps[0].request[0] == 0x80 { &steps[..steps.len() - 2] } else { &steps };
+            for first in (1..=length).filter(|at| length < 1500 || at % 61 == 0) {
+                let sends = vec![first, 1 << 30];
+                let (copying, joining) = (Copying::Bpf, joining.clone());
+                let splits = Splits { sends, copying, joining, ..Splits::none() };
+                same(Dialect::default(), steps, &splits).unwrap();
+            }
         }
     }
 }

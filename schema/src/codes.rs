@@ -18,6 +18,11 @@ macro_rules! words {
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
             }
+
+            /// What `word` stands for, if it is one of them.
+            pub fn named(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|one| one.as_str() == word)
+            }
         }
     };
 }
@@ -88,7 +93,8 @@ words! {
         ClientError = "client_error",
         ServerError = "server_error",
         NoReply = "no_reply",
-        /// The source cannot tell. Never a guess.
+        /// The source cannot tell, or the request never arrived whole, so that nothing
+        /// happened. Never a guess.
         Unknown = "unknown",
     }
 }

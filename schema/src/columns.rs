@@ -26,7 +26,13 @@ pub const LATENCY_NS: &str = "latency_ns";
 pub const TTL: &str = "ttl";
 /// The client's opaque 32-bit item flags.
 pub const CLIENT_FLAGS: &str = "client_flags";
-/// CAS unique: the bit pattern of the unsigned 64-bit number.
+/// The CAS unique that the reply told: that of the item which was returned or made.
+/// Through the probes, that of the item which was read or stored. The bit pattern of the
+/// unsigned 64-bit number, as that of all uniques.
+///
+/// Older recordings, which lack [`CAS_SENT`], have in its place what a request of op `cas`
+/// compared with, unless the reply told another. A row says itself which it is: one of op
+/// `cas` without a `cas_sent` is an older one, if it has a `cas`.
 pub const CAS: &str = "cas";
 /// Bytes of this operation on the wire, client to server.
 pub const REQUEST_BYTES: &str = "request_bytes";
@@ -38,12 +44,32 @@ pub const QUIET: &str = "quiet";
 pub const REQUEST_ID: &str = "request_id";
 /// Position of the key within its request, from 0.
 pub const KEY_INDEX: &str = "key_index";
-/// Number of the connection in this capture, from 1; never reused.
+/// Number of the connection in this capture, from 1; never reused. Datagrams are of the same
+/// connection that have the same addresses at both ends.
 pub const CONN_ID: &str = "conn_id";
 /// The client's address, `203.0.113.7:40708`, `[2001:db8::7]:40708` or `unix`.
 pub const CLIENT: &str = "client";
 /// Kernel thread id of the worker.
 pub const THREAD_ID: &str = "thread_id";
+/// The CAS unique that the request compares with: of text `cas`, meta `C`, and the header
+/// of a binary store, delete, incr or decr. Null for a request without that condition.
+pub const CAS_SENT: &str = "cas_sent";
+/// The CAS unique that the request asks the item to have: meta `E`.
+pub const CAS_SET: &str = "cas_set";
+/// The flags of a meta request in its order, one blank between them: each as its letter
+/// alone, but for `M`, which has the letter of the mode after it, and `N` and `R`, which
+/// have their seconds. The other numbers have columns (`C E F T`) or are not kept (`D J`),
+/// nor is the token of `O`. Empty for a meta request without flags; null where it was
+/// none, or that is not known.
+pub const META_FLAGS: &str = "meta_flags";
+/// The letters of the flags that a meta reply had, in the order of ASCII, one blank between
+/// them: `W` (the client won the right to set the item anew), `X` (it is stale), `Z` (another
+/// client has won), and those of what was returned. Empty for a reply without flags; null
+/// where there was no meta reply, or that is not known.
+pub const META_RETURNED: &str = "meta_returned";
+/// Columns of minor version 1 of the format: files of minor version 0 lack them, and have a
+/// null for each.
+pub const SINCE_MINOR_1: [&str; 4] = [CAS_SENT, CAS_SET, META_FLAGS, META_RETURNED];
 /// Host of the recording: in captures that were merged only.
 pub const HOST: &str = "host";
 
@@ -53,7 +79,7 @@ pub const HOST: &str = "host";
 /// schema, so every reader sees plain `STRING` columns.
 pub fn schema() -> Schema {
     let word = || DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
-    let address = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let text = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     Schema::new(vec![
         Field::new(TS, time, false),
@@ -73,9 +99,18 @@ pub fn schema() -> Schema {
         Field::new(REQUEST_ID, DataType::Int64, false),
         Field::new(KEY_INDEX, DataType::Int32, false),
         Field::new(CONN_ID, DataType::Int64, false),
-        Field::new(CLIENT, address, true),
+        Field::new(CLIENT, text(), true),
         Field::new(THREAD_ID, DataType::Int32, false),
+        Field::new(CAS_SENT, DataType::Int64, true),
+        Field::new(CAS_SET, DataType::Int64, true),
+        Field::new(META_FLAGS, text(), true),
+        Field::new(META_RETURNED, text(), true),
     ])
+}
+
+/// Whether files of minor version `minor` have a column of the format.
+pub fn of_minor(name: &str, minor: u32) -> bool {
+    minor >= 1 || !SINCE_MINOR_1.contains(&name)
 }
 
 /// The Arrow schema of a capture that was merged from several.

@@ -5,9 +5,11 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub use crate::cost::{Cost, ProgramCost};
 use crate::{
     FORMAT_VERSION,
     derived::{Part, Step},
+    server::ServerCounters,
 };
 
 /// Key of [`Format`].
@@ -26,6 +28,8 @@ pub const SAMPLING: &str = "mcrec.sampling";
 pub const COST: &str = "mcrec.cost";
 /// Key of [`Privacy`].
 pub const PRIVACY: &str = "mcrec.privacy";
+/// Key of [`ServerCounters`].
+pub const SERVER: &str = "mcrec.server_counters";
 /// Key of the list of [`Step`]s.
 pub const DERIVED: &str = "mcrec.derived";
 
@@ -34,6 +38,9 @@ pub const DERIVED: &str = "mcrec.derived";
 pub struct Format {
     /// Readers refuse a version newer than their own.
     pub version: u32,
+    /// Readers read a minor version newer than their own, but for what it has more.
+    #[serde(default)]
+    pub minor: u32,
 }
 
 /// When, where and by what the capture was made.
@@ -240,7 +247,8 @@ reasons! {
         /// of. Each is one request or more.
         connection_unsynced,
         /// Requests or replies that could not be decoded, each time a connection
-        /// fell out of step for it.
+        /// fell out of step for it. Until it is followed again operations are missing;
+        /// and what was recorded of it may be wrong, or of what was no operation.
         decode_error,
         /// A record from the ring that does not have the shape of one.
         record_malformed,
@@ -336,66 +344,6 @@ impl Sampling {
     }
 }
 
-/// What recording cost.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Cost {
-    /// By BPF program; empty where that is not known.
-    pub programs: Vec<ProgramCost>,
-    /// CPU time of mcrec, user and system, seconds.
-    pub cpu_s: f64,
-    /// Peak resident memory of mcrec, bytes.
-    pub peak_memory: u64,
-    /// The most bytes that waited on the ring; 0 where that was not counted.
-    #[serde(default)]
-    pub ring_peak: u64,
-}
-
-impl Cost {
-    /// Run time of all programs together, ns.
-    pub fn run_time_ns(&self) -> u64 {
-        self.programs.iter().map(|program| program.run_time_ns).sum()
-    }
-
-    /// Runs of all programs together.
-    pub fn run_count(&self) -> u64 {
-        self.programs.iter().map(|program| program.run_count).sum()
-    }
-}
-
-impl Cost {
-    /// What came after `before`, which was counted earlier. The peaks are
-    /// those of all time.
-    #[must_use]
-    pub fn since(&self, before: &Self) -> Self {
-        let programs = self.programs.iter().map(|program| {
-            let earlier = before.programs.iter().find(|earlier| earlier.name == program.name);
-            let (runs, time) = earlier.map_or((0, 0), |e| (e.run_count, e.run_time_ns));
-            ProgramCost {
-                name: program.name.clone(),
-                run_count: program.run_count.saturating_sub(runs),
-                run_time_ns: program.run_time_ns.saturating_sub(time),
-            }
-        });
-        Self {
-            programs: programs.collect(),
-            cpu_s: (self.cpu_s - before.cpu_s).max(0.0),
-            peak_memory: self.peak_memory,
-            ring_peak: self.ring_peak,
-        }
-    }
-}
-
-/// What one BPF program cost.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ProgramCost {
-    /// Name of the program.
-    pub name: String,
-    /// How often it ran in the target.
-    pub run_count: u64,
-    /// For how long, ns, in all, by those of its runs that were timed.
-    pub run_time_ns: u64,
-}
-
 /// In [`Privacy::keys_hashed`]: keys came as what a trace has in their place. Whatever
 /// they look like, `key_len` is that of the original.
 pub const ANONYMISED_IN_TRACE: &str = "as the trace has them, which whoever published it may \
@@ -411,6 +359,9 @@ pub struct Privacy {
 /// The whole footer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Footer {
+    /// The minor version of the format: which columns there are
+    /// ([`columns::of_minor`](crate::columns::of_minor)).
+    pub minor: u32,
     /// When, where and by what.
     pub capture: Capture,
     /// Of which memcached.
@@ -425,6 +376,8 @@ pub struct Footer {
     pub cost: Cost,
     /// What was done to the keys.
     pub privacy: Privacy,
+    /// What memcached counted meanwhile, if it was asked: in the last file of a recording.
+    pub server: Option<ServerCounters>,
     /// How it was made from other captures; empty for one that was recorded.
     pub derived: Vec<Step>,
 }
@@ -496,7 +449,7 @@ impl Footer {
     /// The footer as entries of Parquet key-value metadata.
     pub fn to_entries(&self) -> Vec<(&'static str, String)> {
         let mut entries = vec![
-            (FORMAT, json(&Format { version: FORMAT_VERSION })),
+            (FORMAT, json(&Format { version: FORMAT_VERSION, minor: self.minor })),
             (CAPTURE, json(&self.capture)),
             (TARGET, json(&self.target)),
             (SOURCE, json(&self.source)),
@@ -505,6 +458,9 @@ impl Footer {
             (COST, json(&self.cost)),
             (PRIVACY, json(&self.privacy)),
         ];
+        if let Some(server) = &self.server {
+            entries.push((SERVER, json(server)));
+        }
         if !self.derived.is_empty() {
             entries.push((DERIVED, json(&self.derived)));
         }
@@ -524,6 +480,7 @@ impl Footer {
             return Err(FooterError::Newer(format.version));
         }
         Ok(Self {
+            minor: format.minor,
             capture: required(&entry, CAPTURE)?,
             target: required(&entry, TARGET)?,
             source: required(&entry, SOURCE)?,
@@ -533,6 +490,7 @@ impl Footer {
                 .map_or_else(|| Ok(Sampling::default()), |text| parse(SAMPLING, text))?,
             cost: required(&entry, COST)?,
             privacy: required(&entry, PRIVACY)?,
+            server: entry(SERVER).map(|text| parse(SERVER, text)).transpose()?,
             derived: entry(DERIVED).map_or(Ok(Vec::new()), |text| parse(DERIVED, text))?,
         })
     }

@@ -35,6 +35,10 @@ pub struct Row {
     pub conn_id: i64,
     pub client: Option<String>,
     pub thread_id: i32,
+    pub cas_sent: Option<i64>,
+    pub cas_set: Option<i64>,
+    pub meta_flags: Option<String>,
+    pub meta_returned: Option<String>,
 }
 
 /// The operations in the capture at `path`.
@@ -64,6 +68,17 @@ pub fn all_rows(path: &Path) -> Vec<Row> {
         let (key_index, thread_id) = (shorts("key_index"), shorts("thread_id"));
         let (ttl, client_flags) = (ints("ttl"), ints("client_flags"));
         let (request_bytes, response_bytes) = (ints("request_bytes"), ints("response_bytes"));
+        let has = batch.column_by_name("cas_sent").is_some();
+        let later_ints = |name: &str| match has {
+            true => ints(name),
+            false => Int64Array::new_null(batch.num_rows()),
+        };
+        let later_text = |name: &str| match has {
+            true => text(name),
+            false => StringArray::new_null(batch.num_rows()),
+        };
+        let (cas_sent, cas_set) = (later_ints("cas_sent"), later_ints("cas_set"));
+        let (flags, returned) = (later_text("meta_flags"), later_text("meta_returned"));
         let option = |ints: &Int64Array, row| ints.is_valid(row).then(|| ints.value(row));
         let word =
             |words: &StringArray, row| words.is_valid(row).then(|| words.value(row).to_owned());
@@ -87,6 +102,10 @@ pub fn all_rows(path: &Path) -> Vec<Row> {
             conn_id: conn_id.value(row),
             client: word(&clients, row),
             thread_id: thread_id.value(row),
+            cas_sent: option(&cas_sent, row),
+            cas_set: option(&cas_set, row),
+            meta_flags: word(&flags, row),
+            meta_returned: word(&returned, row),
         }));
     }
     rows

@@ -7,6 +7,8 @@ pub mod capture;
 pub mod client;
 pub mod commands;
 pub mod container;
+pub mod odd;
+pub mod odd_packets;
 pub mod probes;
 pub mod process;
 pub mod random;

@@ -66,6 +66,10 @@ pub struct Same<'a> {
     pub ttl: Option<i64>,
     pub client_flags: Option<i64>,
     pub quiet: bool,
+    pub compares: bool,
+    pub tells_unique: bool,
+    pub meta_flags: Option<&'a str>,
+    pub meta_returned: Option<&'a str>,
 }
 
 /// Times to live above this are points in time.
@@ -82,6 +86,10 @@ pub fn same(row: &Row) -> Same<'_> {
         ttl: row.ttl.filter(|&ttl| ttl <= RELATIVE_MAX),
         client_flags: row.client_flags,
         quiet: row.quiet,
+        compares: row.cas_sent.is_some(),
+        tells_unique: row.cas.is_some(),
+        meta_flags: row.meta_flags.as_deref(),
+        meta_returned: row.meta_returned.as_deref(),
     }
 }
 

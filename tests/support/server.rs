@@ -118,10 +118,24 @@ pub struct Server {
     /// Of no use for one that listens on a Unix socket.
     pub address: SocketAddr,
     socket: Option<PathBuf>,
+    /// Connections of its own, to other servers.
+    others: usize,
     _folder: tempfile::TempDir,
 }
 
 impl Server {
+    /// Starts a memcached with one worker that passes all requests for keys on to `server`.
+    pub fn start_proxy(server: &Self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("proxy.lua");
+        let lua = include_str!("proxy.lua").replace("PORT", &server.address.port().to_string());
+        fs::write(&config, lua).unwrap();
+        let option = format!("proxy_config={}", config.display());
+        let mut proxy = Self::listening(&program("proxy-1.6.38"), &["-t", "1", "-o", &option], &[]);
+        proxy.others = 1;
+        Self::accepting(proxy)
+    }
+
     /// Starts memcached `release` on a free port of the loopback interface.
     pub fn start(release: &str, arguments: &[&str]) -> Self {
         Self::start_program(&program(release), arguments)
@@ -134,6 +148,10 @@ impl Server {
 
     /// Starts the memcached at `program` with more variables in its environment.
     pub fn start_with(program: &Path, arguments: &[&str], variables: &[(&str, &Path)]) -> Self {
+        Self::accepting(Self::listening(program, arguments, variables))
+    }
+
+    fn listening(program: &Path, arguments: &[&str], variables: &[(&str, &Path)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // It may be another user's by the time it says where it listens.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
@@ -155,7 +173,7 @@ impl Server {
             text.lines().find_map(|line| line.strip_prefix("TCP INET: ")?.trim().parse().ok())
         });
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        Self::accepting(Self { process, address, socket: None, _folder: folder })
+        Self { process, address, socket: None, others: 0, _folder: folder }
     }
 
     /// Starts memcached `release` on a Unix socket and on nothing else.
@@ -166,7 +184,7 @@ impl Server {
             Self::command(&program(release), arguments).arg("-s").arg(&socket).spawn().unwrap();
         let address = SocketAddr::from(([0; 4], 0));
         let socket = Some(socket);
-        Self::accepting(Self { process, address, socket, _folder: folder })
+        Self::accepting(Self { process, address, socket, others: 0, _folder: folder })
     }
 
     fn command(program: &Path, arguments: &[&str]) -> Command {
@@ -196,7 +214,7 @@ impl Server {
     pub fn settle(&self, open: usize) {
         until("memcached to close its connections", || {
             // One more listens.
-            (self.count_sockets() == open + 1 && self.is_asleep()).then_some(())
+            (self.count_sockets() == open + self.others + 1 && self.is_asleep()).then_some(())
         });
     }
 
@@ -213,11 +231,20 @@ impl Server {
     fn count_sockets(&self) -> usize {
         let folder = fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
         let links = folder.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+        // Each worker has those for datagrams for as long as it runs.
+        let of_datagrams: Vec<PathBuf> = procfs::net::udp()
+            .unwrap()
+            .iter()
+            .map(|entry| format!("socket:[{}]", entry.inode).into())
+            .collect();
+        links
+            .filter(|link| link.to_string_lossy().starts_with("socket:"))
+            .filter(|link| !of_datagrams.contains(link))
+            .count()
     }
 
     /// Every thread waits: none is between a system call and what it shows.
-    fn is_asleep(&self) -> bool {
+    pub fn is_asleep(&self) -> bool {
         let process = procfs::process::Process::new(self.pid().cast_signed()).unwrap();
         process.tasks().unwrap().flatten().all(|task| task.stat().is_ok_and(|s| s.state == 'S'))
     }

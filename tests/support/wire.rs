@@ -102,6 +102,8 @@ pub struct Wire {
     /// The pipeline that is being put together.
     bytes: Vec<u8>,
     expected: Vec<Expected>,
+    /// When the first of it was sent, if some was.
+    begun: Option<Instant>,
     /// A line or packet that was read and not taken yet.
     ahead: Option<Vec<u8>>,
 }
@@ -118,6 +120,7 @@ impl Wire {
             received: 0,
             bytes: Vec::new(),
             expected: Vec::new(),
+            begun: None,
             ahead: None,
         }
     }
@@ -159,7 +162,7 @@ impl Wire {
 
     fn run_in(&mut self, pieces: Vec<Range<usize>>) {
         let (bytes, expected) = (mem::take(&mut self.bytes), mem::take(&mut self.expected));
-        let begun = Instant::now();
+        let begun = self.begun.take().unwrap_or_else(Instant::now);
         let mut stream = self.stream.get_ref().try_clone();
         // Apart, because the server does not read on while its replies are not read.
         thread::scope(|scope| {
@@ -181,8 +184,14 @@ impl Wire {
     /// Sends only the first `count` bytes of the pipeline; `run` sends the rest.
     pub fn send_first(&mut self, count: usize) {
         let rest = self.bytes.split_off(count);
+        self.begun.get_or_insert_with(Instant::now);
         self.stream.get_mut().write_all(&self.bytes).unwrap();
         self.bytes = rest;
+    }
+
+    /// Sends the pipeline, and reads nothing; `run` reads.
+    pub fn send_all(&mut self) {
+        self.send_first(self.bytes.len());
     }
 
     /// Whether the server hung up, without another word.

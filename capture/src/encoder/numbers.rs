@@ -38,6 +38,8 @@ pub(super) struct Numbers {
     delta: Delta,
     /// The least and the greatest of the others.
     range: Option<(i64, i64)>,
+    /// There was a page without any value, of a column without a dictionary.
+    has_empty_page: bool,
     /// Numbers of rows without nulls: here to be allocated once.
     dense: Vec<i64>,
 }
@@ -50,6 +52,7 @@ impl Numbers {
             codes: Codes::default(),
             delta: Delta::new(bits),
             range: None,
+            has_empty_page: false,
             dense: Vec::new(),
         }
     }
@@ -93,6 +96,11 @@ impl Values for Numbers {
             Some(dictionary) if self.delta.is_empty() => {
                 self.codes.end_page(dictionary.numbers().len(), page)
             }
+            // Some readers do not take differences of no values.
+            None if self.delta.is_empty() => {
+                self.has_empty_page = true;
+                self.codes.end_page(0, page)
+            }
             _ => {
                 self.delta.end_page(page);
                 Encoding::DELTA_BINARY_PACKED
@@ -106,7 +114,11 @@ impl Values for Numbers {
     }
 
     fn take_dictionary(&mut self) -> Option<Dictionary> {
-        let numbers = self.dictionary.as_ref()?.numbers();
+        let numbers = match &self.dictionary {
+            Some(dictionary) => dictionary.numbers(),
+            None if self.has_empty_page => &[],
+            None => return None,
+        };
         let mut page = Vec::new();
         plain::push_numbers(numbers, self.bits, &mut page);
         Some(Dictionary { values: numbers.len(), page })

@@ -53,7 +53,7 @@ pub fn group(from: i64, to: i64) -> RowGroup {
 pub fn footer() -> footer::Footer {
     let text = |entry: &str| -> Option<&str> {
         Some(match entry {
-            footer::FORMAT => r#"{"version": 1}"#,
+            footer::FORMAT => r#"{"version": 1, "minor": 1}"#,
             footer::CAPTURE => {
                 r#"{"id": "1", "mcrec_version": "0", "command_line": [], "host": "h", "kernel": "k",
                     "start_us": 0, "end_us": 0, "start_monotonic_ns": 0, "end_monotonic_ns": 0,

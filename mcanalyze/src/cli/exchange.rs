@@ -14,7 +14,8 @@ pub(crate) enum Form {
     Csv,
     /// All columns, a JSON object a line.
     Jsonl,
-    /// libCacheSim's records of 24 bytes.
+    /// libCacheSim's records of 24 bytes. Its requests are the reads (get, gets, gat, gats),
+    /// with sizes from all operations; stores too where --op names them.
     OracleGeneral,
     /// Twitter's CSV of seven fields, without a header.
     CacheTrace,
@@ -53,7 +54,7 @@ pub(crate) enum TraceKind {
 /// What to import.
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// The trace, plain or compressed with zstd; - is stdin
+    /// The trace, plain or compressed with gzip or zstd; - is stdin
     #[arg(value_name = "TRACE")]
     pub(crate) trace: PathBuf,
 

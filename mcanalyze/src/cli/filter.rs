@@ -67,7 +67,8 @@ pub(crate) struct FilterArgs {
     pub(crate) to: Option<When>,
 
     /// Operations for which this is true, an SQL expression over the columns of the
-    /// format: "value_size > 1000 AND ts >= '2026-11-24 21:00:00'" (times are UTC)
+    /// format: "value_size > 1000 AND ts >= '2026-11-24 21:00:00'" (times are UTC).
+    /// It is answered for all rows first, and takes some bits of memory for each
     #[arg(long = "where", value_name = "SQL")]
     pub(crate) sql: Option<String>,
 }

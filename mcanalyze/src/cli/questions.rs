@@ -48,9 +48,16 @@ pub(crate) enum Question {
 
     /// How much memory would help: hit ratio by memory, working set
     #[command(after_help = "Example: mcanalyze memory cap.parquet\n\
-        What an LRU cache of a size would have hit, had each miss been filled, by the reuse \
-        distance of its keys (SHARDS: a sample of the keys where there are many, with the \
-        standard error of what it says).")]
+        What an ideal LRU cache of a size would have hit, had each miss been filled, by the reuse \
+        distance of its keys; what is deleted leaves room, which brings nothing back. Up to 65,536 \
+        keys it is computed from all, and memory is told apart in steps of 0.3 %; with more from a \
+        sample of the keys (SHARDS), with the standard error of that. Reads that hit of keys that \
+        were not used before in the capture were there before it: they count as hits with memory \
+        for everything, and `at most` with what they must have taken.\n\
+        It is not what a memcached of that size hits: that has an LRU for each slab class, and \
+        was measured up to 17 points above this curve (values of very different sizes, little \
+        memory), and 2 points below (popularity that moves to larger values); small caches of few \
+        slab pages may do anything.")]
     Memory(Asked),
 
     /// What changed between two captures: keys and prefixes that are new, gone, hotter or

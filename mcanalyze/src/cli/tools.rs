@@ -54,13 +54,13 @@ pub(crate) enum Tool {
         too.\n\
         cache-trace (github.com/twitter/cache-trace) has whole seconds since the start of the \
         recording, key, key size, value size, conn_id, operation and TTL, 0 for what is not \
-        known; get gets set add replace cas append prepend delete incr decr. A comma in a key is \
+        known; of a trace that was imported, its own seconds and clients. It has get gets set add replace cas append prepend delete incr decr. A comma in a key is \
         \\x2c; other bytes that do not print are \\xNN, too.\n\
-        oracle-general (github.com/1a1a11a/libCacheSim) has the requests that read or store: get \
-        gets gat gats set add replace append prepend cas. An object is a key: the 64-bit FNV-1a \
+        oracle-general (github.com/1a1a11a/libCacheSim) has reads as requests: get gets gat gats; \
+        stores too, if --op names them. An object is a key: the 64-bit FNV-1a \
         of its bytes, through the finalizer of MurmurHash3. Its size is that of the key and of \
-        the value that was last sent or returned, or else will be next; 1 for a value that never \
-        is. The next request is told by its number among those that are written, from 1, as \
+        the value that it had by then, or else has first later, by all operations of the capture, \
+        asked for or not; 1 for a value of which none says it. The next request is told by its number among those that are written, from 1, as \
         libCacheSim counts; -1 if there is none. On its way to stdout it takes 24 bytes a request \
         in TMPDIR.\n\
         What has no place in a form is left out, and counted on stderr.\n\

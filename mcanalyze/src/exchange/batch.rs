@@ -18,7 +18,7 @@ use super::cache_trace::Line;
 pub(super) const ROWS: usize = 1 << 13;
 
 /// Columns that a trace says nothing of.
-pub(super) const UNKNOWN: [&str; 9] = [
+pub(super) const UNKNOWN: [&str; 13] = [
     columns::PROTOCOL,
     columns::LATENCY_NS,
     columns::CLIENT_FLAGS,
@@ -28,6 +28,10 @@ pub(super) const UNKNOWN: [&str; 9] = [
     columns::QUIET,
     columns::CLIENT,
     columns::THREAD_ID,
+    columns::CAS_SENT,
+    columns::CAS_SET,
+    columns::META_FLAGS,
+    columns::META_RETURNED,
 ];
 
 /// The rows of `lines`, of which the first is request `first`.
@@ -62,14 +66,22 @@ fn column(name: &str, lines: &[Line], first: i64) -> ArrayRef {
         }
         columns::KEY_LEN => ints(|line| Some(line.key_len)),
         columns::VALUE_SIZE => ints(value_size),
-        columns::TTL => ints(|line| (line.ttl != 0).then_some(line.ttl)),
+        columns::TTL => ints(ttl),
         columns::CONN_ID => ints(|line| Some(line.client + 1)),
         columns::REQUEST_ID => Arc::new(Int64Array::from_iter_values((first..).take(lines.len()))),
         columns::KEY_INDEX | columns::THREAD_ID => Arc::new(Int32Array::from(vec![0; lines.len()])),
         columns::QUIET => Arc::new(BooleanArray::from(vec![false; lines.len()])),
-        columns::PROTOCOL | columns::CLIENT => Arc::new(StringArray::new_null(lines.len())),
+        columns::PROTOCOL | columns::CLIENT | columns::META_FLAGS | columns::META_RETURNED => {
+            Arc::new(StringArray::new_null(lines.len()))
+        }
         _ => ints(|_| None),
     }
+}
+
+/// A trace has 0 where there is none, but that of a store may be 0: it has no end.
+fn ttl(line: &Line) -> Option<i64> {
+    let is_store = Op::STORES.contains(&line.op);
+    (is_store || line.ttl != 0).then_some(line.ttl)
 }
 
 /// A trace has 0 where there is no value, but stores may send one of no bytes.

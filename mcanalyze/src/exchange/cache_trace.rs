@@ -14,7 +14,7 @@ use anyhow::Result;
 use mcrec_schema::{codes::Op, key};
 
 use super::{
-    requests::{self, Passed},
+    requests::{self, Passed, Request, Visitor},
     sink::Sink,
 };
 use crate::{capture::Capture, render::text::harmful};
@@ -50,21 +50,37 @@ pub(super) fn write(capture: &Capture, sink: &mut Sink) -> Result<Passed> {
         let length = key::unescape(text).map_or(text.len(), |bytes| bytes.len());
         (field(text), i64::try_from(length).unwrap_or(i64::MAX))
     };
-    let mut line = String::new();
-    requests::each(capture, &OPS, of_key, |request, (key, length)| {
-        line.clear();
+    // What was a trace before is the same again: its own seconds, and its clients, which
+    // count from 0, where connections count from 1.
+    let was_trace = capture.footers.iter().all(|footer| footer.source.name == NAME);
+    let origin = if was_trace { 0 } else { requests::start(capture) };
+    let mut lines = Lines { line: String::new(), first_client: i64::from(was_trace), sink };
+    requests::each(capture, &OPS, origin, of_key, &mut lines)
+}
+
+/// Writes requests as lines.
+struct Lines<'a> {
+    line: String,
+    /// The connection that is client 0 of the trace; 0 where clients are called as those.
+    first_client: i64,
+    sink: &'a mut Sink,
+}
+
+impl Visitor<(String, i64)> for Lines<'_> {
+    fn request(&mut self, request: &Request, (key, length): &(String, i64)) -> Result<()> {
+        self.line.clear();
         writeln!(
-            line,
+            self.line,
             "{},{key},{},{},{},{},{}",
             request.seconds,
             request.key_len.unwrap_or(*length),
             request.value_size.unwrap_or(0),
-            request.conn_id,
+            request.conn_id - self.first_client,
             request.op.as_str(),
             request.ttl.unwrap_or(0),
         )?;
-        sink.write(line.as_bytes())
-    })
+        self.sink.write(self.line.as_bytes())
+    }
 }
 
 /// A key as captures have it, with the bytes of commas, and of what could do something

@@ -27,6 +27,8 @@ pub(crate) struct Exported {
     pub(crate) left_out: BTreeMap<&'static str, u64>,
     /// Requests that come after one of a later second.
     pub(crate) late: u64,
+    /// What the requests are, if not all that the form has a place for.
+    pub(crate) counts: Option<&'static str>,
     /// Whoever reads it had seen enough.
     pub(crate) stopped: bool,
 }
@@ -67,8 +69,13 @@ fn as_cache_trace(capture: &Capture, target: &Target) -> Result<Exported> {
 fn as_oracle_general(capture: &Capture, target: &Target) -> Result<Exported> {
     let spool = Spool::begin(target)?;
     let passed = oracle_general::write(capture, &spool)?;
-    Ok(of_requests(passed, spool.deliver()?))
+    let exported = of_requests(passed, spool.deliver()?);
+    Ok(Exported { counts: Some(ORACLE_COUNTS), ..exported })
 }
+
+/// What its requests are.
+const ORACLE_COUNTS: &str = "its requests are reads, with sizes from all operations of the capture; \
+    stores are requests only with --op, as in --op get,set";
 
 fn of_requests(passed: Passed, bytes: Option<u64>) -> Exported {
     let Passed { requests, left_out, late } = passed;

@@ -8,7 +8,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use flate2::read::MultiGzDecoder;
 use mcrec_schema::{
+    FORMAT_MINOR_VERSION,
     codes::Op,
     footer::{
         ANONYMISED_IN_TRACE, Blind, Capture, Cost, Footer, Loss, Privacy, Sampling, Source, Target,
@@ -29,6 +31,7 @@ const HOPELESS: u64 = 1000;
 const NAMED: usize = 5;
 /// What compressed traces begin with.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// What came of it.
 #[derive(Clone, Debug)]
@@ -105,13 +108,17 @@ fn open(path: &Path) -> Result<Box<dyn BufRead>> {
     let mut head = Vec::with_capacity(ZSTD.len());
     let mut input = input.take(ZSTD.len() as u64);
     input.read_to_end(&mut head).with_context(|| format!("cannot read {}", shown(path)))?;
-    let is_compressed = head == ZSTD;
+    let (is_zstd, is_gzip) = (head == ZSTD, head.starts_with(&GZIP));
     let whole = io::Cursor::new(head).chain(input.into_inner());
-    if is_compressed {
-        let decoder = zstd::Decoder::new(whole).context("cannot decompress")?;
-        return Ok(Box::new(BufReader::with_capacity(1 << 17, decoder)));
-    }
-    Ok(Box::new(BufReader::with_capacity(1 << 17, whole)))
+    let plain: Box<dyn Read> = if is_zstd {
+        Box::new(zstd::Decoder::new(whole).context("cannot decompress")?)
+    } else if is_gzip {
+        // Of several members, as parallel compressors write them.
+        Box::new(MultiGzDecoder::new(whole))
+    } else {
+        Box::new(whole)
+    };
+    Ok(Box::new(BufReader::with_capacity(1 << 17, plain)))
 }
 
 /// The lines of a trace.
@@ -188,6 +195,7 @@ fn described() -> Result<Footer> {
     let command_line = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let blind = |what: &str, why: &str| Blind { what: what.to_owned(), why: why.to_owned() };
     Ok(Footer {
+        minor: FORMAT_MINOR_VERSION,
         capture: Capture {
             id: mcrec_capture::uuid()?,
             mcrec_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -230,6 +238,7 @@ fn described() -> Result<Footer> {
         sampling: Sampling::default(),
         cost: Cost::default(),
         privacy: Privacy { keys_hashed: Some(ANONYMISED_IN_TRACE.to_owned()) },
+        server: None,
         derived: Vec::new(),
     })
 }

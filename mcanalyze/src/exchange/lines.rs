@@ -109,11 +109,11 @@ enum Field<'a> {
 
 impl Column {
     fn fields<'a>(&'a mut self, form: Form, rows: &'a Rows, host: &'a str) -> Result<Field<'a>> {
-        use columns::{CLIENT, KEY, OP, PROTOCOL, STATUS};
+        use columns::{CLIENT, KEY, META_FLAGS, META_RETURNED, OP, PROTOCOL, STATUS};
         Ok(match self.name {
             TS => Field::Times(rows.times()?),
             HOST if !rows.has(HOST) => Field::Text(host),
-            OP | PROTOCOL | KEY | STATUS | CLIENT | HOST => {
+            OP | PROTOCOL | KEY | STATUS | CLIENT | META_FLAGS | META_RETURNED | HOST => {
                 let column = rows.strings(self.name)?;
                 if !self.texts.is_of(&column) {
                     let made = column.values.iter().map(|text| form.text(text.unwrap_or_default()));

@@ -10,6 +10,10 @@
 //! simulator, which compares that number with how many requests it has seen; the next
 //! of the last request for an object is -1.
 //!
+//! A request is a read: its object is what is asked for, and a cache that does not have it
+//! is given it. Stores say how large objects are, and are requests only where they are asked
+//! for by name.
+//!
 //! The next request lies in the future, so there are two passes: one through the
 //! capture, that writes what is known by then, and one backwards through what was
 //! written, some records at a time. Each remembers some bytes for each key.
@@ -25,10 +29,10 @@ use anyhow::{Context, Result};
 use mcrec_schema::{codes::Op, key, sample};
 
 use super::{
-    requests::{self, Passed},
+    requests::{self, Passed, Request, Visitor},
     sink::Spool,
 };
-use crate::capture::Capture;
+use crate::{capture::Capture, item::Effect};
 
 /// The number of the first request.
 const FIRST: u64 = 1;
@@ -39,13 +43,6 @@ const NONE: i64 = -1;
 const RECORD: usize = 24;
 /// Records that are looked at together.
 const BLOCK: u64 = 1 << 14;
-
-/// Operations that are requests for an object: those that read or store it.
-const OPS: [Op; 10] = {
-    let [get, gets, gat, gats] = Op::READS;
-    let [set, add, replace, append, prepend, cas] = Op::STORES;
-    [get, gets, gat, gats, set, add, replace, append, prepend, cas]
-};
 
 /// A request, as it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,58 +55,80 @@ struct Record {
     next: i64,
 }
 
-/// Writes the operations that are asked for to `spool`.
+/// Writes the reads that are asked for to `spool`, and the stores where those are asked for
+/// by name.
 ///
 /// # Errors
 ///
 /// When they cannot be read or written.
 pub(super) fn write(capture: &Capture, spool: &Spool) -> Result<Passed> {
-    let passed = pass_forwards(capture, spool)?;
-    pass_backwards(spool.file(), passed.requests).with_context(|| spool.cannot_write())?;
-    Ok(passed)
-}
-
-/// Writes records with the size of the key, and in the place of the next request the
-/// size of the value: the last that was sent or returned until then.
-fn pass_forwards(capture: &Capture, spool: &Spool) -> Result<Passed> {
     let mut out = BufWriter::with_capacity(1 << 17, spool.file());
-    let mut sizes: HashMap<u64, u32> = HashMap::new();
+    let mut forwards =
+        Forwards { out: &mut out, spool, sizes: HashMap::new(), later: HashMap::new() };
     let of_key = |text: &str| {
         let bytes = key::unescape(text).unwrap_or_else(|| text.as_bytes().to_vec());
         (sample::hash(&bytes), i64::try_from(bytes.len()).unwrap_or(i64::MAX))
     };
-    let passed = requests::each(capture, &OPS, of_key, |request, &(object, length)| {
-        // What is appended is not all of the value.
-        let is_part = matches!(request.op, Op::Append | Op::Prepend);
-        let value = match request.value_size.filter(|_| !is_part) {
-            Some(size) => {
-                sizes.insert(object, clamped(size));
-                Some(clamped(size))
-            }
-            None => sizes.get(&object).copied(),
-        };
+    let asked = |op: &Op| capture.filter.ops.iter().any(|asked| asked == op.as_str());
+    let ops: Vec<Op> = Op::READS.into_iter().chain(Op::STORES.into_iter().filter(asked)).collect();
+    let passed = requests::each(capture, &ops, requests::start(capture), of_key, &mut forwards)?;
+    let later = forwards.later;
+    out.flush().with_context(|| spool.cannot_write())?;
+    drop(out);
+    let backwards = pass_backwards(spool.file(), passed.requests, &later);
+    backwards.with_context(|| spool.cannot_write())?;
+    Ok(passed)
+}
+
+/// Writes records with the size of the key, and in the place of the next request the size
+/// of the value: the last that is known to have been there until then, by any operation of
+/// the capture.
+struct Forwards<'a, W> {
+    out: W,
+    spool: &'a Spool,
+    sizes: HashMap<u64, u32>,
+    /// Objects that were asked for before their size was known, and the first that was.
+    later: HashMap<u64, Option<u32>>,
+}
+
+/// The hash of a key, and its length in bytes.
+type Object = (u64, i64);
+
+impl<W: Write> Visitor<Object> for Forwards<'_, W> {
+    fn request(&mut self, request: &Request, &(object, length): &Object) -> Result<()> {
+        let value = self.sizes.get(&object).copied();
+        if value.is_none() {
+            self.later.entry(object).or_insert(None);
+        }
         let record = Record {
             seconds: clamped(request.seconds),
             object,
             size: clamped(request.key_len.unwrap_or(length)),
             next: value.map_or(NONE, i64::from),
         };
-        out.write_all(&record.to_bytes()).with_context(|| spool.cannot_write())
-    })?;
-    out.flush().with_context(|| spool.cannot_write())?;
-    Ok(passed)
-}
+        self.out.write_all(&record.to_bytes()).with_context(|| self.spool.cannot_write())
+    }
 
-/// A request for an object that was met on the way back.
-struct Next {
-    number: u64,
-    /// The size of its value, if that is known at all.
-    value: Option<u32>,
+    fn learn(&mut self, effect: Effect, &(object, _): &Object) {
+        let size = match effect {
+            Effect::Is(bytes) => clamped(bytes),
+            Effect::Kept(more) if more > 0 => match self.sizes.get(&object) {
+                Some(size) => size.saturating_add(clamped(more)),
+                None => return,
+            },
+            // What is gone is of the size that it had.
+            Effect::Kept(_) | Effect::Nothing | Effect::Lost => return,
+        };
+        self.sizes.insert(object, size);
+        if let Some(later @ None) = self.later.get_mut(&object) {
+            *later = Some(size);
+        }
+    }
 }
 
 /// Gives each of the records its size and its next request.
-fn pass_backwards(file: &File, records: u64) -> Result<()> {
-    let mut next: HashMap<u64, Next> = HashMap::new();
+fn pass_backwards(file: &File, records: u64, later: &HashMap<u64, Option<u32>>) -> Result<()> {
+    let mut next: HashMap<u64, u64> = HashMap::new();
     let mut block = vec![0; usize::try_from(BLOCK)? * RECORD];
     let mut end = records;
     while end > 0 {
@@ -120,12 +139,12 @@ fn pass_backwards(file: &File, records: u64) -> Result<()> {
         let (all, _) = bytes.as_chunks_mut::<RECORD>();
         for (number, bytes) in (start + FIRST..end + FIRST).rev().zip(all.iter_mut().rev()) {
             let mut record = Record::of_bytes(bytes);
-            let after = next.get(&record.object);
             // What was not known before may be known after.
-            let value = u32::try_from(record.next).ok().or(after.and_then(|next| next.value));
-            record.size = record.size.saturating_add(value.unwrap_or(SIZE_UNKNOWN)).max(1);
-            record.next = after.map_or(NONE, |next| next.number.cast_signed());
-            next.insert(record.object, Next { number, value });
+            let after = || later.get(&record.object).copied().flatten();
+            let value = u32::try_from(record.next).ok().or_else(after).unwrap_or(SIZE_UNKNOWN);
+            record.size = record.size.saturating_add(value).max(1);
+            let following = next.insert(record.object, number);
+            record.next = following.map_or(NONE, u64::cast_signed);
             *bytes = record.to_bytes();
         }
         file.write_all_at(bytes, place)?;

@@ -7,13 +7,14 @@ use mcrec_schema::{codes::Op, columns};
 
 use crate::{
     capture::Capture,
-    scan::{OfDictionary, Reader, Rows, groups},
+    item::{Effect, Effects},
+    scan::{OfDictionary, Reader, groups},
 };
 
 /// An operation on a key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request {
-    /// Since the start of the recording, or of what is asked for.
+    /// Since the origin.
     pub(super) seconds: i64,
     pub(super) op: Op,
     /// Of the original key, bytes.
@@ -33,34 +34,61 @@ pub(super) struct Passed {
     pub(super) late: u64,
 }
 
-/// Lets `visit` see the operations that are asked for and are of `ops`, in order, with
-/// what `of_key` makes of the key.
+/// When the recording began, or what is asked for of it: µs since the epoch.
+pub(super) fn start(capture: &Capture) -> i64 {
+    capture.extent().unwrap_or_default().0
+}
+
+/// Who sees what.
+pub(super) trait Visitor<T> {
+    /// A request that is asked for.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    fn request(&mut self, request: &Request, key: &T) -> Result<()>;
+
+    /// What any operation did to an item, whether it is asked for or not, before it is a
+    /// request.
+    fn learn(&mut self, _effect: Effect, _key: &T) {}
+}
+
+/// Lets `visitor` see the operations that are asked for and are of `ops`, in order, with
+/// what `of_key` makes of the key. Their seconds count from `origin`, µs since the epoch.
 ///
 /// # Errors
 ///
-/// When they cannot be read, or that of `visit`.
+/// When they cannot be read, or that of `visitor`.
 pub(super) fn each<T>(
     capture: &Capture,
     ops: &[Op],
+    origin: i64,
     of_key: impl Fn(&str) -> T,
-    mut visit: impl FnMut(&Request, &T) -> Result<()>,
+    visitor: &mut impl Visitor<T>,
 ) -> Result<Passed> {
-    use columns::{CONN_ID, KEY, KEY_LEN, TS, TTL, VALUE_SIZE};
-    let (start, _) = capture.extent().unwrap_or_default();
-    let mut reader = Reader::new(capture, None, &[TS, KEY, KEY_LEN, VALUE_SIZE, TTL, CONN_ID]);
+    use columns::{CONN_ID, KEY, KEY_LEN, STATUS, TS, TTL, VALUE_SIZE};
+    let columns = [TS, KEY, KEY_LEN, STATUS, VALUE_SIZE, TTL, CONN_ID];
+    let mut reader = Reader::new(capture, None, &columns);
     let mut made = OfDictionary::default();
     let (mut passed, mut latest) = (Passed::default(), 0);
     for place in groups(capture) {
         reader.read(place, |rows| {
-            let (words, keys) = (words(rows)?, rows.strings(KEY)?);
+            let keys = rows.strings(KEY)?;
             if !made.is_of(&keys) {
                 made.begin(&keys, keys.values.iter().map(|key| of_key(key.unwrap_or_default())));
             }
             let times = rows.times()?;
             let (key_lens, value_sizes) = (rows.ints(KEY_LEN)?, rows.ints(VALUE_SIZE)?);
             let (ttls, conn_ids) = (rows.ints(TTL)?, rows.ints(CONN_ID)?);
-            for (row, key) in keys.ids().enumerate().filter(|(row, _)| rows.is_wanted(*row)) {
-                let (op, Some(key)) = (words[row], key) else {
+            let effects = Effects::of(rows)?;
+            for (row, key) in keys.ids().enumerate() {
+                if let Some(key) = key {
+                    visitor.learn(effects.of_row(row), &made.made[key]);
+                }
+                if !rows.is_wanted(row) {
+                    continue;
+                }
+                let (op, Some(key)) = (effects.op(row), key) else {
                     *passed.left_out.entry("without a key").or_default() += 1;
                     continue;
                 };
@@ -69,7 +97,7 @@ pub(super) fn each<T>(
                     *passed.left_out.entry(name).or_default() += 1;
                     continue;
                 };
-                let seconds = times[row].saturating_sub(start).max(0) / 1_000_000;
+                let seconds = times[row].saturating_sub(origin).max(0) / 1_000_000;
                 passed.late += u64::from(seconds < latest);
                 latest = latest.max(seconds);
                 passed.requests += 1;
@@ -81,18 +109,10 @@ pub(super) fn each<T>(
                     ttl: ttls.get(row),
                     conn_id: conn_ids.get(row).unwrap_or(1),
                 };
-                visit(&request, &made.made[key])?;
+                visitor.request(&request, &made.made[key])?;
             }
             Ok(true)
         })?;
     }
     Ok(passed)
-}
-
-/// The command of each row, if it is one.
-fn words(rows: &Rows) -> Result<Vec<Option<Op>>> {
-    let ops = rows.strings(columns::OP)?;
-    let known = |word: &str| Op::ALL.iter().copied().find(|op| op.as_str() == word);
-    let of: Vec<Option<Op>> = ops.values.iter().map(|word| word.and_then(known)).collect();
-    Ok(ops.ids().map(|id| id.and_then(|id| of[id])).collect())
 }

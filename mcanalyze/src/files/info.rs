@@ -11,7 +11,10 @@ use parquet::file::{
 };
 
 use super::{is_complete, rows::range};
-use crate::table::{Column, Table, Unit, Value};
+use crate::{
+    panics::decoding,
+    table::{Column, Table, Unit, Value},
+};
 
 /// A capture as a file.
 #[derive(Debug)]
@@ -69,7 +72,7 @@ const LOSSES: [Column; 3] = [
 ///
 /// When it cannot be opened.
 pub(crate) fn info(path: &Path) -> Result<Info> {
-    let capture = Capture::open(path)?;
+    let capture = decoding(path, || Capture::open(path))?;
     let groups = capture.row_groups();
     let losses = capture.footer().loss.series.iter();
     let losses = losses.map(|entry| entry.map(Value::Int).to_vec()).collect();

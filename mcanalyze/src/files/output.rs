@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use arrow_array::RecordBatch;
 use mcrec_capture::{Durability, Encoder, ROW_GROUP_ROWS, RowGroup, Writer, journal_name};
-use mcrec_schema::footer::Footer;
+use mcrec_schema::{FORMAT_MINOR_VERSION, footer::Footer};
 
 use super::partial::{Destination, Partial};
 
@@ -31,7 +31,7 @@ impl Output {
             bail!("a capture cannot go to stdout: it is a file that is written in place");
         }
         // While it is being made it is not what it will be.
-        let mut begun = footer.clone();
+        let mut begun = Footer { minor: FORMAT_MINOR_VERSION, ..footer.clone() };
         begun.capture.ended = None;
         let (partial, writer) = Partial::begin(destination, |folder, name| {
             Writer::create(folder, name, &begun, Durability::Process)
@@ -84,6 +84,7 @@ impl Output {
     pub(crate) fn finish(mut self, mut footer: Footer) -> Result<u64> {
         self.commit()?;
         let mut writer = self.writer.take().context("the capture was finished before")?;
+        footer.minor = FORMAT_MINOR_VERSION;
         footer.loss.written = writer.rows();
         footer.loss.seen = footer.loss.written + footer.loss.losses.total();
         writer.commit(&[] as &[RowGroup], &footer)?;

@@ -1,6 +1,6 @@
 //! The rows of a capture, in batches, by the names and types of the format.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
 use arrow_array::{
@@ -11,6 +11,8 @@ use arrow_array::{
 use mcrec_capture::{Batches, Capture};
 use mcrec_schema::columns;
 use parquet::file::{metadata::RowGroupMetaData, statistics::Statistics};
+
+use crate::panics::decoding;
 
 /// Where rows come from: number of the row group and of the first row in it.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +35,7 @@ pub(super) fn each(
         if !wanted(metadata) {
             continue;
         }
-        for batch in capture.batches(group, None)? {
+        for batch in batches(capture, group, None)? {
             let batch = plain(&batch?).with_context(|| damaged(capture))?;
             let rows = batch.num_rows() as u64;
             each(Place { group, row: at }, batch)?;
@@ -41,6 +43,30 @@ pub(super) fn each(
         }
     }
     Ok(())
+}
+
+/// The rows of a row group, all columns of them or those named.
+pub(super) fn batches<'a>(
+    capture: &'a Capture,
+    group: usize,
+    columns: Option<&[&str]>,
+) -> Result<Decoded<'a>> {
+    let batches = decoding(capture.path(), || capture.batches(group, columns))?;
+    Ok(Decoded { path: capture.path(), batches })
+}
+
+/// Rows that are being decoded.
+pub(super) struct Decoded<'a> {
+    path: &'a Path,
+    batches: Batches,
+}
+
+impl Iterator for Decoded<'_> {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        decoding(self.path, || self.batches.next().transpose()).transpose()
+    }
 }
 
 pub(super) fn damaged(capture: &Capture) -> String {
@@ -138,7 +164,7 @@ pub(super) fn largest(capture: &Capture, name: &str) -> Result<i64> {
             largest = largest.max(max);
             continue;
         }
-        for batch in capture.batches(number, Some(&[name]))? {
+        for batch in batches(capture, number, Some(&[name]))? {
             let batch = batch?;
             let max = longs(&batch, name)?.iter().flatten().max();
             largest = largest.max(max.unwrap_or(0));
@@ -152,7 +178,7 @@ pub(super) struct All<'a> {
     capture: &'a Capture,
     /// The next row group.
     group: usize,
-    batches: Option<Batches>,
+    batches: Option<Decoded<'a>>,
 }
 
 /// All rows of `capture`, batch by batch.
@@ -172,7 +198,7 @@ impl Iterator for All<'_> {
             if self.group == self.capture.row_groups().len() {
                 return None;
             }
-            match self.capture.batches(self.group, None) {
+            match batches(self.capture, self.group, None) {
                 Ok(batches) => self.batches = Some(batches),
                 Err(error) => return Some(Err(error)),
             }

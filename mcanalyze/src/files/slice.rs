@@ -137,6 +137,8 @@ fn wanted(batch: &RecordBatch, slice: &Slice, conn_ids: &HashSet<i64>) -> Result
 /// What the footer says of a window alone; see [`Slice`] for what cannot be known.
 fn windowed(whole: &Footer, from: Option<i64>, to: Option<i64>) -> Footer {
     let mut footer = whole.clone();
+    // They are of all of the recording.
+    footer.server = None;
     let capture = &mut footer.capture;
     let (start, end) = (capture.start_us, capture.end_us);
     capture.start_us = from.unwrap_or(start).clamp(start, end);

@@ -16,55 +16,112 @@ use crate::{by::By, capture::Capture};
 /// Equal changes that are put in the order of the keys' bytes.
 const EQUALS_MAX: usize = 10_000;
 
-/// Calls of each key before and after.
-pub(crate) struct Changes {
+/// Keys that are held of both captures together.
+const KEYS_MAX: usize = LIMITS.keys / 2;
+
+/// Calls of each key before and after: those of all keys where they are few, and else of
+/// some at a time, which takes a pass through both captures for each time.
+pub(crate) struct Changes<'a> {
+    sides: [(&'a Capture, &'a By); 2],
     hashing: Hashing,
-    calls: Map<[i64; 2]>,
+    most: usize,
+    keys: usize,
+    /// Where one is all there is.
+    whole: Option<Part>,
 }
 
-impl Changes {
-    /// Counts the calls of all keys of both.
+/// The keys whose hash lies in some of the parts.
+struct Part([Table<Calls>; 2]);
+
+/// What was found of changes.
+pub(crate) struct Found<const KINDS: usize> {
+    /// How many there are in all.
+    pub(crate) count: usize,
+    /// Keys of each kind, among which are those whose rate changed most: some more, where
+    /// there are equals.
+    pub(crate) largest: [Vec<KeyHash>; KINDS],
+}
+
+impl<'a> Changes<'a> {
+    /// Counts the keys of both.
     ///
     /// # Errors
     ///
-    /// When a capture cannot be read, or there are too many keys.
-    pub(crate) fn between(before: (&Capture, &By), after: (&Capture, &By)) -> Result<Self> {
+    /// When a capture cannot be read.
+    pub(crate) fn between(
+        before: (&'a Capture, &'a By),
+        after: (&'a Capture, &'a By),
+    ) -> Result<Self> {
+        Self::within([before, after], KEYS_MAX)
+    }
+
+    fn within(sides: [(&'a Capture, &'a By); 2], most: usize) -> Result<Self> {
         let hashing = Hashing::default();
-        let mut calls = Map::default();
-        for (side, source) in [before, after].into_iter().enumerate() {
-            each(source, &hashing, |key, of_key| {
-                calls.entry(key).or_insert([0, 0])[side] = of_key;
-            })?;
+        let mut changes = Self { sides, hashing, most, keys: 0, whole: None };
+        let mut parts = 0..PARTS;
+        while !parts.is_empty() {
+            let (part, of) = changes.part(parts)?;
+            part.each(|_, _| changes.keys += 1);
+            if of == (0..PARTS) {
+                changes.whole = Some(part);
+            }
+            parts = after(&of);
         }
-        Ok(Self { hashing, calls })
+        Ok(changes)
+    }
+
+    /// The keys in the first of these parts, as many as there is room for, and in which.
+    fn part(&self, parts: Range<usize>) -> Result<(Part, Range<usize>)> {
+        let [before, after] = self.sides;
+        let before = Table::fill(before, &self.hashing, parts, self.most)?;
+        let after = Table::fill(after, &self.hashing, before.parts.clone(), self.most)?;
+        let parts = after.parts.clone();
+        Ok((Part([before, after]), parts))
     }
 
     /// How many keys there are.
     pub(crate) fn len(&self) -> usize {
-        self.calls.len()
+        self.keys
     }
 
-    /// How many are so.
-    pub(crate) fn count(&self, is: impl Fn([i64; 2]) -> bool) -> usize {
-        self.calls.values().filter(|calls| is(**calls)).count()
-    }
-
-    /// The keys that are so, among which are the `top` whose rate changed most: some more,
-    /// where there are equals.
-    pub(crate) fn largest(
+    /// How many changes are of some `kind`, and for each of these the `top` keys.
+    ///
+    /// # Errors
+    ///
+    /// When a capture cannot be read.
+    pub(crate) fn largest<const KINDS: usize>(
         &self,
         top: usize,
         seconds: [f64; 2],
-        is: impl Fn([i64; 2]) -> bool,
-    ) -> Vec<KeyHash> {
-        let wanted = self.calls.iter().filter(|(_, calls)| is(**calls));
-        let mut wanted: Vec<(f64, KeyHash)> =
-            wanted.map(|(key, calls)| (change(*calls, seconds), *key)).collect();
-        wanted.sort_by(|(one, _), (other, _)| other.total_cmp(one));
-        let least = wanted.get(top.saturating_sub(1)).map_or(0.0, |(change, _)| *change);
-        wanted.truncate(top + EQUALS_MAX);
-        wanted.retain(|(change, _)| *change >= least);
-        wanted.into_iter().map(|(_, key)| key).collect()
+        kind: impl Fn([i64; 2]) -> Option<usize>,
+    ) -> Result<Found<KINDS>> {
+        let mut count = 0;
+        let mut found: [Vec<(f64, KeyHash)>; KINDS] = std::array::from_fn(|_| Vec::new());
+        let mut see = |part: &Part| {
+            part.each(|key, calls| {
+                let Some(kind) = kind(calls) else { return };
+                count += 1;
+                found[kind].push((change(calls, seconds), key));
+                if found[kind].len() >= 2 * top.saturating_add(EQUALS_MAX) {
+                    cut(&mut found[kind], top);
+                }
+            });
+        };
+        if let Some(whole) = &self.whole {
+            see(whole);
+        } else {
+            let mut parts = 0..PARTS;
+            while !parts.is_empty() {
+                let (part, of) = self.part(parts)?;
+                see(&part);
+                parts = after(&of);
+            }
+        }
+        let largest = found.map(|mut found| {
+            cut(&mut found, top);
+            found.into_iter().map(|(_, key)| key).collect()
+        });
+        Ok(Found { count, largest })
     }
 
     /// The figures before and after of these keys, those whose rate changed most first.
@@ -74,12 +131,11 @@ impl Changes {
     /// When a capture cannot be read.
     pub(crate) fn figures(
         &self,
-        sides: [(&Capture, &By); 2],
         seconds: [f64; 2],
         keys: &[KeyHash],
     ) -> Result<Vec<[KeyFigures; 2]>> {
         let mut found: Map<[KeyFigures; 2]> = Map::default();
-        for (side, source) in sides.into_iter().enumerate() {
+        for (side, source) in self.sides.into_iter().enumerate() {
             for figures in details(source, &self.hashing, keys)? {
                 let key = self.hashing.hash(&figures.key);
                 found.entry(key).or_default()[side] = figures;
@@ -106,17 +162,58 @@ fn change(calls: [i64; 2], seconds: [f64; 2]) -> f64 {
     (rates[1] - rates[0]).abs()
 }
 
-/// Lets `see` have the calls of each key.
-fn each(
-    source: (&Capture, &By),
-    hashing: &Hashing,
-    mut see: impl FnMut(KeyHash, i64),
-) -> Result<()> {
-    let mut parts: Range<usize> = 0..PARTS;
-    while !parts.is_empty() {
-        let table = Table::<Calls>::fill(source, hashing, parts, LIMITS.keys)?;
-        table.iter().for_each(|(key, calls)| see(key, calls.value().unwrap_or(0)));
-        parts = after(&table.parts);
+/// Leaves the `top` largest changes, and some that equal the last of them.
+fn cut(found: &mut Vec<(f64, KeyHash)>, top: usize) {
+    // By the key where they are equal, so that the same ones stay however often it is cut.
+    found.sort_by(|(one, key), (other, of)| other.total_cmp(one).then_with(|| key.cmp(of)));
+    let least = found.get(top.saturating_sub(1)).map_or(0.0, |(change, _)| *change);
+    found.truncate(top.saturating_add(EQUALS_MAX));
+    found.retain(|(change, _)| *change >= least);
+}
+
+impl Part {
+    /// Lets `see` have each key with its calls before and after.
+    fn each(&self, mut see: impl FnMut(KeyHash, [i64; 2])) {
+        let Self([before, after]) = self;
+        let calls = |calls: Calls| calls.value().unwrap_or(0);
+        for (key, of_key) in before.iter().filter(|(key, _)| after.parts.contains(&key.part())) {
+            see(key, [calls(of_key), after.get(key).map_or(0, calls)]);
+        }
+        for (key, of_key) in after.iter().filter(|(key, _)| before.get(*key).is_none()) {
+            see(key, [0, calls(of_key)]);
+        }
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, path::Path};
+
+    use super::Changes;
+    use crate::{by::By, capture::Capture};
+
+    #[test]
+    fn more_keys_than_fit_have_the_same_changes() {
+        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data");
+        let open = |name: &str| Capture::open(&[samples.join(name)]).unwrap();
+        let (before, after) = (open("zipf.parquet"), open("hostile.parquet"));
+        let sides = [(&before, &By::KEY), (&after, &By::KEY)];
+        let found = |most: usize| {
+            let changes = Changes::within(sides, most).unwrap();
+            let kind =
+                |[before, after]: [i64; 2]| (before + after > 3).then_some(usize::from(after > 0));
+            let largest = changes.largest::<2>(20, [1.0, 2.0], kind).unwrap();
+            let keys = largest.largest.map(|keys| {
+                let figures = changes.figures([1.0, 2.0], &keys).unwrap();
+                let keys = figures.iter().map(|of| super::key_of(of).to_owned());
+                keys.take(20).collect::<BTreeSet<String>>()
+            });
+            (changes.whole.is_some(), changes.len(), largest.count, keys)
+        };
+        let (is_whole, len, count, keys) = found(1 << 20);
+        assert!(is_whole && len > 7_000 && count > 100 && keys.iter().all(|keys| keys.len() >= 10));
+        for most in [1_000, 3_000] {
+            assert_eq!(found(most), (false, len, count, keys.clone()));
+        }
+    }
 }

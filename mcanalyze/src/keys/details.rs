@@ -7,10 +7,12 @@ use super::{
     KeyFigures,
     figure::writes,
     hash::{Hashing, KeyHash, Map},
+    size::grown,
 };
 use crate::{
     by::By,
     capture::Capture,
+    item::{Effects, Flushes, Told},
     percentile::{Distribution, Look, Window, looks, merged, percentiles},
     scan::{OfDictionary, Rows, Strings, scan_by},
 };
@@ -29,19 +31,26 @@ pub(super) fn details(
         return Ok(Vec::new());
     }
     let wanted = Wanted { hashing, numbers: keys.iter().copied().zip(0..).collect() };
-    let begin = || (Numbers::default(), vec![Detail::default(); keys.len()]);
+    let begin = || (Numbers::default(), vec![Detail::default(); keys.len()], Flushes::default());
     const COLUMNS: [&str; 4] =
         [columns::STATUS, columns::VALUE_SIZE, columns::LATENCY_NS, columns::TS];
-    let threads = scan_by(capture, Some(by), &COLUMNS, begin, |(numbers, details), rows| {
-        add(rows, numbers.of(&wanted, &rows.groups()?), details)
+    let threads = scan_by(capture, Some(by), &COLUMNS, begin, |state, rows| {
+        let (numbers, details, flushes) = state;
+        add(rows, numbers.of(&wanted, &rows.groups()?), details)?;
+        flushes.see(capture, rows)
     })?;
-    let mut threads = threads.into_iter().map(|(_, details)| details);
+    let mut flushes = Flushes::default();
+    threads.iter().for_each(|(.., of_thread)| flushes.merge(of_thread));
+    let mut threads = threads.into_iter().map(|(_, details, _)| details);
     let mut details = threads.next().unwrap_or_default();
     for other in threads {
         details.iter_mut().zip(other).for_each(|(detail, other)| detail.merge(other));
     }
+    if by.is_key() {
+        in_the_end(capture, &flushes, hashing, keys, &mut details)?;
+    }
     let (mut figures, mut latencies): (Vec<KeyFigures>, Vec<Distribution>) =
-        details.into_iter().map(|detail| (detail.figures, detail.latencies)).unzip();
+        details.into_iter().map(Detail::finish).unzip();
     let found = percentiles(&mut latencies, [5_000, 9_900], |windows| {
         look_again((capture, by), &wanted, windows)
     })?;
@@ -50,6 +59,28 @@ pub(super) fn details(
     }
     figures.retain(|figures| figures.calls > 0);
     Ok(figures)
+}
+
+/// Makes the sizes that were told those that items have in the end.
+fn in_the_end(
+    capture: &Capture,
+    flushes: &Flushes,
+    hashing: &Hashing,
+    keys: &[KeyHash],
+    details: &mut [Detail],
+) -> Result<()> {
+    let last = flushes.last(capture);
+    details.iter_mut().for_each(|detail| detail.size.flush(&last));
+    let mut open = Map::default();
+    let sizes = keys.iter().zip(&*details);
+    open.extend(sizes.filter_map(|(key, detail)| Some((*key, detail.size.is_open()?))));
+    let grown = grown(capture, hashing, &open)?;
+    for (key, detail) in keys.iter().zip(details) {
+        if let Some(by) = grown.get(key) {
+            detail.size.grow(*by);
+        }
+    }
+    Ok(())
 }
 
 /// Which keys are wanted, and their numbers.
@@ -86,12 +117,16 @@ impl Numbers {
 #[derive(Clone, Default)]
 struct Detail {
     figures: KeyFigures,
-    /// The row of its value size, in the whole capture, plus one.
-    sized: u64,
+    size: Told,
     latencies: Distribution,
 }
 
 impl Detail {
+    fn finish(mut self) -> (KeyFigures, Distribution) {
+        self.figures.value_size = self.size.size();
+        (self.figures, self.latencies)
+    }
+
     fn merge(&mut self, other: Self) {
         let (mine, theirs) = (&mut self.figures, other.figures);
         if mine.key.is_empty() {
@@ -103,9 +138,7 @@ impl Detail {
         mine.writes += theirs.writes;
         mine.bytes = mine.bytes.saturating_add(theirs.bytes);
         mine.last = mine.last.max(theirs.last);
-        if other.sized > self.sized {
-            (self.sized, mine.value_size) = (other.sized, theirs.value_size);
-        }
+        self.size.merge(other.size);
         self.latencies.merge(other.latencies);
     }
 }
@@ -117,7 +150,7 @@ fn add<'a>(
 ) -> Result<()> {
     let (sizes, times) = (rows.ints(columns::VALUE_SIZE)?, rows.times()?);
     let (latencies, status) = (rows.latencies()?, rows.strings(columns::STATUS)?);
-    let writes = writes(rows)?;
+    let (writes, effects, by_key) = (writes(rows)?, Effects::of(rows)?, rows.are_by_key());
     let (hit, miss) = (status.number(Status::Hit.as_str()), status.number(Status::Miss.as_str()));
     for (row, number, key) in wanted.filter(|(row, ..)| rows.is_wanted(*row)) {
         let detail = &mut details[number];
@@ -134,8 +167,10 @@ fn add<'a>(
         figures.last = figures.last.max(Some(times[row]));
         if let Some(size) = sizes.get(row) {
             figures.bytes = figures.bytes.saturating_add(size.saturating_mul(weight));
-            figures.value_size = Some(size);
-            detail.sized = rows.first + row as u64 + 1;
+        }
+        let effect = effects.of_row(row);
+        if by_key || effect.size().is_some() {
+            detail.size.see(rows.first + row as u64, effect);
         }
         if let Some(latency) = latencies.get(row) {
             detail.latencies.add(latency);

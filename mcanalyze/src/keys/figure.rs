@@ -6,7 +6,10 @@ use mcrec_schema::{
     columns,
 };
 
-use crate::scan::{Each, Rows, Strings};
+use crate::{
+    item::{Effects, Told},
+    scan::{Each, Rows, Strings},
+};
 
 /// A figure that is made of the rows of a key, in any order.
 pub(super) trait Figure: Copy + Default + Send + Sync {
@@ -187,35 +190,31 @@ impl Figure for Bytes {
     }
 }
 
-/// Bytes of value when last seen, and the number of that row plus one.
+/// Bytes of the value that is there: of a key that grew since it was said, it takes
+/// [another look](super::size). Of a group of keys, those of the last value that was seen.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Size {
-    row: u64,
-    bytes: i64,
-}
+pub(super) struct Size(pub(super) Told);
 
 impl Figure for Size {
-    const COLUMNS: &[&str] = &[columns::VALUE_SIZE];
+    const COLUMNS: &[&str] = &Effects::COLUMNS;
 
     fn add(rows: &Rows, keys: &Strings<'_>, to: &mut [Seen<Self>]) -> Result<()> {
-        let sizes = rows.ints(columns::VALUE_SIZE)?;
+        let (effects, by_key) = (Effects::of(rows)?, rows.are_by_key());
         each(rows, keys, to, |row, size| {
-            if let Some(bytes) = sizes.get(row) {
-                // Rows of a row group come in order.
-                *size = Self { row: rows.first + row as u64 + 1, bytes };
+            let effect = effects.of_row(row);
+            if by_key || effect.size().is_some() {
+                size.0.see(rows.first + row as u64, effect);
             }
         });
         Ok(())
     }
 
     fn merge(&mut self, other: Self) {
-        if other.row > self.row {
-            *self = other;
-        }
+        self.0.merge(other.0);
     }
 
     fn value(self) -> Option<i64> {
-        (self.row > 0).then_some(self.bytes)
+        self.0.size()
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod changes;
 mod details;
 mod figure;
 pub(crate) mod hash;
+mod size;
 mod slow;
 mod table;
 
@@ -81,7 +82,8 @@ pub(crate) struct KeyFigures {
     pub(crate) writes: i64,
     /// Bytes of value in all, stored and returned.
     pub(crate) bytes: i64,
-    /// Bytes of its value when last seen.
+    /// Bytes of the value that it has, as far as that is known: none if it is gone. Of a
+    /// group of keys, of the last value that was seen.
     pub(crate) value_size: Option<i64>,
     /// When it was last seen, µs since the epoch, UTC.
     pub(crate) last: Option<i64>,
@@ -175,7 +177,7 @@ fn keys_within(capture: &Capture, question: &Question<'_>, limits: Limits) -> Re
     let (distinct, found) = match question.sort {
         SortBy::Calls | SortBy::Rate => search.run::<Calls>(|_| Ok(()))?,
         SortBy::Bytes => search.run::<Bytes>(|_| Ok(()))?,
-        SortBy::Size => search.run::<Size>(|_| Ok(()))?,
+        SortBy::Size => search.run::<Size>(|table| size::in_the_end(source, &hashing, table))?,
         SortBy::Misses => search.run::<Misses>(|_| Ok(()))?,
         SortBy::Writes => search.run::<Writes>(|_| Ok(()))?,
         SortBy::Last => search.run::<Last>(|_| Ok(()))?,

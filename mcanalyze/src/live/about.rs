@@ -44,12 +44,18 @@ impl About {
             [] => String::new(),
         };
         let mut warnings = Vec::new();
-        if heading.losses.total() > 0 {
-            let lost = grouped(heading.losses.total());
+        let lost = heading.losses.of_operations().total();
+        if lost > 0 {
+            let lost = grouped(lost);
             warnings.push(match heading.lost_at_most() {
                 Some(_) => format!("LOST {lost} of {}", grouped(heading.seen)),
-                None => format!("LOST at least {lost}"),
+                None if heading.losses.are_at_least() => format!("LOST at least {lost}"),
+                None => format!("LOST about {lost}"),
             });
+        }
+        if heading.losses.decode_error > 0 {
+            let times = grouped(heading.losses.decode_error);
+            warnings.push(format!("MISREAD {times} times: figures may be too low or too high"));
         }
         if heading.possible.total() > 0 {
             let possible = grouped(heading.possible.total());

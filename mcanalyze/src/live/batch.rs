@@ -8,7 +8,12 @@ use mcrec_schema::{
     columns,
 };
 
-use crate::{by::UNKNOWN, filter::address, scan::Rows};
+use crate::{
+    by::UNKNOWN,
+    filter::address,
+    item::{Effect, Effects},
+    scan::Rows,
+};
 
 /// The columns that a batch is made of.
 pub(super) const COLUMNS: [&str; 7] = [
@@ -45,10 +50,20 @@ pub(super) struct Operation {
     pub(super) client: u32,
     /// Whether it hit, if it could have.
     pub(super) hit: Option<bool>,
+    /// Bytes of value that were sent or returned.
     pub(super) size: Option<i64>,
+    /// What it did to the item under its key.
+    pub(super) effect: Effect,
     pub(super) latency: Option<i64>,
     /// How many operations it stands for.
     pub(super) weight: i64,
+}
+
+impl Operation {
+    /// Whether it flushes the cache, at once or later.
+    pub(super) fn flushes(&self) -> bool {
+        command(self.command.into()) == Op::FlushAll.as_str()
+    }
 }
 
 /// The word of a command.
@@ -82,7 +97,7 @@ impl Batch {
         let (times, sizes) = (rows.times()?, rows.ints(columns::VALUE_SIZE)?);
         let (latencies, ops) = (rows.latencies()?, rows.strings(columns::OP)?);
         let (keys, status) = (rows.strings(columns::KEY)?, rows.strings(columns::STATUS)?);
-        let clients = rows.strings(columns::CLIENT)?;
+        let (clients, effects) = (rows.strings(columns::CLIENT)?, Effects::of(rows)?);
         let commands: Vec<u8> = ops.values.iter().map(number_of).collect();
         let (hit, miss) = (status.find(Status::Hit.as_str()), status.find(Status::Miss.as_str()));
         let (mut key_names, mut client_names) = (Names::default(), Names::default());
@@ -104,6 +119,7 @@ impl Batch {
                     _ => None,
                 }),
                 size: sizes.get(row),
+                effect: effects.of_row(row),
                 latency: latencies.get(row),
                 weight: rows.weight(row),
             });

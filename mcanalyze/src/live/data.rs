@@ -7,7 +7,10 @@ use super::{
     figures::{Figures, OTHERS},
     series::{Intervals, Series, Sums},
 };
-use crate::prefix::{Delimiters, Shape};
+use crate::{
+    item::Effect,
+    prefix::{Delimiters, Shape},
+};
 
 /// What is held at most.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +99,8 @@ pub(super) struct Data {
     /// How often keys were dropped, and the others got other numbers: what is known of
     /// rare keys is too little.
     pub(super) dropped: u32,
+    /// How often the cache was flushed.
+    flushes: u32,
     /// First intervals of keys, about.
     in_intervals: usize,
 }
@@ -113,6 +118,7 @@ impl Data {
             totals: Sums::default(),
             rows: 0,
             dropped: 0,
+            flushes: 0,
             in_intervals: 0,
         }
     }
@@ -123,6 +129,7 @@ impl Data {
         let keys: Vec<u32> = batch.keys.iter().map(|key| self.keys.number_of(key)).collect();
         let clients: Vec<u32> = batch.clients.iter().map(|name| self.client(name)).collect();
         self.rows += batch.rows;
+        let flushed_before = self.flushes;
         for operation in &batch.operations {
             let (interval, longer) = self.intervals.interval(operation.ts);
             if longer > 0 {
@@ -131,17 +138,30 @@ impl Data {
             let client = clients[operation.client as usize];
             let of_key = u16::try_from(client).unwrap_or(OTHERS);
             let command = self.commands.number_of(super::batch::command(operation.command.into()));
-            let key = operation.key.map(|key| &mut self.keys.groups[keys[key as usize] as usize]);
+            if operation.flushes() {
+                self.flushes = self.flushes.wrapping_add(1);
+            }
+            if let Some(key) = operation.key {
+                let (_, figures) = &mut self.keys.groups[keys[key as usize] as usize];
+                figures.flush(self.flushes);
+                let is_first = figures.add(operation, operation.effect, of_key, interval);
+                self.in_intervals += usize::from(is_first);
+            }
+            // Of other groups than keys nothing is there that could grow or go.
+            let value = operation.effect.size().map_or(Effect::Nothing, Effect::Is);
             let groups = [
-                key,
-                Some(&mut self.clients.groups[client as usize]),
-                Some(&mut self.commands.groups[command as usize]),
+                &mut self.clients.groups[client as usize],
+                &mut self.commands.groups[command as usize],
             ];
-            for (_, figures) in groups.into_iter().flatten() {
-                self.in_intervals += usize::from(figures.add(operation, of_key, interval));
+            for (_, figures) in groups {
+                self.in_intervals += usize::from(figures.add(operation, value, of_key, interval));
             }
             self.series.add(operation);
             self.totals.add(operation);
+        }
+        if self.flushes != flushed_before {
+            let flushes = self.flushes;
+            self.keys.groups.iter_mut().for_each(|(_, figures)| figures.flush(flushes));
         }
     }
 
@@ -192,8 +212,13 @@ impl Data {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::{Data, LIMITS, Limits};
-    use crate::live::batch::{Batch, Operation};
+    use mcrec_schema::codes::Op;
+
+    use super::{Data, Groups, LIMITS, Limits};
+    use crate::{
+        item::Effect,
+        live::batch::{Batch, Operation},
+    };
 
     /// Gets of keys, one a second, each a miss where the key is asked for first.
     pub(crate) fn gets(keys: &[&str]) -> Batch {
@@ -212,6 +237,7 @@ pub(super) mod tests {
                 client: 0,
                 hit: Some(known.is_some()),
                 size: known.is_some().then_some(size),
+                effect: if known.is_some() { Effect::Is(size) } else { Effect::Lost },
                 latency: Some(1_000 * (second + 1)),
                 weight: 1,
             });
@@ -262,5 +288,28 @@ pub(super) mod tests {
         }
         assert_eq!(data.clients.len(), 3);
         assert_eq!(data.clients.find("others").unwrap().calls, 3);
+    }
+
+    #[test]
+    fn the_size_of_a_key_is_what_is_there() {
+        let mut data = Data::from(0, LIMITS);
+        let flush_all = Op::ALL.iter().position(|op| *op == Op::FlushAll).unwrap();
+        let mut tell = |effect: Effect, command: u8, key: Option<u32>| {
+            let mut batch = gets(&["key"]);
+            batch.operations[0] = Operation { effect, command, key, ..batch.operations[0] };
+            data.apply(&batch);
+            let size = |groups: &Groups, name: &str| groups.find(name).unwrap().size.size();
+            let of_key = data.keys.find("key").unwrap();
+            let sizes = of_key.sizes.map(|sizes| (sizes.min, sizes.max));
+            (size(&data.keys, "key"), sizes, size(&data.clients, "10.0.0.1"))
+        };
+        assert_eq!(tell(Effect::Is(80), 0, Some(0)), (Some(80), Some((80, 80)), Some(80)));
+        assert_eq!(tell(Effect::Kept(2), 0, Some(0)), (Some(82), Some((80, 82)), Some(80)));
+        let flush = u8::try_from(flush_all).unwrap();
+        let gone = (None, Some((80, 82)), Some(80));
+        assert_eq!(tell(Effect::Nothing, flush, None), gone);
+        assert_eq!(tell(Effect::Kept(0), 0, Some(0)), gone);
+        assert_eq!(tell(Effect::Is(3), 0, Some(0)), (Some(3), Some((3, 82)), Some(3)));
+        assert_eq!(tell(Effect::Lost, 0, Some(0)), (None, Some((3, 82)), Some(3)));
     }
 }

@@ -4,7 +4,6 @@
 use std::{
     fs,
     os::unix::fs::MetadataExt,
-    panic::{self, AssertUnwindSafe},
     path::PathBuf,
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel},
     thread,
@@ -20,7 +19,7 @@ use super::{
     lanes::{Done, Lanes},
     pace::Pace,
 };
-use crate::{ask, capture::Capture, cli::filter::FilterArgs};
+use crate::{ask, capture::Capture, cli::filter::FilterArgs, panics};
 
 /// How often is looked whether a capture has grown.
 const LOOK: Duration = Duration::from_millis(500);
@@ -96,11 +95,8 @@ pub(super) fn start(what: What) -> Result<Feed> {
     let speed = what.speed.unwrap_or(1.0);
     let mut thread = Thread { what, orders: taken, said, number: 0, pace, speed };
     thread::Builder::new().name("feed".to_owned()).spawn(move || {
-        // Decoders have panics where the inside of a page is not what it should be.
-        let ran = panic::catch_unwind(AssertUnwindSafe(|| thread.run(capture, stamp)));
-        if ran.is_err() {
-            let text = "cannot read the capture: it is damaged";
-            let _ = thread.said.send((thread.number, News::Trouble(text.to_owned())));
+        if let Err(place) = panics::caught(|| thread.run(capture, stamp)) {
+            let _ = thread.said.send((thread.number, News::Trouble(panics::bug(&place))));
         }
     })?;
     Ok(Feed { orders, news })

@@ -2,6 +2,7 @@
 //! memory: counts by latency, time, command and client are kept where there are any.
 
 use super::batch::Operation;
+use crate::item::Effect;
 
 /// Counts by a number; most keys have a few.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -113,10 +114,9 @@ impl Latencies {
     }
 }
 
-/// Sizes of values, bytes.
+/// The least and the largest size that values had, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sizes {
-    pub(super) last: i64,
     pub(super) min: i64,
     pub(super) max: i64,
 }
@@ -127,7 +127,7 @@ pub(super) const OTHERS: u16 = u16::MAX;
 const CLIENTS_MAX: usize = 16;
 
 /// A key, so far.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Figures {
     pub(super) calls: i64,
     pub(super) hits: i64,
@@ -135,6 +135,10 @@ pub(super) struct Figures {
     /// Bytes of value in all, stored and returned.
     pub(super) bytes: i64,
     pub(super) sizes: Option<Sizes>,
+    /// What is known of the item that is there; of what is no key, of the last value.
+    pub(super) size: Effect,
+    /// How often the cache was flushed before that was known.
+    pub(super) flushes: u32,
     /// When it was first and last seen, µs since the epoch, UTC.
     pub(super) seen: Option<(i64, i64)>,
     pub(super) latencies: Latencies,
@@ -146,17 +150,45 @@ pub(super) struct Figures {
     pub(super) over_time: Counts,
 }
 
+impl Default for Figures {
+    fn default() -> Self {
+        Self {
+            calls: 0,
+            hits: 0,
+            misses: 0,
+            bytes: 0,
+            sizes: None,
+            size: Effect::Nothing,
+            flushes: 0,
+            seen: None,
+            latencies: Latencies::default(),
+            commands: Counts::default(),
+            clients: Counts::default(),
+            over_time: Counts::default(),
+        }
+    }
+}
+
 impl Figures {
-    /// Takes an operation in; says whether it is the first in its interval.
-    pub(super) fn add(&mut self, operation: &Operation, client: u16, interval: u16) -> bool {
+    /// Takes an operation in, which did that to the item; says whether it is the first in
+    /// its interval.
+    pub(super) fn add(
+        &mut self,
+        operation: &Operation,
+        effect: Effect,
+        client: u16,
+        interval: u16,
+    ) -> bool {
         self.calls += 1;
         self.hits += i64::from(operation.hit == Some(true));
         self.misses += i64::from(operation.hit == Some(false));
         if let Some(size) = operation.size {
             self.bytes = self.bytes.saturating_add(size);
-            let Sizes { min, max, .. } =
-                self.sizes.unwrap_or(Sizes { last: size, min: size, max: size });
-            self.sizes = Some(Sizes { last: size, min: min.min(size), max: max.max(size) });
+        }
+        self.size = self.size.then(effect);
+        if let Some(size) = self.size.size() {
+            let Sizes { min, max } = self.sizes.unwrap_or(Sizes { min: size, max: size });
+            self.sizes = Some(Sizes { min: min.min(size), max: max.max(size) });
         }
         let (first, last) = self.seen.unwrap_or((operation.ts, operation.ts));
         self.seen = Some((first.min(operation.ts), last.max(operation.ts)));
@@ -166,6 +198,14 @@ impl Figures {
         self.commands.add(operation.command.into(), 1);
         self.add_client(client, 1);
         self.over_time.add(interval, 1)
+    }
+
+    /// The cache was flushed so often by now: what was there before is gone.
+    pub(super) fn flush(&mut self, flushes: u32) {
+        if self.flushes != flushes {
+            self.flushes = flushes;
+            self.size = Effect::Lost;
+        }
     }
 
     fn add_client(&mut self, client: u16, count: u32) {
@@ -182,13 +222,14 @@ impl Figures {
         self.bytes = self.bytes.saturating_add(other.bytes);
         let is_later = other.seen.map(|(_, last)| last) >= self.seen.map(|(_, last)| last);
         self.sizes = match (self.sizes, other.sizes) {
-            (Some(mine), Some(theirs)) => Some(Sizes {
-                last: if is_later { theirs.last } else { mine.last },
-                min: mine.min.min(theirs.min),
-                max: mine.max.max(theirs.max),
-            }),
+            (Some(mine), Some(theirs)) => {
+                Some(Sizes { min: mine.min.min(theirs.min), max: mine.max.max(theirs.max) })
+            }
             (mine, theirs) => mine.or(theirs),
         };
+        if other.size.size().is_some() && (is_later || self.size.size().is_none()) {
+            self.size = other.size;
+        }
         self.seen = match (self.seen, other.seen) {
             (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
             (mine, theirs) => mine.or(theirs),

@@ -41,7 +41,7 @@ impl Sort {
         match self {
             // Of all lines the same time is looked at.
             Self::Calls | Self::Rate => Some(figures.calls),
-            Self::Size => figures.sizes.map(|sizes| sizes.last),
+            Self::Size => figures.size.size(),
             Self::Bytes => Some(figures.bytes),
             Self::Misses => Some(figures.misses),
             Self::Latency => figures.latencies.percentile(99),
@@ -461,7 +461,10 @@ pub(super) mod tests {
         // Equal ones in the order of their bytes, and the largest first again.
         assert_eq!(names(&model), ["hot", "warm", "cold"]);
         model.act(Action::Sort(Sort::Size));
-        // What has no size comes last.
+        // What has no size, as what missed, comes last.
+        assert_eq!(names(&model), ["hot", "cold", "warm"]);
+        model.take(0, News::Batch(gets(&["warm", "warm"])));
+        model.refresh();
         assert_eq!(names(&model), ["warm", "hot", "cold"]);
         model.act(Action::TurnOrder);
         assert_eq!(names(&model), ["hot", "warm", "cold"]);

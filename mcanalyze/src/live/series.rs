@@ -132,6 +132,7 @@ mod tests {
             client: 0,
             hit: Some(true),
             size: Some(10),
+            effect: crate::item::Effect::Is(10),
             latency: None,
             weight: 2,
         }

@@ -8,6 +8,7 @@ use crate::{
     by::By,
     capture::Capture,
     cli::Dimension,
+    item::{Effects, Sent, Stores},
     keys::{
         KeyFigures,
         changes::{Changes, key_of},
@@ -105,8 +106,10 @@ pub(crate) fn diff(
             kind.is(&base, rates) && base.is_change(rates)
         }
     };
-    let wanted = Kind::ALL.map(|kind| changes.largest(top, base.seconds, is(kind))).concat();
-    let found = changes.figures([before, after], base.seconds, &wanted)?;
+    let largest = changes.largest::<{ Kind::ALL.len() }>(top, base.seconds, |calls| {
+        Kind::ALL.into_iter().position(|kind| is(kind)(calls))
+    })?;
+    let found = changes.figures(base.seconds, &largest.largest.concat())?;
     let mut sections: Vec<Section> = Kind::ALL
         .into_iter()
         .map(|kind| {
@@ -115,9 +118,8 @@ pub(crate) fn diff(
             section(kind, dimension, &base, of_kind.take(top))
         })
         .collect();
-    let told = changes.count(|calls| base.is_change(Rates { before: calls[0], after: calls[1] }));
     if let Some(section) = sections.last_mut() {
-        let (told, all) = (told.to_string(), changes.len().to_string());
+        let (told, all) = (largest.count.to_string(), changes.len().to_string());
         section.notes.push(format!(
             "{told} of {all} changed by more than chance and loss explain; for the others nothing \
              is said. Operations that come in bursts vary by more than is taken for chance here."
@@ -323,7 +325,7 @@ struct Sizes {
     squares: f64,
 }
 
-/// The mean size of values, with what chance may make of it.
+/// The mean size of values that were stored and returned, with what chance may make of it.
 fn sizes(before: &Capture, after: &Capture) -> Result<Section> {
     let (before, after) = (mean(before)?, mean(after)?);
     let ends = |found: Option<[i64; 3]>| found.map(|[low, _, high]| [low, high]);
@@ -345,10 +347,11 @@ fn sizes(before: &Capture, after: &Capture) -> Result<Section> {
 
 #[expect(clippy::cast_precision_loss, reason = "of sizes")]
 fn mean(capture: &Capture) -> Result<Option<[i64; 3]>> {
-    let threads = scan(capture, &[columns::VALUE_SIZE], Sizes::default, |sizes, rows| {
-        let values = rows.ints(columns::VALUE_SIZE)?;
+    let threads = scan(capture, &Effects::COLUMNS, Sizes::default, |sizes, rows| {
+        let (values, stores) = (rows.ints(columns::VALUE_SIZE)?, Stores::of(rows)?);
         for row in (0..rows.len()).filter(|row| rows.is_wanted(*row)) {
-            if let Some(size) = values.get(row) {
+            let is_value = matches!(stores.of_row(row), Sent::Nothing | Sent::Value);
+            if let Some(size) = values.get(row).filter(|_| is_value) {
                 let size = size as f64;
                 sizes.count += 1.0;
                 sizes.sum += size;

@@ -62,7 +62,8 @@ impl Heading {
     /// system calls it is reads that are lost, each with one operation or more, and where
     /// the kernel skipped programs more may be.
     pub(crate) fn lost_at_most(&self) -> Option<u64> {
-        let all_are = self.footers.iter().all(Footer::losses_are_operations);
+        let all_are =
+            self.losses.are_at_least() && self.footers.iter().all(Footer::losses_are_operations);
         (all_are && self.possible.total() == 0).then(|| self.losses.total())
     }
 }

@@ -6,10 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use mcrec_schema::{
-    codes::{Op, Status},
-    columns,
-};
+use mcrec_schema::{codes::Status, columns};
 
 use super::{heading::lossy, kbps, per_second, ratio};
 use crate::{
@@ -17,6 +14,7 @@ use crate::{
     capture::{Capture, seconds},
     distinct::Distinct,
     filter::address,
+    item::{Sent, Stores},
     keys::hash::{Hashing, KeyHash},
     percentile::{Distribution, Window, looks, merged, percentiles},
     scan::{OfDictionary, Rows, scan},
@@ -72,6 +70,7 @@ struct Interval {
     misses: i64,
     stored: i64,
     returned: i64,
+    refused: i64,
     connections: HashSet<i64>,
     clients: HashSet<KeyHash>,
     latencies: Distribution,
@@ -84,6 +83,7 @@ impl Interval {
         self.misses = self.misses.saturating_add(other.misses);
         self.stored = self.stored.saturating_add(other.stored);
         self.returned = self.returned.saturating_add(other.returned);
+        self.refused = self.refused.saturating_add(other.refused);
         self.connections.extend(other.connections);
         self.clients.extend(other.clients);
         self.latencies.merge(other.latencies);
@@ -120,7 +120,8 @@ pub(crate) fn series(capture: &Capture, step: i64, with_keys: bool) -> Result<Se
     let spans = capture.spans();
     let rows = intervals.into_iter().zip(quantiles).map(|((number, interval), [p50, p99])| {
         let seconds = recorded(&spans, number, step);
-        let bytes = interval.stored.saturating_add(interval.returned);
+        let stored = interval.stored.saturating_add(interval.refused);
+        let bytes = stored.saturating_add(interval.returned);
         let mut row = vec![
             Value::Int(number.saturating_mul(step)),
             Value::Int(interval.operations),
@@ -219,11 +220,11 @@ fn add(
 ) -> Result<()> {
     let (times, latencies) = (rows.times()?, rows.latencies()?);
     let (sizes, conn_ids) = (rows.ints(columns::VALUE_SIZE)?, rows.ints(columns::CONN_ID)?);
-    let (ops, status) = (rows.strings(columns::OP)?, rows.strings(columns::STATUS)?);
+    let status = rows.strings(columns::STATUS)?;
     let (hit, miss) = (status.number(Status::Hit.as_str()), status.number(Status::Miss.as_str()));
     let statuses = status.array.keys().values();
     let clients = rows.strings(columns::CLIENT)?;
-    let is_store = ops.each(|op| Op::is_in(&Op::STORES, op));
+    let stores = Stores::of(rows)?;
     // Rows of one interval are mostly next to each other.
     let (mut at, mut interval) = (i64::MIN, Interval::default());
     let mut hand_over = |at: i64, interval: Interval| {
@@ -246,7 +247,11 @@ fn add(
         interval.hits += if Some(statuses[row]) == hit { weight } else { 0 };
         interval.misses += if Some(statuses[row]) == miss { weight } else { 0 };
         let bytes = sizes.get(row).unwrap_or(0).saturating_mul(weight);
-        let to = if is_store.of(row) { &mut interval.stored } else { &mut interval.returned };
+        let to = match stores.of_row(row) {
+            Sent::Nothing => &mut interval.returned,
+            Sent::Refused => &mut interval.refused,
+            Sent::Part | Sent::Value => &mut interval.stored,
+        };
         *to = to.saturating_add(bytes);
         if let Some(conn_id) = conn_ids.get(row)
             && interval.connections.insert(conn_id)

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use mcrec_schema::{codes::Op, columns};
+use mcrec_schema::columns;
 
 use super::ratio;
 use crate::{
     capture::Capture,
+    item::{Sent, Stores},
+    render::text::grouped,
     scan::{Rows, scan},
     table::{Column, Section, Table, Unit, Value},
 };
@@ -36,8 +38,18 @@ const LIVES: [(&str, i64); 9] = [
 /// Where the source did not see.
 const NOT_KNOWN: usize = LIVES.len();
 
-/// Sizes by powers of two, from which the class begins; 0 has one of its own.
-type Sizes = BTreeMap<i64, OfSize>;
+/// What operations say of sizes.
+#[derive(Clone, Debug, Default)]
+struct Sizes {
+    /// By powers of two, from which the class begins; 0 has one of its own.
+    by_size: BTreeMap<i64, OfSize>,
+    /// Stores by how long what they store is to live.
+    lives: [i64; LIVES.len() + 1],
+    /// Stores that stored nothing.
+    refused: i64,
+    /// Stores that sent a part of a value.
+    parts: i64,
+}
 
 /// Sizes of values, and times to live of those that are stored.
 ///
@@ -45,47 +57,71 @@ type Sizes = BTreeMap<i64, OfSize>;
 ///
 /// When the capture cannot be read.
 pub(crate) fn sizes(capture: &Capture) -> Result<[Section; 2]> {
-    let begin = || (Sizes::new(), [0_i64; LIVES.len() + 1]);
-    let wanted = [columns::VALUE_SIZE, columns::TTL];
-    let threads = scan(capture, &wanted, begin, |(sizes, lives), rows| add(rows, sizes, lives))?;
-    let (mut sizes, mut lives) = begin();
-    for (of_thread, lives_of_thread) in threads {
-        for (from, other) in of_thread {
-            let sum = sizes.entry(from).or_default();
+    let wanted = [columns::STATUS, columns::VALUE_SIZE, columns::TTL];
+    let threads = scan(capture, &wanted, Sizes::default, add)?;
+    let mut sizes = Sizes::default();
+    for of_thread in threads {
+        for (from, other) in of_thread.by_size {
+            let sum = sizes.by_size.entry(from).or_default();
             sum.stored += other.stored;
             sum.returned += other.returned;
             sum.bytes = sum.bytes.saturating_add(other.bytes);
         }
-        lives.iter_mut().zip(lives_of_thread).for_each(|(sum, count)| *sum += count);
+        sizes.lives.iter_mut().zip(of_thread.lives).for_each(|(sum, count)| *sum += count);
+        sizes.refused += of_thread.refused;
+        sizes.parts += of_thread.parts;
     }
     let sampled = capture.is_scaled();
-    Ok([
-        by_size(&sizes).scaled(sampled, &["values", "stored", "returned", "bytes"]),
-        by_life(&lives).scaled(sampled, &["stores"]),
-    ])
+    let mut by_size =
+        by_size(&sizes.by_size).scaled(sampled, &["values", "stored", "returned", "bytes"]);
+    if sizes.refused + sizes.parts > 0 {
+        by_size = by_size.note(format!(
+            "Left out of both tables: {} that were refused, and {} (append, prepend), which sent \
+             parts of values. Stores without a reply are taken for stored.",
+            stores(sizes.refused),
+            stores(sizes.parts),
+        ));
+    }
+    Ok([by_size, by_life(&sizes.lives).scaled(sampled, &["stores"])])
 }
 
-fn add(rows: &Rows, by_size: &mut Sizes, lives: &mut [i64]) -> Result<()> {
+fn stores(count: i64) -> String {
+    let count_text = grouped(count.unsigned_abs());
+    if count == 1 { "1 store".to_owned() } else { format!("{count_text} stores") }
+}
+
+fn add(all: &mut Sizes, rows: &Rows) -> Result<()> {
     let (sizes, ttls) = (rows.ints(columns::VALUE_SIZE)?, rows.ints(columns::TTL)?);
-    let ops = rows.strings(columns::OP)?;
-    let store = ops.each(|op| Op::is_in(&Op::STORES, op));
+    let stores = Stores::of(rows)?;
     for row in (0..rows.len()).filter(|row| rows.is_wanted(*row)) {
-        let (stored, weight) = (store.of(row), rows.weight(row));
+        let weight = rows.weight(row);
+        let stored = match stores.of_row(row) {
+            Sent::Nothing => false,
+            Sent::Value => true,
+            Sent::Refused => {
+                all.refused += weight;
+                continue;
+            }
+            Sent::Part => {
+                all.parts += weight;
+                continue;
+            }
+        };
         if let Some(size) = sizes.get(row) {
             let from = if size > 0 { 1 << size.ilog2() } else { 0 };
-            let of_size = by_size.entry(from).or_default();
+            let of_size = all.by_size.entry(from).or_default();
             *(if stored { &mut of_size.stored } else { &mut of_size.returned }) += weight;
             of_size.bytes = of_size.bytes.saturating_add(size.saturating_mul(weight));
         }
         if stored {
             let life = ttls.get(row).map(|ttl| LIVES.iter().position(|(_, most)| ttl <= *most));
-            lives[life.flatten().unwrap_or(NOT_KNOWN)] += weight;
+            all.lives[life.flatten().unwrap_or(NOT_KNOWN)] += weight;
         }
     }
     Ok(())
 }
 
-fn by_size(sizes: &Sizes) -> Section {
+fn by_size(sizes: &BTreeMap<i64, OfSize>) -> Section {
     let all: i64 = sizes.values().map(|of_size| of_size.stored + of_size.returned).sum();
     let rows = sizes.iter().map(|(&from, of_size)| {
         let values = of_size.stored + of_size.returned;

@@ -1,13 +1,10 @@
 //! Whatever else one wants to know, in SQL.
 
-use std::{
-    fmt::Display,
-    panic::{self, AssertUnwindSafe},
-};
+use std::fmt::Display;
 
 use anyhow::{Context, Result, anyhow, bail};
 use polars::{
-    prelude::{AnyValue, DataFrame, DataType, Engine, LazyFrame, TimeUnit},
+    prelude::{AnyValue, DataFrame, DataType, Engine, LazyFrame, PolarsResult, TimeUnit},
     sql::{SQLContext, sql_expr},
 };
 use sqlparser::{
@@ -18,7 +15,9 @@ use sqlparser::{
 };
 
 use crate::{
+    bits::Bits,
     capture::Capture,
+    panics::caught,
     table::{Column, Section, Table, Unit, Value},
 };
 
@@ -27,12 +26,12 @@ const TABLE: &str = "capture";
 /// Longer answers are for programs that read Parquet themselves.
 const ROWS_MAX: usize = 1_000_000;
 
-/// Which rows of the capture an expression is true of, in order.
+/// Which rows of the capture an expression is true of, in order: a bit for each.
 ///
 /// # Errors
 ///
 /// When it is none, or not true or false, or the capture cannot be read.
-pub(crate) fn which_rows(capture: &Capture, sql: &str) -> Result<Vec<bool>> {
+pub(crate) fn which_rows(capture: &Capture, sql: &str) -> Result<Bits> {
     let wrong = |error: &dyn Display| anyhow!("--where {sql:?}: {}", brief(error));
     of_the_capture(sql).map_err(|error| wrong(&error))?;
     // An expression, and nothing that would end it.
@@ -40,8 +39,7 @@ pub(crate) fn which_rows(capture: &Capture, sql: &str) -> Result<Vec<bool>> {
     let mut context = SQLContext::new();
     context.register(TABLE, capture.rows()?);
     let query = format!("SELECT (\n{sql}\n) AS wanted FROM {TABLE}");
-    let is_true = context.execute(&query).map_err(|error| wrong(&error))?;
-    let answer = collected(is_true).map_err(|error| wrong(&error))?;
+    let answer = collected(|| context.execute(&query)).map_err(|error| wrong(&error))?;
     let column = answer.column("wanted").context("there is no answer to --where")?;
     let Ok(wanted) = column.bool() else {
         bail!("--where {sql:?} is {}, and not true or false", column.dtype());
@@ -64,8 +62,8 @@ pub(crate) fn sql(capture: &Capture, query: &str) -> Result<Section> {
     of_the_capture(query).map_err(|error| cannot(&error))?;
     let mut context = SQLContext::new();
     context.register(TABLE, capture.rows()?);
-    let answer = context.execute(query).map_err(|error| cannot(&error))?;
-    let frame = collected(answer.limit(u32::try_from(ROWS_MAX + 1)?)).map_err(|e| cannot(&e))?;
+    let most = u32::try_from(ROWS_MAX + 1)?;
+    let frame = collected(|| Ok(context.execute(query)?.limit(most))).map_err(|e| cannot(&e))?;
     let more = frame.height() > ROWS_MAX;
     let section =
         Section::lines("rows", "", table(&frame.head(Some(ROWS_MAX)))?).or_else("no rows");
@@ -99,9 +97,8 @@ fn of_the_capture(sql: &str) -> Result<()> {
 }
 
 /// The answer of polars, which panics where types do not go together.
-fn collected(frame: LazyFrame) -> Result<DataFrame> {
-    let collect = || frame.collect_with_engine(Engine::Streaming);
-    match panic::catch_unwind(AssertUnwindSafe(collect)) {
+fn collected(frame: impl FnOnce() -> PolarsResult<LazyFrame>) -> Result<DataFrame> {
+    match caught(|| frame()?.collect_with_engine(Engine::Streaming)) {
         Ok(answer) => Ok(answer?.unwrap_single()),
         Err(_) => bail!(
             "it compares or computes what does not go together, as a number and a text; or the \
@@ -162,5 +159,35 @@ fn micros(time: i64, unit: TimeUnit) -> i64 {
         TimeUnit::Nanoseconds => time / 1000,
         TimeUnit::Microseconds => time,
         TimeUnit::Milliseconds => time.saturating_mul(1000),
+    }
+}
+
+#[cfg(test)]
+#[path = "../../../tests/support/made.rs"]
+mod made;
+
+#[cfg(test)]
+mod tests {
+    use super::{made, sql, which_rows};
+    use crate::capture::Capture;
+
+    #[test]
+    fn what_is_written_after_a_capture_was_opened_is_not_part_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("growing.parquet");
+        let mut making = made::Making::begin(&file);
+        let rows = [("set", Some("key"), "stored", Some(80)), ("get", Some("key"), "miss", None)];
+        making.commit(&rows);
+        let capture = Capture::open(&[file]).unwrap();
+        making.commit(&rows);
+        let wanted = which_rows(&capture, "op = 'set'").unwrap();
+        assert_eq!([0, 1, 2, 3].map(|row| wanted.get(row)), [true, false, false, false]);
+        let count = |capture: &Capture| {
+            let answer = sql(capture, "SELECT count(*) AS n FROM capture").unwrap();
+            answer.table.rows[0][0].clone()
+        };
+        assert_eq!(count(&capture), 2.into());
+        making.end();
+        assert_eq!(count(&capture), 2.into());
     }
 }

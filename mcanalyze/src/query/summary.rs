@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     capture::Capture,
+    item::{Sent, Stores},
     keys::keys_by_weight,
     sampling::Sampling,
     scan::{Rows, scan},
@@ -34,10 +35,12 @@ pub(crate) struct Summary {
     /// Where operations were lost, the least and the most that it can have been; `None`
     /// too where that is not known.
     pub(crate) hit_ratio_within: Option<[f64; 2]>,
+    /// It is of what survived a loss of step, which is no fair sample.
+    pub(crate) hit_ratio_biased: bool,
     pub(crate) distinct_keys: i64,
     /// Bytes of value that hits returned.
     pub(crate) bytes_returned: i64,
-    /// Bytes of value that stores sent.
+    /// Bytes of value that stores sent, but for those that were refused.
     pub(crate) bytes_stored: i64,
     /// Kilobits of value a second, both ways.
     pub(crate) bandwidth_kbps: Option<f64>,
@@ -57,6 +60,7 @@ struct Totals {
     misses: i64,
     bytes: i64,
     stored: i64,
+    returned: i64,
 }
 
 /// Summarises the capture, of which `distinct_keys` were counted.
@@ -82,8 +86,9 @@ pub(crate) fn summary(capture: &Capture, distinct_keys: i64) -> Result<Summary> 
         misses: totals.misses,
         hit_ratio: ratio(totals.hits, totals.hits + totals.misses),
         hit_ratio_within: hit_ratio_within(&totals, &heading),
+        hit_ratio_biased: heading.losses.are_of_a_loss_of_step(),
         distinct_keys,
-        bytes_returned: totals.bytes.saturating_sub(totals.stored),
+        bytes_returned: totals.returned,
         bytes_stored: totals.stored,
         bandwidth_kbps: kbps(totals.bytes, seconds),
         course: None,
@@ -141,6 +146,7 @@ fn totals(capture: &Capture) -> Result<Totals> {
         misses: sum.misses.saturating_add(thread.misses),
         bytes: sum.bytes.saturating_add(thread.bytes),
         stored: sum.stored.saturating_add(thread.stored),
+        returned: sum.returned.saturating_add(thread.returned),
     }))
 }
 
@@ -148,7 +154,7 @@ fn add(totals: &mut Totals, rows: &Rows) -> Result<()> {
     let (ops, status) = (rows.strings(columns::OP)?, rows.strings(columns::STATUS)?);
     let sizes = rows.ints(columns::VALUE_SIZE)?;
     let (hit, miss) = (status.number(Status::Hit.as_str()), status.number(Status::Miss.as_str()));
-    let is_store = ops.each(|op| Op::is_in(&Op::STORES, op));
+    let stores = Stores::of(rows)?;
     let is_connection = ops.each(|op| Op::is_in(&Op::CONNECTIONS, op));
     let statuses = status.array.keys().values();
     for row in 0..rows.len() {
@@ -163,9 +169,12 @@ fn add(totals: &mut Totals, rows: &Rows) -> Result<()> {
         totals.misses += if Some(statuses[row]) == miss { weight } else { 0 };
         let bytes = sizes.get(row).unwrap_or(0).saturating_mul(weight);
         totals.bytes = totals.bytes.saturating_add(bytes);
-        if is_store.of(row) {
-            totals.stored = totals.stored.saturating_add(bytes);
-        }
+        let to = match stores.of_row(row) {
+            Sent::Nothing => &mut totals.returned,
+            Sent::Refused => continue,
+            Sent::Part | Sent::Value => &mut totals.stored,
+        };
+        *to = to.saturating_add(bytes);
     }
     Ok(())
 }

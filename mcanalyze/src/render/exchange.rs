@@ -32,8 +32,9 @@ pub(crate) fn exported(
         let each =
             exported.left_out.iter().map(|(name, count)| format!("{} {name}", grouped(count)));
         let each = each.collect::<Vec<_>>().join(", ");
-        remarks.push(format!("{} operations have no place in it: {each}", grouped(sum)));
+        remarks.push(format!("{} operations are no requests in it: {each}", grouped(sum)));
     }
+    remarks.extend(exported.counts.map(str::to_owned));
     if exported.late > 0 {
         let late = grouped(exported.late);
         remarks

@@ -67,7 +67,10 @@ fn totals(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
         let (least, most) = (percent(least), percent(most));
         format!(", {least} to {most} with what was lost")
     });
-    let ratio = format!("{about}{ratio}{within} ({about}{hits} hits, {about}{misses} misses)");
+    let biased =
+        if summary.hit_ratio_biased { ", biased, as connections fell out of step" } else { "" };
+    let ratio =
+        format!("{about}{ratio}{within}{biased} ({about}{hits} hits, {about}{misses} misses)");
     line(out, "hit ratio", &ratio)?;
     let kbps = summary.bandwidth_kbps.map(|kbps| format!(" ({about}{} kbps)", rate_text(kbps)));
     let returned = bytes(summary.bytes_returned);
@@ -126,6 +129,22 @@ fn caveats(heading: &Heading, out: &mut impl Write) -> io::Result<()> {
     caveat_lines(heading).iter().try_for_each(|(name, text)| line(out, name, text))
 }
 
+/// What decode errors are, and what to do.
+fn misread(heading: &Heading) -> String {
+    let times = heading.losses.decode_error;
+    let what_to_do = match heading.possible.total() {
+        0 => "report it with memcached's release and options",
+        _ => "it is most likely what the kernel skipped",
+    };
+    let times = if times == 1 { "once".to_owned() } else { format!("{} times", grouped(times)) };
+    format!(
+        "{times} a connection could not be followed, as it carried what its requests and replies \
+         do not account for (decode error): until it was followed again operations are missing, \
+         and some that are here may be wrong or none, so that counts may be too low or too high \
+         and the hit ratio is of what was left; compare with memcached's stats; {what_to_do}"
+    )
+}
+
 /// What must be known before any number is believed: a name, and what it is.
 pub(crate) fn caveat_lines(heading: &Heading) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
@@ -134,9 +153,10 @@ pub(crate) fn caveat_lines(heading: &Heading) -> Vec<(&'static str, String)> {
         let named = reasons.map(|(name, n)| format!("{} {}", name.replace('_', " "), grouped(n)));
         named.collect::<Vec<_>>().join(", ")
     };
-    let lost = heading.losses.total();
+    let of_operations = heading.losses.of_operations();
+    let lost = of_operations.total();
     if lost > 0 {
-        let reasons = counted(&mut heading.losses.by_reason());
+        let reasons = counted(&mut of_operations.by_reason());
         let missing = if lost == 1 { "operation is missing" } else { "operations are missing" };
         let lost = grouped(lost);
         let (least, most) = match heading.lost_at_most() {
@@ -147,11 +167,19 @@ pub(crate) fn caveat_lines(heading: &Heading) -> Vec<(&'static str, String)> {
                  operation or more",
             ),
         };
+        let bounds = format!("a count of operations is at least what stands here, {most}");
+        let (least, bounds) = match heading.losses.are_at_least() {
+            true => (least, &*bounds),
+            false => ("about ", "no count of operations here is a bound, as rows may be wrong"),
+        };
         let text = format!(
-            "{least}{lost} {missing} ({reasons}): a count of operations is at least what stands \
-             here, {most}; what seems to have happened once or never may have happened more often"
+            "{least}{lost} {missing} ({reasons}): {bounds}; what seems to have happened once or \
+             never may have happened more often"
         );
         lines.push(("LOST", text));
+    }
+    if heading.losses.decode_error > 0 {
+        lines.push(("MISREAD", misread(heading)));
     }
     if heading.possible.total() > 0 {
         let text = format!(
@@ -228,4 +256,38 @@ fn target(capture: &Capture, target: &Target, source: &Source) -> String {
 /// A line of the summary. Host names and command lines are not ours: made safe.
 pub(super) fn line(out: &mut impl Write, name: &str, text: &str) -> io::Result<()> {
     writeln!(out, "{name:<11}{}", inert(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{caveat_lines, heading, totals};
+    use crate::{capture::Capture, query};
+
+    fn text(of: &[(&str, String)]) -> String {
+        of.iter().map(|(name, text)| format!("{name}: {text}\n")).collect()
+    }
+
+    #[test]
+    fn where_a_connection_fell_out_of_step_no_figure_is_a_bound() {
+        let lossy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data/lossy.parquet");
+        let capture = Capture::open(&[lossy]).unwrap();
+        let mut summary = query::summary::summary(&capture, 0).unwrap();
+        let mut shown = Vec::new();
+        totals(&summary, &mut shown).unwrap();
+        assert!(!String::from_utf8(shown).unwrap().contains("biased"));
+        let told = text(&caveat_lines(&summary.heading));
+        assert!(told.contains("is at least what stands here") && !told.contains("MISREAD"));
+
+        summary.heading.losses.decode_error = 2;
+        summary.hit_ratio_biased = summary.heading.losses.are_of_a_loss_of_step();
+        assert_eq!(summary.heading.lost_at_most(), None);
+        let mut shown = Vec::new();
+        heading(&summary.heading, Some(&summary), &mut shown).unwrap();
+        let shown = String::from_utf8(shown).unwrap();
+        assert!(shown.contains("biased, as connections fell out of step"), "{shown}");
+        assert!(shown.contains("LOST       about ") && !shown.contains("at least"), "{shown}");
+        assert!(shown.contains("MISREAD    2 times a connection could not be followed"), "{shown}");
+    }
 }

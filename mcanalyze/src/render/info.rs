@@ -27,7 +27,18 @@ const SHOWN: usize = 20;
 ///
 /// When `out` fails.
 pub(crate) fn text(info: &Info, width: Option<u16>, out: &mut impl Write) -> io::Result<()> {
-    let Footer { capture, target, source, loss, sampling, cost, privacy, derived } = &info.footer;
+    let Footer {
+        minor: _,
+        capture,
+        target,
+        source,
+        loss,
+        sampling,
+        cost,
+        privacy,
+        server,
+        derived,
+    } = &info.footer;
     let mut say = |name: &str, text: &str| wrapped(name, text, width, out);
     let state = info.damage.map(|damage| format!(", {damage}")).unwrap_or_default();
     let size = grouped_bytes(info.bytes);
@@ -104,6 +115,10 @@ pub(crate) fn text(info: &Info, width: Option<u16>, out: &mut impl Write) -> io:
     }
     for (what, count) in loss.incomplete.by_reason().filter(|(_, count)| *count > 0) {
         say("  INCOMPLETE ", &format!("{} {}", grouped(count), what.replace('_', " ")))?;
+    }
+    if let Some(server) = server {
+        say("  server", &server.describe())?;
+        say("  asked", &format!("at {}", server.asked))?;
     }
     let runs = grouped(cost.run_count());
     #[expect(clippy::cast_precision_loss, reason = "for display")]

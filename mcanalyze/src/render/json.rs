@@ -115,6 +115,7 @@ fn totals(summary: &Summary) -> Json {
         "hit_ratio": summary.hit_ratio,
         "hit_ratio_at_least": summary.hit_ratio_within.map(|[least, _]| least),
         "hit_ratio_at_most": summary.hit_ratio_within.map(|[_, most]| most),
+        "hit_ratio_biased": summary.hit_ratio_biased,
         "distinct_keys": summary.distinct_keys,
         "bytes_returned": summary.bytes_returned,
         "bytes_stored": summary.bytes_stored,

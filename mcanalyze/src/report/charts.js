@@ -332,12 +332,13 @@ function ranking(points, exponent) {
 function missCurve({ curve, recorded, whole }, width) {
   const x = curve.map((point) => point.bytes);
   const within = (ratio) => Math.min(Math.max(ratio, 0), 1) * 100;
-  const edge = (sign) => curve.map((point) => within(point.hit_ratio + sign * (point.error ?? 0)));
+  const least = curve.map((point) => within(point.hit_ratio - (point.error ?? 0)));
+  const most = curve.map((point) => within(point.hit_ratio_at_most + (point.error ?? 0)));
   const bound = { type: "scatter", mode: "lines", x, line: { width: 0 }, hoverinfo: "skip" };
   const texts = curve.map((point) => [bytes(point.bytes), percent(point.hit_ratio)]);
   const data = [
-    { ...bound, y: edge(-1) },
-    { ...bound, y: edge(1), fill: "tonexty", fillcolor: colour("band") },
+    { ...bound, y: least },
+    { ...bound, y: most, fill: "tonexty", fillcolor: colour("band") },
     line({
       x,
       y: curve.map((point) => point.hit_ratio * 100),

@@ -97,6 +97,7 @@ pub(crate) fn report(capture: &Capture) -> Result<(String, Heading)> {
         "keys": rows(&keys),
         "prefixes": rows(&prefixes),
         "sizes": rows(&sizes),
+        "sizes_notes": sizes.notes,
         "ttls": rows(&ttls),
         "popularity": {
             "ranks": rows(&ranks),

@@ -368,6 +368,7 @@ function sizes() {
     ],
   }));
   section("sizes").append(figure, table);
+  for (const text of report.sizes_notes ?? []) section("sizes").append(note(foreign(text)));
 }
 
 function ttls() {
@@ -406,7 +407,7 @@ function popularity() {
   );
 }
 
-/** The hit ratio with `size` bytes and its error, between two points of the curve. */
+/** The hit ratios with `size` bytes and their error, between two points of the curve. */
 function between(curve, size) {
   const after = curve.findIndex((point) => point.bytes >= size);
   if (after < 0) return curve.at(-1);
@@ -414,7 +415,7 @@ function between(curve, size) {
   const [low, high] = [curve[after - 1], curve[after]];
   const part = (size - low.bytes) / (high.bytes - low.bytes);
   const mix = (name) => low[name] + (high[name] - low[name]) * part;
-  return { hit_ratio: mix("hit_ratio"), error: mix("error") };
+  return { hit_ratio: mix("hit_ratio"), hit_ratio_at_most: mix("hit_ratio_at_most"), error: mix("error") };
 }
 
 /** What the curve says of the half of the working set, and of the whole. */
@@ -424,9 +425,9 @@ function memoryInWords({ curve, working_set_bytes: whole, working_set_keys: item
     sentences.push(`The working set is ${bytes(whole)} in ${counted(items, "key")}.`);
     for (const [name, part] of [["half", 2], ["a tenth of", 10]]) {
       if (whole / part < curve[0].bytes) continue;
-      const { hit_ratio: ratio, error } = between(curve, whole / part);
+      const { hit_ratio: ratio, hit_ratio_at_most: most, error } = between(curve, whole / part);
       const give = error > 0.0005 ? ` (± ${(error * 100).toFixed(1)} points)` : "";
-      sentences.push(`With ${name} the working set, ${bytes(whole / part)}, the hit ratio would be ${percent(ratio)}${give}.`);
+      sentences.push(`With ${name} the working set, ${bytes(whole / part)}, the hit ratio would be ${most - ratio > 0.0005 ? `${percent(ratio)} to ${percent(most)}` : percent(ratio)}${give}.`);
     }
   }
   if (recorded !== null) sentences.push(`Recorded was ${percent(recorded)}.`);
@@ -441,8 +442,8 @@ function memory() {
   const recorded = facts.recorded_hit_ratio ?? null;
   const whole = facts.working_set_bytes ?? 0;
   const entries = [
-    { form: "line", colour: "first", text: "LRU of that size" },
-    { form: "band", colour: "band", text: "its error" },
+    { form: "line", colour: "first", text: "an ideal LRU of that size" },
+    { form: "band", colour: "band", text: "its bounds: by sampling, and by what was there before" },
   ];
   if (recorded !== null) entries.push({ form: "dash", colour: "second", text: `recorded, ${percent(recorded)}` });
   if (whole > 0) entries.push({ form: "dots", colour: "quiet", text: "the working set" });
@@ -455,7 +456,8 @@ function memory() {
       columns: [
         { name: "bytes", title: "memory", kind: "bytes" },
         { name: "hit_ratio", title: "hit ratio", kind: "ratio" },
-        { name: "error", title: "error, ±", kind: "ratio" },
+        { name: "hit_ratio_at_most", title: "at most", kind: "ratio" },
+        { name: "error", title: "± by sampling", kind: "ratio" },
       ],
     })),
   );

@@ -21,8 +21,9 @@ const KEYS_MAX: usize = 1 << 9;
 
 /// Estimates that are independent of each other, each of an eighth of the keys.
 const ESTIMATES: usize = 8;
-/// Each power of two of a distance is cut into so many buckets.
-pub(crate) const PARTS: u32 = 16;
+/// Each power of two of a distance is cut into so many buckets, so that memory is known to
+/// three parts in a thousand.
+pub(crate) const PARTS: u32 = 256;
 /// Buckets of distances up to `2^48` bytes.
 const BUCKETS: usize = 48 * PARTS as usize;
 
@@ -31,6 +32,8 @@ const BUCKETS: usize = 48 * PARTS as usize;
 pub(crate) enum Use {
     /// It was read: what it takes to hit is wanted.
     Read,
+    /// It was read, and hit.
+    Hit,
     /// It was stored.
     Store,
     /// It is gone, so that the next read cannot hit.
@@ -42,6 +45,9 @@ pub(crate) enum Use {
 struct Distances {
     /// Reads by the bucket of their distance, scaled to all keys.
     by_bytes: Vec<f64>,
+    /// Reads that hit, of keys that were not used before in the capture: by the bucket of
+    /// the least that their distance can have been.
+    from_before: Vec<f64>,
     /// Reads that no memory would have made hit: of keys that were not there before.
     cold: f64,
     reads: f64,
@@ -78,8 +84,11 @@ pub(crate) struct Reuse {
 pub(crate) struct Point {
     /// Bytes.
     pub(crate) memory: f64,
+    /// If what was there before the capture took more than that.
     pub(crate) hit_ratio: f64,
-    /// Its standard error; 0 if all keys were looked at.
+    /// If it took no more than it must have.
+    pub(crate) at_most: f64,
+    /// The standard error of both by sampling; 0 if all keys were looked at.
     pub(crate) error: f64,
 }
 
@@ -97,6 +106,12 @@ impl Reuse {
     pub(crate) fn wants(&self, key: KeyHash) -> bool {
         let (estimate, position) = place(key);
         self.all.is_some() || position < self.some[estimate].below
+    }
+
+    /// Whether a key that matters is in a cache that has room for all.
+    pub(crate) fn holds(&self, key: KeyHash) -> bool {
+        let some = || self.some[place(key).0].stack.holds(key);
+        self.all.as_ref().map_or_else(some, |all| all.stack.holds(key))
     }
 
     /// Counts a read, whether its key matters or not.
@@ -117,6 +132,11 @@ impl Reuse {
         self.some[estimate].see(key, position, what, bytes);
     }
 
+    /// The cache is emptied.
+    pub(crate) fn flush(&mut self) {
+        self.all.iter_mut().chain(&mut self.some).for_each(Estimate::flush);
+    }
+
     /// Whether all keys were looked at.
     pub(crate) fn is_exact(&self) -> bool {
         self.all.is_some()
@@ -132,20 +152,33 @@ impl Reuse {
         }
     }
 
-    /// The part of the reads that are the first of their key, and hit with no memory.
+    /// The part of the reads that are the first of their key, and do not hit with any
+    /// memory.
     pub(crate) fn cold(&self) -> f64 {
-        let of = |estimate: &Estimate| estimate.distances.cold;
-        let cold = match &self.all {
-            Some(all) => of(all),
-            None => self.some.iter().map(of).sum(),
-        };
-        cold / self.reads().max(1.0)
+        self.part(|distances| distances.cold)
     }
 
-    /// The hit ratios with the memory of each bucket, from the smallest to that with which
-    /// no more can be hit.
+    /// The part of the reads that are the first of their key, and hit: it was there before
+    /// the capture.
+    pub(crate) fn there_before(&self) -> f64 {
+        self.part(|distances| distances.from_before.iter().sum())
+    }
+
+    fn part(&self, of: impl Fn(&Distances) -> f64) -> f64 {
+        let sum: f64 = match &self.all {
+            Some(all) => of(&all.distances),
+            None => self.some.iter().map(|estimate| of(&estimate.distances)).sum(),
+        };
+        sum / self.reads().max(1.0)
+    }
+
+    /// The hit ratios with the memory of each bucket, from the smallest with which anything
+    /// can be hit to that with which no more can be; none without reads.
     pub(crate) fn curve(&self) -> Vec<Point> {
-        let curves: Vec<Vec<f64>> = match &self.all {
+        if self.reads == 0 {
+            return Vec::new();
+        }
+        let curves: Vec<[Vec<f64>; 2]> = match &self.all {
             Some(all) => vec![all.hits(self.reads())],
             None => {
                 #[expect(clippy::cast_precision_loss, reason = "it is 8")]
@@ -153,19 +186,15 @@ impl Reuse {
                 self.some.iter().map(|estimate| estimate.hits(reads)).collect()
             }
         };
-        #[expect(clippy::cast_precision_loss, reason = "at most 8")]
-        let count = curves.len() as f64;
         let points = (0..BUCKETS).map(|bucket| {
-            let ratios = || curves.iter().map(|curve| curve[bucket]);
-            let mean = ratios().sum::<f64>() / count;
-            let variance = ratios().map(|ratio| (ratio - mean).powi(2)).sum::<f64>();
-            let error = if count > 1.0 { (variance / (count - 1.0) / count).sqrt() } else { 0.0 };
-            Point { memory: upper(bucket), hit_ratio: mean.clamp(0.0, 1.0), error }
+            let [(hit_ratio, error), (at_most, other)] =
+                [0, 1].map(|which| mean(curves.iter().map(|curve| curve[which][bucket])));
+            Point { memory: upper(bucket), hit_ratio, at_most, error: error.max(other) }
         });
         let points: Vec<Point> = points.collect();
-        let most = points.last().map_or(0.0, |point| point.hit_ratio);
-        let first = points.iter().position(|point| point.hit_ratio > 0.0).unwrap_or(0);
-        let last = points.iter().position(|point| point.hit_ratio >= most).unwrap_or(0);
+        let most = points.last().map_or(0.0, |point| point.at_most);
+        let first = points.iter().position(|point| point.at_most > 0.0).unwrap_or(0);
+        let last = points.iter().position(|point| point.at_most >= most).unwrap_or(0);
         points[first..=last.max(first)].to_vec()
     }
 
@@ -173,6 +202,16 @@ impl Reuse {
     fn reads(&self) -> f64 {
         self.reads as f64
     }
+}
+
+/// The mean of some ratios, within 0 and 1, and its standard error; 0 if it is but one.
+fn mean(ratios: impl ExactSizeIterator<Item = f64> + Clone) -> (f64, f64) {
+    #[expect(clippy::cast_precision_loss, reason = "at most 8")]
+    let count = ratios.len() as f64;
+    let mean = ratios.clone().sum::<f64>() / count;
+    let variance = ratios.map(|ratio| (ratio - mean).powi(2)).sum::<f64>();
+    let error = if count > 1.0 { (variance / (count - 1.0) / count).sqrt() } else { 0.0 };
+    (mean.clamp(0.0, 1.0), error)
 }
 
 /// Which estimate a key is for, and its place there.
@@ -185,6 +224,7 @@ impl Estimate {
     fn of(of: u64, most: usize, one_in: f64) -> Self {
         let distances = Distances {
             by_bytes: vec![0.0; BUCKETS],
+            from_before: vec![0.0; BUCKETS],
             cold: 0.0,
             reads: 0.0,
             bytes: 0.0,
@@ -209,19 +249,21 @@ impl Estimate {
         let scale = self.scale();
         let reads = scale * self.of as f64 / u64::MAX as f64;
         if what == Use::Delete {
-            self.stack.remove(key);
+            self.stack.delete(key);
             return;
         }
+        let peak = self.stack.peak();
         let before = self.stack.use_key(key, bytes);
-        if what == Use::Read {
-            self.distances.reads += reads;
+        if what != Use::Store {
+            let distances = &mut self.distances;
+            distances.reads += reads;
+            // What is used of the sample since, for all keys; and the key itself.
+            let bucket = |since: u64| bucket(since as f64 * scale * self.one_in + bytes as f64);
             match before {
-                Some(distance) => {
-                    // What is used of the sample since, for all keys; and the key itself.
-                    let distance = distance as f64 * scale * self.one_in + bytes as f64;
-                    self.distances.by_bytes[bucket(distance)] += reads;
-                }
-                None => self.distances.cold += reads,
+                Some(since) => distances.by_bytes[bucket(since)] += reads,
+                // All that was used since the capture began came after it.
+                None if what == Use::Hit => distances.from_before[bucket(peak)] += reads,
+                None => distances.cold += reads,
             }
         }
         if before.is_none() {
@@ -239,7 +281,7 @@ impl Estimate {
     fn thin_out(&mut self) {
         while self.stack.size().1 > self.most {
             let Some((position, key)) = self.held.pop() else { return };
-            self.stack.remove(key);
+            self.stack.forget(key);
             self.below = position.saturating_sub(1);
         }
         // Those that were deleted and stored again are held twice.
@@ -250,18 +292,29 @@ impl Estimate {
         }
     }
 
-    /// The part of `reads` that hits with the memory of each bucket. Reads that the sample
-    /// has too many or too few are of keys that are called often, which hit with little.
-    fn hits(&self, reads: f64) -> Vec<f64> {
+    fn flush(&mut self) {
+        self.stack.clear();
+        self.held.clear();
+    }
+
+    /// The part of `reads` that hits with the memory of each bucket, at least and at most.
+    /// Reads that the sample has too many or too few are of keys that are called often,
+    /// which hit with little.
+    fn hits(&self, reads: f64) -> [Vec<f64>; 2] {
         let mut hits = if self.below < self.of { reads - self.distances.reads } else { 0.0 };
         if self.below == self.of && self.of < u64::MAX {
             hits = reads - self.distances.reads;
         }
-        let of_bucket = self.distances.by_bytes.iter().map(|count| {
+        let mut from_before = 0.0;
+        let both = self.distances.by_bytes.iter().zip(&self.distances.from_before);
+        let of_bucket = both.map(|(count, count_from_before)| {
             hits += count;
-            if reads > 0.0 { hits / reads } else { 0.0 }
+            from_before += count_from_before;
+            let part = |hits: f64| if reads > 0.0 { hits / reads } else { 0.0 };
+            (part(hits), part(hits + from_before))
         });
-        of_bucket.collect()
+        let (at_least, at_most) = of_bucket.unzip();
+        [at_least, at_most]
     }
 }
 
@@ -271,9 +324,14 @@ fn bucket(bytes: f64) -> usize {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to BUCKETS")]
     let bucket = at as usize;
     // What was rounded up too far, or not far enough.
-    let bucket = if bucket > 0 && upper(bucket - 1) >= bytes { bucket - 1 } else { bucket };
-    let bucket = if upper(bucket) < bytes { bucket + 1 } else { bucket };
-    bucket.min(BUCKETS - 1)
+    let mut bucket = bucket.min(BUCKETS - 1);
+    while bucket > 0 && upper(bucket - 1) >= bytes {
+        bucket -= 1;
+    }
+    while bucket < BUCKETS - 1 && upper(bucket) < bytes {
+        bucket += 1;
+    }
+    bucket
 }
 
 /// The upper end of a bucket, whole bytes.
@@ -284,89 +342,4 @@ fn upper(bucket: usize) -> f64 {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "of small numbers"
-)]
-mod tests {
-    use super::{Reuse, Use};
-    use crate::keys::hash::KeyHash;
-
-    /// Zipf-like numbers, always the same.
-    fn numbers(count: usize, keys: u64) -> Vec<u64> {
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut next = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 11) as f64 / (1_u64 << 53) as f64
-        };
-        (0..count).map(|_| ((keys as f64).powf(next()) - 1.0) as u64).collect()
-    }
-
-    /// The hit ratio of an LRU cache of so many bytes, by being one.
-    fn simulated(trace: &[u64], size: impl Fn(u64) -> u64, memory: u64) -> f64 {
-        let mut cache: Vec<u64> = Vec::new();
-        let mut hits = 0;
-        for key in trace {
-            let before = cache.iter().rposition(|other| other == key);
-            if let Some(at) = before {
-                let used: u64 = cache[at..].iter().map(|key| size(*key)).sum();
-                hits += usize::from(used <= memory);
-                cache.remove(at);
-            }
-            cache.push(*key);
-        }
-        hits as f64 / trace.len() as f64
-    }
-
-    fn seen(trace: &[u64], size: impl Fn(u64) -> u64) -> Reuse {
-        let mut reuse = Reuse::of_one_in(1);
-        for key in trace {
-            reuse.read();
-            let hash = KeyHash::of_number(*key);
-            if reuse.wants(hash) {
-                reuse.see(hash, Use::Read, size(*key).cast_signed());
-            }
-        }
-        reuse
-    }
-
-    #[test]
-    fn few_keys_have_the_hit_ratio_of_a_cache_that_is_simulated() {
-        let trace = numbers(5_000, 1_000);
-        let size = |key| 50 + key % 7 * 100;
-        let reuse = seen(&trace, size);
-        assert!(reuse.is_exact());
-        let curve = reuse.curve();
-        assert!(curve.len() > 50);
-        for point in curve.iter().step_by(10) {
-            let simulated = simulated(&trace, size, point.memory as u64);
-            assert!((point.hit_ratio - simulated).abs() < 1e-9, "{point:?} {simulated}");
-            assert_eq!(point.error, 0.0);
-        }
-    }
-
-    #[test]
-    fn many_keys_have_nearly_that_and_the_error_says_how_nearly() {
-        let trace = numbers(60_000, 40_000);
-        let size = |key| 50 + key % 7 * 100;
-        let reuse = seen(&trace, size);
-        assert!(!reuse.is_exact());
-        let mut beyond = 0;
-        // With less than that, a sample of the keys can only say that it is little.
-        let least = reuse.working_set().0 / 256.0;
-        let curve: Vec<_> =
-            reuse.curve().into_iter().filter(|point| point.memory >= least).collect();
-        let some: Vec<_> = curve.iter().step_by(curve.len() / 8).collect();
-        for point in &some {
-            let simulated = simulated(&trace, size, point.memory as u64);
-            let off = (point.hit_ratio - simulated).abs();
-            assert!(off < 0.05, "{point:?} {simulated}");
-            beyond += usize::from(off > 3.0 * point.error + 0.002);
-        }
-        assert!(beyond <= some.len() / 4, "{beyond}");
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 //! A value is set at its place in a block, which costs no more than a store; each time
 //! that the block is full, all columns move theirs on.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use anyhow::Result;
 use arrow_array::{
@@ -157,16 +157,63 @@ impl Keys {
     }
 }
 
+/// Texts, each with a number: those of the last batch are those of the next, so that mostly
+/// batch after batch has one dictionary.
+#[derive(Debug)]
+struct Texts {
+    /// One after the other.
+    text: Vec<u8>,
+    /// Where in the text each begins, and the last ends.
+    bounds: Vec<i32>,
+    /// The same, as the last batch had them.
+    taken: Arc<StringArray>,
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self { text: Vec::new(), bounds: vec![0], taken: Arc::new(StringArray::new_null(0)) }
+    }
+}
+
+impl Texts {
+    fn len(&self) -> usize {
+        self.bounds.len() - 1
+    }
+
+    /// Adds one, and returns its number.
+    fn add(&mut self, text: &[u8]) -> i32 {
+        let number = i32::try_from(self.len()).unwrap_or(i32::MAX);
+        self.text.extend_from_slice(text);
+        // They are short, and there are some ten thousands of them.
+        self.bounds.push(i32::try_from(self.text.len()).unwrap_or(i32::MAX));
+        number
+    }
+
+    #[inline]
+    fn get(&self, number: i32) -> Option<&[u8]> {
+        let number = usize::try_from(number).ok()?;
+        let &[start, end] = self.bounds.get(number..number + 2)? else { return None };
+        self.text.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+    }
+
+    /// # Errors
+    ///
+    /// When one is not UTF-8.
+    fn take(&mut self) -> Result<ArrayRef> {
+        if self.taken.len() != self.len() {
+            let offsets = OffsetBuffer::new(ScalarBuffer::from(self.bounds.clone()));
+            let text = Buffer::from(self.text.clone());
+            self.taken = Arc::new(StringArray::try_new(offsets, text, None)?);
+        }
+        Ok(Arc::clone(&self.taken) as ArrayRef)
+    }
+}
+
 /// Clients, or nulls: mostly the same connections' in batch after batch, which then have one
 /// dictionary. A name may be in it more than once, where connections come and go.
 #[derive(Debug)]
 pub(super) struct Clients {
-    /// The names, one after the other.
-    text: Vec<u8>,
-    /// Where in the text each begins, and the last ends.
-    bounds: Vec<i32>,
-    /// The names, as the last batch had them.
-    names: Arc<StringArray>,
+    names: Texts,
     /// Of each row, among the names.
     rows: Numbers<Int32Type>,
     /// The name that a connection had last, where no other took its place.
@@ -175,13 +222,7 @@ pub(super) struct Clients {
 
 impl Default for Clients {
     fn default() -> Self {
-        Self {
-            text: Vec::new(),
-            bounds: vec![0],
-            names: Arc::new(StringArray::new_null(0)),
-            rows: Numbers::default(),
-            recent: vec![0; Self::RECENT],
-        }
+        Self { names: Texts::default(), rows: Numbers::default(), recent: vec![0; Self::RECENT] }
     }
 }
 
@@ -200,22 +241,12 @@ impl Clients {
     fn number(&mut self, conn_id: u64, client: &str) -> i32 {
         let place = usize::try_from(conn_id).unwrap_or(0) % Self::RECENT;
         let recent = self.recent[place];
-        if self.name(recent) == Some(client.as_bytes()) {
+        if self.names.get(recent) == Some(client.as_bytes()) {
             return recent;
         }
-        let number = i32::try_from(self.bounds.len() - 1).unwrap_or(i32::MAX);
-        self.text.extend_from_slice(client.as_bytes());
-        // Addresses are short, and there are some ten thousands of them.
-        self.bounds.push(i32::try_from(self.text.len()).unwrap_or(i32::MAX));
+        let number = self.names.add(client.as_bytes());
         self.recent[place] = number;
         number
-    }
-
-    #[inline]
-    fn name(&self, number: i32) -> Option<&[u8]> {
-        let number = usize::try_from(number).ok()?;
-        let &[start, end] = self.bounds.get(number..number + 2)? else { return None };
-        self.text.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
     }
 
     pub(super) fn flush(&mut self, rows: usize) {
@@ -226,16 +257,63 @@ impl Clients {
     ///
     /// When a name is not UTF-8.
     pub(super) fn take(&mut self) -> Result<ArrayRef> {
-        if self.names.len() != self.bounds.len() - 1 {
-            let offsets = OffsetBuffer::new(ScalarBuffer::from(self.bounds.clone()));
-            let text = Buffer::from(self.text.clone());
-            self.names = Arc::new(StringArray::try_new(offsets, text, None)?);
-        }
-        let names = Arc::clone(&self.names) as ArrayRef;
-        if self.names.len() > Self::NAMES {
+        let names = self.names.take()?;
+        if names.len() > Self::NAMES {
             *self = Self { rows: std::mem::take(&mut self.rows), ..Self::default() };
         }
         Ok(Arc::new(DictionaryArray::new(self.rows.take(), names)))
+    }
+}
+
+/// Texts of which there are few, or nulls.
+#[derive(Debug, Default)]
+pub(super) struct Phrases {
+    texts: Texts,
+    numbers: HashMap<Box<str>, i32>,
+    /// The one before, which mostly comes again.
+    last: i32,
+    /// Of each row, among the texts.
+    rows: Numbers<Int32Type>,
+}
+
+impl Phrases {
+    /// With more than these, the next batch begins without any: somebody plays with us.
+    const MOST: usize = 1 << 12;
+
+    #[inline]
+    pub(super) fn set(&mut self, row: usize, phrase: Option<&str>) {
+        let number = phrase.map(|phrase| self.number(phrase));
+        self.rows.set(row, number);
+    }
+
+    fn number(&mut self, phrase: &str) -> i32 {
+        if self.texts.get(self.last) == Some(phrase.as_bytes()) {
+            return self.last;
+        }
+        self.last = match self.numbers.get(phrase) {
+            Some(&number) => number,
+            None => {
+                let number = self.texts.add(phrase.as_bytes());
+                self.numbers.insert(phrase.into(), number);
+                number
+            }
+        };
+        self.last
+    }
+
+    pub(super) fn flush(&mut self, rows: usize) {
+        self.rows.flush(rows);
+    }
+
+    /// # Errors
+    ///
+    /// Never: they are UTF-8.
+    pub(super) fn take(&mut self) -> Result<ArrayRef> {
+        let texts = self.texts.take()?;
+        if texts.len() > Self::MOST {
+            (self.texts, self.numbers) = (Texts::default(), HashMap::new());
+        }
+        Ok(Arc::new(DictionaryArray::new(self.rows.take(), texts)))
     }
 }
 
@@ -243,7 +321,7 @@ impl Clients {
 mod tests {
     use arrow_array::{Array, ArrayRef, cast::AsArray, types::Int32Type};
 
-    use super::{BLOCK, Clients};
+    use super::{BLOCK, Clients, Phrases};
 
     fn texts(column: &ArrayRef) -> Vec<Option<String>> {
         let column = column.as_dictionary::<Int32Type>();
@@ -297,5 +375,27 @@ mod tests {
         let taken = clients.take().unwrap();
         assert_eq!(texts(&taken), [Some("three".to_owned())]);
         assert_eq!(taken.as_any_dictionary().values().len(), 1);
+    }
+
+    #[test]
+    fn a_phrase_is_there_once_and_many_are_let_go() {
+        let mut phrases = Phrases::default();
+        for row in 0..BLOCK {
+            phrases.set(row, ["v", "", "v f c"].get(row % 4).copied());
+        }
+        phrases.flush(BLOCK);
+        let taken = phrases.take().unwrap();
+        let four = ["v", "", "v f c"].map(|text| Some(text.to_owned())).into_iter().chain([None]);
+        let expected: Vec<_> = four.cycle().take(BLOCK).collect();
+        assert_eq!(texts(&taken), expected);
+        assert_eq!(taken.as_any_dictionary().values().len(), 3);
+        for many in 0..=Phrases::MOST {
+            phrases.set(0, Some(&many.to_string()));
+        }
+        phrases.flush(1);
+        assert_eq!(texts(&phrases.take().unwrap()), [Some(Phrases::MOST.to_string())]);
+        phrases.set(0, Some("v"));
+        phrases.flush(1);
+        assert_eq!(phrases.take().unwrap().as_any_dictionary().values().len(), 1);
     }
 }

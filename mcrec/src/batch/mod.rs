@@ -11,6 +11,7 @@ use arrow_array::{
     types::{Int8Type, Int64Type},
 };
 use arrow_schema::SchemaRef;
+use mcrec_protocol::Letters;
 use mcrec_schema::{
     codes::{Op, Protocol, Status},
     columns, key,
@@ -18,7 +19,7 @@ use mcrec_schema::{
 };
 
 use crate::decode::Operation;
-use column::{BLOCK, Bits, Clients, Keys, Numbers, Values};
+use column::{BLOCK, Bits, Clients, Keys, Numbers, Phrases, Values};
 
 /// Rows that are being gathered.
 pub(crate) struct Batch {
@@ -30,6 +31,8 @@ pub(crate) struct Batch {
     pseudonyms: Option<Pseudonyms>,
     rows: usize,
     columns: Columns,
+    /// The flags of the reply at hand: here to be allocated once.
+    returned: String,
 }
 
 /// All words of the columns that have words.
@@ -60,6 +63,10 @@ struct Columns {
     conn_id: Values<i64>,
     client: Clients,
     thread_id: Values<i32>,
+    cas_sent: Numbers<Int64Type>,
+    cas_set: Numbers<Int64Type>,
+    meta_flags: Phrases,
+    meta_returned: Phrases,
 }
 
 impl Batch {
@@ -78,6 +85,7 @@ impl Batch {
             pseudonyms,
             rows: 0,
             columns: Columns::default(),
+            returned: String::new(),
         }
     }
 
@@ -107,6 +115,14 @@ impl Batch {
         columns.conn_id.set(row, signed(operation.conn_id));
         columns.client.set(row, operation.conn_id, operation.client);
         columns.thread_id.set(row, operation.thread_id.cast_signed());
+        columns.cas_sent.set(row, operation.cas_sent.map(u64::cast_signed));
+        columns.cas_set.set(row, operation.cas_set.map(u64::cast_signed));
+        columns.meta_flags.set(row, operation.meta_flags);
+        let returned = operation.meta_returned.map(|letters| {
+            space(letters, &mut self.returned);
+            &*self.returned
+        });
+        columns.meta_returned.set(row, returned);
         self.rows += 1;
         if row == BLOCK - 1 {
             columns.flush(BLOCK);
@@ -156,6 +172,10 @@ impl Columns {
         self.conn_id.flush(rows);
         self.client.flush(rows);
         self.thread_id.flush(rows);
+        self.cas_sent.flush(rows);
+        self.cas_set.flush(rows);
+        self.meta_flags.flush(rows);
+        self.meta_returned.flush(rows);
     }
 
     /// The column of that name, of so many rows.
@@ -182,6 +202,10 @@ impl Columns {
             columns::CONN_ID => Arc::new(Int64Array::from(self.conn_id.take())),
             columns::CLIENT => self.client.take()?,
             columns::THREAD_ID => Arc::new(Int32Array::from(self.thread_id.take())),
+            columns::CAS_SENT => Arc::new(self.cas_sent.take()),
+            columns::CAS_SET => Arc::new(self.cas_set.take()),
+            columns::META_FLAGS => self.meta_flags.take()?,
+            columns::META_RETURNED => self.meta_returned.take()?,
             other => unreachable!("column {other} of the format is not built"),
         })
     }
@@ -196,6 +220,17 @@ fn words(numbers: Int8Array, all: &ArrayRef) -> ArrayRef {
     Arc::new(DictionaryArray::new(numbers, Arc::clone(all)))
 }
 
+/// Makes `text` the letters, with a blank between them.
+fn space(letters: Letters, text: &mut String) {
+    text.clear();
+    for letter in letters.iter() {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push(letter);
+    }
+}
+
 /// Times and counts from small beginnings: the top bit is never set.
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
@@ -203,7 +238,12 @@ fn signed(value: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::{Array, cast::AsArray, types::TimestampMicrosecondType};
+    use arrow_array::{
+        Array, StringArray,
+        cast::AsArray,
+        types::{Int64Type, TimestampMicrosecondType},
+    };
+    use mcrec_protocol::Letters;
     use mcrec_schema::codes::{Op, Protocol, Status};
 
     use super::Batch;
@@ -232,6 +272,10 @@ mod tests {
             conn_id: 2,
             client: Some("unix"),
             thread_id: 7,
+            cas_sent: Some(u64::MAX - 1),
+            cas_set: None,
+            meta_flags: Some("v N30"),
+            meta_returned: Some(Letters::default()),
         };
         batch.push(&operation);
         batch.push(&Operation { key: None, ..operation });
@@ -247,6 +291,16 @@ mod tests {
         assert_eq!(text("protocol"), "binary");
         let keys = taken.column_by_name("key").unwrap().as_string::<i32>();
         assert_eq!((keys.value(0), keys.is_null(1)), ("a\\x0a\\xff", true));
+        let sent = taken.column_by_name("cas_sent").unwrap().as_primitive::<Int64Type>();
+        assert_eq!(sent.value(0), -2);
+        assert!(taken.column_by_name("cas_set").unwrap().is_null(0));
+        let phrase = |name: &str| {
+            let column = taken.column_by_name(name).unwrap();
+            let column = column.as_dictionary::<arrow_array::types::Int32Type>();
+            let mut texts = column.downcast_dict::<StringArray>().unwrap().into_iter();
+            texts.next().unwrap().unwrap().to_owned()
+        };
+        assert_eq!((phrase("meta_flags"), phrase("meta_returned")), ("v N30".into(), "".into()));
         let ts = taken.column_by_name("ts").unwrap();
         assert_eq!(ts.as_primitive::<TimestampMicrosecondType>().value(0), 1_700_000_000_000_001);
         assert_eq!(batch.take().unwrap().num_rows(), 0);

@@ -6,6 +6,7 @@ mod usdt;
 pub(crate) use syscalls::SyscallsDecoder;
 pub(crate) use usdt::UsdtDecoder;
 
+use mcrec_protocol::Letters;
 use mcrec_schema::codes::{Op, Protocol, Status};
 
 /// One operation on one key: a row of the capture, before it is written.
@@ -29,7 +30,13 @@ pub(crate) struct Operation<'a> {
     /// Seconds, as the client wrote them.
     pub(crate) ttl: Option<i64>,
     pub(crate) client_flags: Option<u64>,
+    /// The unique that the reply told, and those that the request compares with and asks for.
     pub(crate) cas: Option<u64>,
+    pub(crate) cas_sent: Option<u64>,
+    pub(crate) cas_set: Option<u64>,
+    /// The flags of a meta request and of its reply.
+    pub(crate) meta_flags: Option<&'a str>,
+    pub(crate) meta_returned: Option<Letters>,
     /// Bytes on the wire.
     pub(crate) request_bytes: Option<u64>,
     /// Bytes on the wire.
@@ -65,7 +72,7 @@ pub(crate) struct Tally {
 #[derive(Debug)]
 pub(crate) enum Decoder {
     Usdt(UsdtDecoder),
-    Syscalls(SyscallsDecoder),
+    Syscalls(Box<SyscallsDecoder>),
 }
 
 /// When a record was made, `CLOCK_MONOTONIC`, ns.
@@ -95,6 +102,14 @@ impl Decoder {
     pub(crate) fn expect(&self, record: &[u8]) {
         if let Self::Syscalls(decoder) = self {
             decoder.expect(record);
+        }
+    }
+
+    /// Gives out what need not be held any more, where all records up to `seen_to`
+    /// (`CLOCK_MONOTONIC`, ns) have come.
+    pub(crate) fn settle(&mut self, seen_to: u64, out: &mut impl FnMut(&Operation<'_>)) {
+        if let Self::Syscalls(decoder) = self {
+            decoder.release(seen_to, out);
         }
     }
 

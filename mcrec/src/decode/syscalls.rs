@@ -7,13 +7,13 @@
 //! that a lost one shows, and the connection waits for its next chance to get into
 //! step.
 
+mod datagrams;
+mod words;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use mcrec_protocol::{
-    Command, Connection, Dialect, Fault, Observer, Outcome, Protocol as Spoken, Read, Reason,
-    Rooms, Segment, Start,
-};
-use mcrec_schema::codes::{Op, Protocol, Status};
+use mcrec_protocol::{Connection, Dialect, Fault, Observer, Read, Reason, Rooms, Segment, Start};
+use mcrec_schema::codes::{Op, Status};
 
 use super::{Malformed, Operation, Tally, usdt::read_head};
 use crate::{
@@ -22,6 +22,8 @@ use crate::{
     },
     target::DESCRIPTORS_MAX,
 };
+use datagrams::{Borrowed, Datagrams};
+use words::{op, protocol, status};
 
 /// Memory that the connections' unfinished requests may take together. Beyond it
 /// those that hold more than their share are let go, and counted.
@@ -47,6 +49,7 @@ pub(crate) struct SyscallsDecoder {
     /// For their requests.
     rooms: Rooms,
     numbers: Numbers,
+    datagrams: Datagrams,
     tally: Tally,
 }
 
@@ -59,17 +62,25 @@ struct Numbers {
 
 #[derive(Debug)]
 struct Tracked {
-    id: u64,
+    who: Who,
     inode: u32,
     next_sequence: u32,
-    /// The worker that serves it.
-    thread: u32,
-    client: Option<String>,
     connection: Connection,
     /// Bytes of the send at hand that no record has accounted for.
     sending: u64,
     /// Bytes that it held after its last record.
     held: usize,
+}
+
+/// What the operations of a connection have in common; of a UDP socket, those of a datagram.
+#[derive(Debug)]
+struct Who {
+    id: u64,
+    /// The worker that serves it.
+    thread: u32,
+    client: Option<String>,
+    /// It is a UDP socket.
+    datagrams: bool,
 }
 
 impl SyscallsDecoder {
@@ -81,6 +92,7 @@ impl SyscallsDecoder {
             held: 0,
             rooms: Rooms::default(),
             numbers: Numbers::default(),
+            datagrams: Datagrams::default(),
             tally: Tally::default(),
         }
     }
@@ -101,7 +113,9 @@ impl SyscallsDecoder {
         let before = self.connections[slot].take();
         let mut tracked = match before {
             Some(tracked)
-                if tracked.inode == head.generation && kind != mcrec_kind::MCREC_CONNECT =>
+                if tracked.inode == head.generation
+                    && kind != mcrec_kind::MCREC_CONNECT
+                    && (kind != mcrec_kind::MCREC_DATAGRAM || tracked.who.datagrams) =>
             {
                 tracked
             }
@@ -115,13 +129,13 @@ impl SyscallsDecoder {
                     // Another socket has its descriptor, so it was closed: who says so may be
                     // slower than the accept, and is not listened to any more.
                     let ended = (before.inode != head.generation).then_some(head.ts);
-                    self.forget(before, ended, out);
+                    self.forget(before, slot, ended, out);
                 }
                 self.begin(head, record, out)?
             }
         };
         if head.sequence != tracked.next_sequence {
-            self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
+            self.emit(&tracked.who, out, |emit| {
                 tracked.connection.gap(emit);
             });
         }
@@ -132,17 +146,24 @@ impl SyscallsDecoder {
                 tracked.connection.take_room(&mut self.rooms);
                 self.read(&mut tracked, head, record, out)
             }
-            mcrec_kind::MCREC_DATAGRAM => self.datagram(&mut tracked, head, record, out),
+            mcrec_kind::MCREC_DATAGRAM => self.datagram(&mut tracked, slot, head, record, out),
             mcrec_kind::MCREC_SEND => self.send(&mut tracked, head, record, out),
             mcrec_kind::MCREC_DISCONNECT => {
-                self.forget(tracked, Some(head.ts), out);
+                self.forget(tracked, slot, Some(head.ts), out);
                 return Ok(());
             }
             _ => Err(Malformed),
         };
         tracked.connection.leave_room(&mut self.rooms);
         self.bound(&mut tracked, out);
+        let answered = tracked.who.datagrams.then(|| tracked.connection.is_idle());
         self.connections[slot] = Some(tracked);
+        if let Some(answered) = answered {
+            if answered {
+                self.datagrams.end(slot);
+            }
+            self.release(head.ts, out);
+        }
         result
     }
 
@@ -159,13 +180,29 @@ impl SyscallsDecoder {
 
     /// Gives out what is still open: requests whose replies were not seen.
     pub(crate) fn finish(&mut self, out: &mut impl FnMut(&Operation<'_>)) {
-        for mut tracked in std::mem::take(&mut self.connections).into_iter().flatten() {
+        let connections = std::mem::take(&mut self.connections).into_iter().enumerate();
+        for (slot, tracked) in connections {
+            let Some(mut tracked) = tracked else { continue };
             // A reply may yet come that nobody sees, so silence says nothing.
-            self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
+            self.emit(&tracked.who, out, |emit| {
                 tracked.connection.gap(emit);
             });
-            self.forget(tracked, None, out);
+            self.forget(tracked, slot, None, out);
         }
+        self.release(u64::MAX, out);
+    }
+
+    /// Gives out what came by UDP and need not wait for what came before it, where all records
+    /// up to `now` (`CLOCK_MONOTONIC`, ns) have come.
+    pub(crate) fn release(&mut self, now: u64, out: &mut impl FnMut(&Operation<'_>)) {
+        while let Some(slot) = self.datagrams.overdue(now) {
+            if let Some(mut tracked) = self.connections.get_mut(slot).and_then(Option::take) {
+                self.emit(&tracked.who, out, |emit| tracked.connection.close(emit));
+                self.connections[slot] = Some(tracked);
+            }
+            self.datagrams.end(slot);
+        }
+        self.datagrams.release(now, &mut self.numbers.request, out);
     }
 
     /// The counts so far.
@@ -192,10 +229,14 @@ impl SyscallsDecoder {
         record: &[u8],
         out: &mut impl FnMut(&Operation<'_>),
     ) -> Result<Box<Tracked>, Malformed> {
-        let mut start = Start::Lost;
+        let kind = mcrec_kind(u32::from(head.kind));
+        let mut start = match kind {
+            mcrec_kind::MCREC_DATAGRAM => Start::Datagrams,
+            _ => Start::Lost,
+        };
         let mut accepted = false;
         let mut client = None;
-        if mcrec_kind(u32::from(head.kind)) == mcrec_kind::MCREC_CONNECT {
+        if kind == mcrec_kind::MCREC_CONNECT {
             let connect: mcrec_connect = fixed(record)?;
             accepted = connect.accepted != 0;
             start = match (connect.stream != 0, accepted) {
@@ -206,20 +247,21 @@ impl SyscallsDecoder {
             // Of a UDP socket, each datagram has its own client.
             client = (start != Start::Datagrams).then(|| address(&connect.client));
         }
-        self.numbers.connection += 1;
+        let datagrams = start == Start::Datagrams;
+        // There each client has its own number.
+        self.numbers.connection += u64::from(!datagrams);
+        let id = self.numbers.connection;
         let tracked = Box::new(Tracked {
-            id: self.numbers.connection,
+            who: Who { id, thread: head.thread, client, datagrams },
             inode: head.generation,
             // A lost beginning is no gap: nothing is known before it anyway.
             next_sequence: head.sequence,
-            thread: head.thread,
-            client,
             connection: Connection::new(self.dialect, start),
             sending: 0,
             held: 0,
         });
         if accepted {
-            self.event(Op::Connect, &tracked, head.ts, out);
+            self.event(Op::Connect, &tracked.who, head.ts, out);
         }
         Ok(tracked)
     }
@@ -228,20 +270,24 @@ impl SyscallsDecoder {
     fn forget(
         &mut self,
         mut tracked: Box<Tracked>,
+        slot: usize,
         ended: Option<u64>,
         out: &mut impl FnMut(&Operation<'_>),
     ) {
         self.held -= tracked.held;
-        self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
+        self.emit(&tracked.who, out, |emit| {
             tracked.connection.close(emit);
         });
-        if let Some(ended) = ended {
-            self.event(Op::Disconnect, &tracked, ended, out);
+        if tracked.who.datagrams {
+            // A socket that ended is not the end of its clients.
+            self.datagrams.end(slot);
+        } else if let Some(ended) = ended {
+            self.event(Op::Disconnect, &tracked.who, ended, out);
         }
     }
 
     /// The beginning or the end of a connection is a row too.
-    fn event(&mut self, op: Op, tracked: &Tracked, ts: u64, out: &mut impl FnMut(&Operation<'_>)) {
+    fn event(&mut self, op: Op, who: &Who, ts: u64, out: &mut impl FnMut(&Operation<'_>)) {
         self.numbers.request += 1;
         out(&Operation {
             ts,
@@ -255,14 +301,18 @@ impl SyscallsDecoder {
             ttl: None,
             client_flags: None,
             cas: None,
+            cas_sent: None,
+            cas_set: None,
+            meta_flags: None,
+            meta_returned: None,
             request_bytes: None,
             response_bytes: None,
             quiet: false,
             request_id: self.numbers.request,
             key_index: 0,
-            conn_id: tracked.id,
-            client: tracked.client.as_deref(),
-            thread_id: tracked.thread,
+            conn_id: who.id,
+            client: who.client.as_deref(),
+            thread_id: who.thread,
         });
     }
 
@@ -275,11 +325,11 @@ impl SyscallsDecoder {
     ) -> Result<(), Malformed> {
         let read: mcrec_read = fixed(record)?;
         let data = record.get(size_of::<mcrec_read>()..).ok_or(Malformed)?;
-        tracked.thread = head.thread;
+        tracked.who.thread = head.thread;
         let piece = piece(&read, data)?;
         // As the kernel does.
         self.tally.counted_records += u64::from(read.offset == 0 && piece.begins_request());
-        self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
+        self.emit(&tracked.who, out, |emit| {
             if read.offset == 0 {
                 tracked.connection.received(piece, head.ts, emit);
             } else {
@@ -292,6 +342,7 @@ impl SyscallsDecoder {
     fn datagram(
         &mut self,
         tracked: &mut Tracked,
+        slot: usize,
         head: mcrec_head,
         record: &[u8],
         out: &mut impl FnMut(&Operation<'_>),
@@ -299,22 +350,25 @@ impl SyscallsDecoder {
         let read: mcrec_read = fixed(record)?;
         let rest = record.get(size_of::<mcrec_read>()..).ok_or(Malformed)?;
         let source: mcrec_address = fixed(rest)?;
-        let data = &rest[size_of::<mcrec_address>()..];
+        let (name, data) = rest.split_first_chunk().ok_or(Malformed)?;
         self.tally.counted_records += u64::from(read.offset == 0);
         let piece = piece(&read, data)?;
-        tracked.thread = head.thread;
+        tracked.who.thread = head.thread;
         if read.offset > 0 {
-            self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
+            self.emit(&tracked.who, out, |emit| {
                 tracked.connection.received_more(piece, head.ts, emit);
             });
             return Ok(());
         }
         // What is still open is another client's.
-        self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
+        self.emit(&tracked.who, out, |emit| {
             tracked.connection.close(emit);
         });
-        tracked.client = (source.family != 0).then(|| address(&source));
-        self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
+        tracked.who.client = (source.family != 0).then(|| address(&source));
+        let pair = (tracked.inode, *name);
+        tracked.who.id = self.datagrams.connection(pair, &mut self.numbers.connection);
+        self.datagrams.begin(slot, tracked.who.id, head.ts);
+        self.emit(&tracked.who, out, |emit| {
             tracked.connection.received(piece, head.ts, emit);
         });
         Ok(())
@@ -339,7 +393,7 @@ impl SyscallsDecoder {
             tracked.sending = tracked.sending.saturating_sub(segment.length);
             Some(segment)
         });
-        self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
+        self.emit(&tracked.who, out, |emit| {
             tracked.connection.sent(segments, accepted, head.ts, emit);
         });
         Ok(())
@@ -355,7 +409,7 @@ impl SyscallsDecoder {
         let others = self.held - tracked.held;
         tracked.held = tracked.connection.held();
         if others + tracked.held > HELD_MAX && tracked.held > self.share() {
-            self.emit(&tracked.client, tracked.id, tracked.thread, out, |emit| {
+            self.emit(&tracked.who, out, |emit| {
                 tracked.connection.give_up(emit);
             });
             tracked.held = tracked.connection.held();
@@ -365,61 +419,41 @@ impl SyscallsDecoder {
 
     fn emit<F: FnMut(&Operation<'_>)>(
         &mut self,
-        client: &Option<String>,
-        conn_id: u64,
-        thread_id: u32,
+        who: &Who,
         out: &mut F,
         work: impl FnOnce(&mut Emit<'_, F>),
     ) {
-        work(&mut Emit {
-            out,
-            numbers: &mut self.numbers,
-            tally: &mut self.tally,
-            conn_id,
-            client: client.as_deref(),
-            thread_id,
-        });
+        let later = who.datagrams.then_some(&mut self.datagrams);
+        work(&mut Emit { out, later, numbers: &mut self.numbers, tally: &mut self.tally, who });
     }
 }
 
 /// Gives the operations of a connection their place in the capture.
 struct Emit<'a, F> {
     out: &'a mut F,
+    /// Where they go that may have to wait for others.
+    later: Option<&'a mut Datagrams>,
     numbers: &'a mut Numbers,
     tally: &'a mut Tally,
-    conn_id: u64,
-    client: Option<&'a str>,
-    thread_id: u32,
+    who: &'a Who,
 }
 
 impl<F: FnMut(&Operation<'_>)> Observer for Emit<'_, F> {
     #[inline]
     fn operation(&mut self, operation: &mcrec_protocol::Operation<'_>) {
+        let borrowed = Borrowed {
+            key: operation.key,
+            client: self.who.client.as_deref(),
+            meta_flags: operation.meta_flags,
+        };
+        if let Some(later) = &mut self.later {
+            later.hold(row(operation, Borrowed::default(), self.who, 0), borrowed);
+            return;
+        }
         if operation.key_index == 0 {
             self.numbers.request += 1;
         }
-        let latency = operation.answered_at.map(|at| at.saturating_sub(operation.received_at));
-        (self.out)(&Operation {
-            ts: operation.received_at,
-            op: op(operation.command),
-            protocol: Some(protocol(operation.protocol)),
-            status: status(operation.outcome),
-            key: operation.key,
-            key_len: operation.key_length,
-            value_size: operation.value_size,
-            latency,
-            ttl: operation.ttl,
-            client_flags: operation.client_flags,
-            cas: operation.cas,
-            request_bytes: Some(operation.request_bytes),
-            response_bytes: Some(operation.response_bytes),
-            quiet: operation.quiet,
-            request_id: self.numbers.request,
-            key_index: operation.key_index,
-            conn_id: self.conn_id,
-            client: self.client,
-            thread_id: self.thread_id,
-        });
+        (self.out)(&row(operation, borrowed, self.who, self.numbers.request));
     }
 
     fn fault(&mut self, fault: Fault) {
@@ -430,6 +464,42 @@ impl<F: FnMut(&Operation<'_>)> Observer for Emit<'_, F> {
             Fault::Desynced(_) => self.tally.decode_errors += 1,
             Fault::Encrypted => self.tally.encrypted += 1,
         }
+    }
+}
+
+/// An operation of the protocol as one of the capture.
+#[inline]
+fn row<'a>(
+    operation: &mcrec_protocol::Operation<'_>,
+    borrowed: Borrowed<'a>,
+    who: &Who,
+    request_id: u64,
+) -> Operation<'a> {
+    let latency = operation.answered_at.map(|at| at.saturating_sub(operation.received_at));
+    Operation {
+        ts: operation.received_at,
+        op: op(operation.command),
+        protocol: Some(protocol(operation.protocol)),
+        status: status(operation.outcome),
+        key: borrowed.key,
+        key_len: operation.key_length,
+        value_size: operation.value_size,
+        latency,
+        ttl: operation.ttl,
+        client_flags: operation.client_flags,
+        cas: operation.cas,
+        cas_sent: operation.cas_sent,
+        cas_set: operation.cas_set,
+        meta_flags: borrowed.meta_flags,
+        meta_returned: operation.meta_returned,
+        request_bytes: Some(operation.request_bytes),
+        response_bytes: Some(operation.response_bytes),
+        quiet: operation.quiet,
+        request_id,
+        key_index: operation.key_index,
+        conn_id: who.id,
+        client: borrowed.client,
+        thread_id: who.thread,
     }
 }
 
@@ -494,61 +564,6 @@ fn address(address: &mcrec_address) -> String {
         _ => return "unix".to_owned(),
     };
     SocketAddr::new(ip, address.port).to_string()
-}
-
-fn protocol(protocol: Spoken) -> Protocol {
-    match protocol {
-        Spoken::Text => Protocol::Text,
-        Spoken::Meta => Protocol::Meta,
-        Spoken::Binary => Protocol::Binary,
-    }
-}
-
-fn op(command: Command) -> Op {
-    match command {
-        Command::Get => Op::Get,
-        Command::Gets => Op::Gets,
-        Command::Gat => Op::Gat,
-        Command::Gats => Op::Gats,
-        Command::Touch => Op::Touch,
-        Command::Set => Op::Set,
-        Command::Add => Op::Add,
-        Command::Replace => Op::Replace,
-        Command::Append => Op::Append,
-        Command::Prepend => Op::Prepend,
-        Command::Cas => Op::Cas,
-        Command::Incr => Op::Incr,
-        Command::Decr => Op::Decr,
-        Command::Delete => Op::Delete,
-        Command::FlushAll => Op::FlushAll,
-        Command::Stats => Op::Stats,
-        Command::Version => Op::Version,
-        Command::Noop => Op::Noop,
-        Command::Debug => Op::Debug,
-        Command::Quit => Op::Quit,
-        Command::Auth => Op::Auth,
-        Command::Watch => Op::Watch,
-        Command::Other => Op::Other,
-    }
-}
-
-fn status(outcome: Outcome) -> Status {
-    match outcome {
-        Outcome::Hit => Status::Hit,
-        Outcome::Miss => Status::Miss,
-        Outcome::Stored => Status::Stored,
-        Outcome::NotStored => Status::NotStored,
-        Outcome::Exists => Status::Exists,
-        Outcome::NotFound => Status::NotFound,
-        Outcome::Deleted => Status::Deleted,
-        Outcome::Touched => Status::Touched,
-        Outcome::Ok => Status::Ok,
-        Outcome::Error => Status::Error,
-        Outcome::ClientError => Status::ClientError,
-        Outcome::ServerError => Status::ServerError,
-        Outcome::NoReply => Status::NoReply,
-        Outcome::Unknown => Status::Unknown,
-    }
 }
 
 #[cfg(test)]

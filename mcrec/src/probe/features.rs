@@ -9,6 +9,7 @@ use std::{
         unix::net::UnixStream,
     },
     path::Path,
+    sync::OnceLock,
 };
 
 use libbpf_rs::{
@@ -57,7 +58,7 @@ pub(crate) fn find(host: &Host) -> Kernel {
         socket_tracepoints,
         uprobe_links: if has_links { UprobeLinks::Process } else { UprobeLinks::None },
         raw_sockets: RawTracepoints::Undisturbed,
-        raw_calls: RawTracepoints::Undisturbed,
+        raw_calls: || RawTracepoints::Undisturbed,
         perf_tracepoints: has_perf_tracepoints(btf.as_ref(), socket_tracepoints),
         return_probes_break_seccomp: return_probes_break_seccomp(&release),
     };
@@ -70,19 +71,28 @@ pub(crate) fn find(host: &Host) -> Kernel {
     }
     // A kernel that never preempts says so, by not saying that it does.
     if uname.version().to_string_lossy().contains("PREEMPT") {
-        // One that does not list its variables cannot be asked.
-        let judge = |undisturbed: Option<bool>| match undisturbed
-            .unwrap_or_else(|| has_undisturbed(&release))
-        {
-            true => RawTracepoints::Undisturbed,
-            false => RawTracepoints::Preemptible,
-        };
-        kernel.raw_calls = judge(calls_run_undisturbed());
+        kernel.raw_calls = raw_calls;
         if socket_tracepoints {
             kernel.raw_sockets = judge(sockets_run_undisturbed());
         }
     }
     kernel
+}
+
+/// What a kernel that preempts does at the exit of system calls. It is asked once.
+fn raw_calls() -> RawTracepoints {
+    static ANSWER: OnceLock<RawTracepoints> = OnceLock::new();
+    *ANSWER.get_or_init(|| judge(calls_run_undisturbed()))
+}
+
+/// What was found, or else what is true of this release: a kernel that does not list its
+/// variables cannot be asked.
+fn judge(undisturbed: Option<bool>) -> RawTracepoints {
+    let by_release = || has_undisturbed(&rustix::system::uname().release().to_string_lossy());
+    match undisturbed.unwrap_or_else(by_release) {
+        true => RawTracepoints::Undisturbed,
+        false => RawTracepoints::Preemptible,
+    }
 }
 
 /// Whether programs can be attached to perf's tracepoints: where those are found, and a program

@@ -58,6 +58,44 @@ macro_rules! skeleton {
 }
 pub(super) use skeleton;
 
+/// Opens the skeleton of the form that the kernel takes, which `$builder` builds, lets
+/// `$prepare` set up what the source has as `$open`, and loads it.
+macro_rules! load_form {
+    ($kernel:expr, $storage:expr, $ring:expr, $builder:ident, |$open:ident| $prepare:block) => {
+        if $kernel.atomics {
+            let mut $open = $crate::probe::skeleton::open!(atomic::$builder, $storage);
+            let constants = $open.maps.rodata_data.as_deref_mut();
+            let constants = constants.context("the BPF programs have no constants")?;
+            constants.ring_bytes = $ring.bytes().into();
+            constants.ring_block_shift = $ring.block_bytes.trailing_zeros();
+            $prepare
+            $crate::probe::skeleton::load!($open)
+        } else {
+            let mut $open = $crate::probe::skeleton::open!(older::$builder, $storage);
+            $prepare
+            $crate::probe::skeleton::load!($open)
+        }
+    };
+}
+pub(super) use load_form;
+
+macro_rules! open {
+    ($builder:path, $storage:expr) => {
+        <$builder>::default()
+            .open($storage)
+            .map_err(|error| $crate::probe::refused(&error, "cannot open the BPF programs"))?
+    };
+}
+pub(super) use open;
+
+macro_rules! load {
+    ($open:expr) => {{
+        let loaded = $open.load().map_err(|error| $crate::probe::refused_to_load(&error))?;
+        Box::new(loaded) as Box<dyn $crate::probe::skeleton::Skeleton>
+    }};
+}
+pub(super) use load;
+
 /// Sizes what all sources have, and loads only programs that are `wanted`.
 pub(super) fn prepare(
     object: &mut OpenObject,

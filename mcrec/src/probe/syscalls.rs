@@ -10,7 +10,7 @@ use libbpf_rs::{
 use mcrec_protocol::Binding;
 
 use super::{
-    Layout, Storage, refused, refused_to_load,
+    Layout, Storage, refused,
     skeleton::{self, Skeleton},
 };
 use crate::{
@@ -40,35 +40,6 @@ const CLOSES: &str = "closes";
 /// `PROC_PID_INIT_INO`: part of the kernel's ABI.
 const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
 
-/// Opens the skeleton of a form, sets its constants and loads it.
-macro_rules! load {
-    ($module:ident, $storage:ident, $plan:ident, $target:ident, $ring:ident, $open:ident, $set:block) => {{
-        let mut $open = $module::SyscallsSkelBuilder::default()
-            .open($storage)
-            .map_err(|error| refused(&error, "cannot open the BPF programs"))?;
-        $set
-        let constants = $open.maps.rodata_data.as_deref_mut();
-        let constants = constants.context("the BPF programs have no constants")?;
-        constants.target_tgid = u32::try_from($target.pid).context("a pid is not negative")?;
-        constants.namespace_inode = pid_namespace()?;
-        // What comes before a connection has authenticated is no request on a key.
-        let (binding, skips) = ($plan.dialect.binding, !$plan.dialect.authenticates);
-        constants.skips_text = skips && binding != Binding::Binary;
-        constants.skips_binary = skips && binding != Binding::Text;
-        constants.readonly_start = $target.readonly.start;
-        constants.readonly_end = $target.readonly.end;
-        for (to, from) in constants.listening_ports.iter_mut().zip(&$target.ports) {
-            *to = *from;
-            constants.listening_port_count += 1;
-        }
-        skeleton::prepare($open.open_object_mut(), $ring, $target.descriptors, |program| {
-            let probe = PROGRAMS.iter().find(|(name, ..)| *name == program).map(|known| known.2);
-            $plan.source.attached.iter().any(|attached| Some(&*attached.probe) == probe)
-        })?;
-        Box::new($open.load().map_err(|error| refused_to_load(&error))?)
-    }};
-}
-
 pub(super) fn load<'a>(
     storage: &'a mut Storage,
     plan: &Plan,
@@ -76,16 +47,27 @@ pub(super) fn load<'a>(
     kernel: &Kernel,
     ring: Layout,
 ) -> Result<Box<dyn Skeleton + 'a>> {
-    Ok(if kernel.atomics {
-        load!(atomic, storage, plan, target, ring, open, {
-            let constants = open.maps.rodata_data.as_deref_mut();
-            let constants = constants.context("the BPF programs have no constants")?;
-            constants.ring_bytes = ring.bytes().into();
-            constants.ring_block_shift = ring.block_bytes.trailing_zeros();
-        })
-    } else {
-        load!(older, storage, plan, target, ring, open, {})
-    })
+    Ok(skeleton::load_form!(kernel, storage, ring, SyscallsSkelBuilder, |open| {
+        let constants = open.maps.rodata_data.as_deref_mut();
+        let constants = constants.context("the BPF programs have no constants")?;
+        constants.target_tgid = u32::try_from(target.pid).context("a pid is not negative")?;
+        constants.namespace_inode = pid_namespace()?;
+        // What comes before a connection has authenticated is no request on a key.
+        let (binding, skips) = (plan.dialect.binding, !plan.dialect.authenticates);
+        constants.skips_text = skips && binding != Binding::Binary;
+        constants.skips_binary = skips && binding != Binding::Text;
+        constants.proxies = plan.dialect.proxies;
+        constants.readonly_start = target.readonly.start;
+        constants.readonly_end = target.readonly.end;
+        for (to, from) in constants.listening_ports.iter_mut().zip(&target.ports) {
+            *to = *from;
+            constants.listening_port_count += 1;
+        }
+        skeleton::prepare(open.open_object_mut(), ring, target.descriptors, |program| {
+            let probe = PROGRAMS.iter().find(|(name, ..)| *name == program).map(|known| known.2);
+            plan.source.attached.iter().any(|attached| Some(&*attached.probe) == probe)
+        })?;
+    }))
 }
 
 /// Inode of the pid namespace that this process is in; zero for the initial one.

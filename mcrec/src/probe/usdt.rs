@@ -7,7 +7,7 @@ use libbpf_rs::{
 };
 
 use super::{
-    Layout, Storage, refused, refused_to_load,
+    Layout, Storage, refused,
     skeleton::{self, Skeleton},
 };
 use crate::{kernel::Kernel, plan::Plan, target::Target};
@@ -37,21 +37,6 @@ pub(super) const PROGRAMS: [&str; 15] = [
     "conn_release",
 ];
 
-/// Opens the skeleton of a form, sets its constants and loads it.
-macro_rules! load {
-    ($module:ident, $storage:ident, $plan:ident, $target:ident, $ring:ident, $open:ident, $set:block) => {{
-        let mut $open = $module::UsdtSkelBuilder::default()
-            .open($storage)
-            .map_err(|error| refused(&error, "cannot open the BPF programs"))?;
-        $set
-        skeleton::prepare($open.open_object_mut(), $ring, $target.descriptors, |program| {
-            let probe = probe_of(program);
-            $plan.source.attached.iter().any(|attached| attached.probe == probe)
-        })?;
-        Box::new($open.load().map_err(|error| refused_to_load(&error))?)
-    }};
-}
-
 pub(super) fn load<'a>(
     storage: &'a mut Storage,
     plan: &Plan,
@@ -59,16 +44,12 @@ pub(super) fn load<'a>(
     kernel: &Kernel,
     ring: Layout,
 ) -> Result<Box<dyn Skeleton + 'a>> {
-    Ok(if kernel.atomics {
-        load!(atomic, storage, plan, target, ring, open, {
-            let constants = open.maps.rodata_data.as_deref_mut();
-            let constants = constants.context("the BPF programs have no constants")?;
-            constants.ring_bytes = ring.bytes().into();
-            constants.ring_block_shift = ring.block_bytes.trailing_zeros();
-        })
-    } else {
-        load!(older, storage, plan, target, ring, open, {})
-    })
+    Ok(skeleton::load_form!(kernel, storage, ring, UsdtSkelBuilder, |open| {
+        skeleton::prepare(open.open_object_mut(), ring, target.descriptors, |program| {
+            let probe = probe_of(program);
+            plan.source.attached.iter().any(|attached| attached.probe == probe)
+        })?;
+    }))
 }
 
 pub(super) fn attach(program: &ProgramMut<'_>, target: &Target) -> Result<Vec<Link>> {

@@ -1,6 +1,7 @@
 //! Files that are committed to, one after the other.
 
 use std::{
+    path::PathBuf,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -35,6 +36,15 @@ pub(super) struct Files {
     /// The file before, which is being brought to the disk: that takes a slow disk
     /// longer than the ring could wait.
     closing: Option<JoinHandle<Result<()>>>,
+    /// Where it goes on, unasked for and not yet said.
+    goes_on: Option<GoesOn>,
+}
+
+/// A file has as many row groups as it can, and the next one has what follows.
+#[derive(Debug)]
+pub(crate) struct GoesOn {
+    pub(crate) from: PathBuf,
+    pub(crate) to: PathBuf,
 }
 
 impl Files {
@@ -59,6 +69,7 @@ impl Files {
             span,
             written,
             closing: None,
+            goes_on: None,
         })
     }
 
@@ -93,8 +104,14 @@ impl Files {
 
     /// Whether it is time for the next file, when `pending` bytes wait for this one.
     pub(super) fn is_full(&self, pending: u64) -> bool {
-        self.rotation.every.is_some_and(|every| self.begun.elapsed() >= every)
+        self.file.is_full()
+            || self.rotation.every.is_some_and(|every| self.begun.elapsed() >= every)
             || self.room().is_some_and(|room| pending >= room)
+    }
+
+    /// Where the recording goes on because a file could not hold more, once for each.
+    pub(super) fn goes_on(&mut self) -> Option<GoesOn> {
+        self.goes_on.take()
     }
 
     /// Bytes that may be added to this file, where files have a size.
@@ -129,6 +146,10 @@ impl Files {
         let span = Span::begin(account.now());
         let footer = account.footer(&span, None, self.commit_every.as_secs_f64());
         let next = self.place.create(&footer)?;
+        if self.file.is_full() {
+            let (from, to) = (self.file.path().to_owned(), next.path().to_owned());
+            self.goes_on = Some(GoesOn { from, to });
+        }
         self.written.add(next.path());
         self.span = span;
         self.schedule = Schedule::new(self.commit_every);

@@ -19,7 +19,7 @@ use mcrec_schema::columns;
 use crate::account::Account;
 
 use files::Files;
-pub(crate) use files::Rotation;
+pub(crate) use files::{GoesOn, Rotation};
 pub(crate) use place::Place;
 use window::Window;
 pub(crate) use window::{Dumped, Keep};
@@ -207,6 +207,14 @@ impl Sink {
                 window.commit(groups, account);
                 Ok(())
             }
+        }
+    }
+
+    /// Where the recording goes on because a file could not hold more, once for each.
+    pub(crate) fn goes_on(&mut self) -> Option<GoesOn> {
+        match &mut self.to {
+            To::Files(files) => files.goes_on(),
+            To::Window(_) => None,
         }
     }
 

@@ -38,6 +38,17 @@ impl Names {
         }
     }
 
+    /// Of files that follow one, where there is only one so far.
+    pub(crate) fn go_on(&mut self) {
+        if let Self::One(name) = self {
+            let mut series = Self::series(name);
+            if let Self::Series { number, .. } = &mut series {
+                *number = 1;
+            }
+            *self = series;
+        }
+    }
+
     /// The name of the next file, which begins at `start_us`, µs since the epoch.
     pub(crate) fn next(&mut self, start_us: i64) -> OsString {
         match self {
@@ -106,6 +117,20 @@ mod tests {
             assert!(!names.has(OsStr::new(other)), "{other}");
         }
         assert!(!Names::one("cap.parquet".into()).has(OsStr::new("cap.parquet")));
+    }
+
+    #[test]
+    fn one_file_becomes_a_series_when_it_goes_on() {
+        let mut names = Names::one("cap.parquet".into());
+        let made: Vec<_> = (0..3)
+            .map(|_| {
+                let name = names.next(0);
+                names.go_on();
+                name
+            })
+            .collect();
+        let [second, third] = ["2", "3"].map(|n| format!("cap-19700101T000000Z-00000{n}.parquet"));
+        assert_eq!(made, ["cap.parquet", &second, &third]);
     }
 
     #[test]

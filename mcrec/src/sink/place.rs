@@ -5,6 +5,7 @@ use std::{
     io::{self, ErrorKind},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -78,12 +79,6 @@ impl Place {
         while self.names.has(&name) && self.folder.look(&name)?.is_some() {
             name = self.names.next(footer.capture.start_us);
         }
-        let journal = journal_name(&name);
-        // A journal without content is left where a recorder was killed between commits.
-        let stale = self.folder.look(&journal).ok().flatten();
-        if self.force || stale.is_some_and(|entry| entry.is_file && entry.size == 0) {
-            self.replace(&journal)?;
-        }
         if self.force {
             // Readers that have the old one open keep it.
             self.replace(&name)?;
@@ -91,15 +86,19 @@ impl Place {
         let writer = Writer::create(&self.folder, &name, footer, self.durability)?;
         self.tidy();
         self.latest = Some(name);
+        self.names.go_on();
         Ok(writer)
     }
 
     fn replace(&self, name: &OsString) -> Result<()> {
+        /// Those who only ask whether it is being recorded hold it for less.
+        const PATIENCE: Duration = Duration::from_millis(200);
         let shown = self.folder.path_of(name);
-        if self.folder.is_locked(name) {
+        let gone = self.folder.remove_idle(name, PATIENCE);
+        if !gone.with_context(|| format!("cannot replace {}", shown.display()))? {
             bail!("{} is being recorded by another mcrec", shown.display());
         }
-        self.folder.remove(name).with_context(|| format!("cannot replace {}", shown.display()))
+        Ok(())
     }
 
     /// The folder.
@@ -120,12 +119,15 @@ impl Place {
             names.into_iter().filter(|name| self.names.has(name)).collect();
         ours.sort();
         let surplus = ours.len().saturating_sub(keep);
-        let may_go =
-            |name: &&OsString| Some(*name) == self.latest.as_ref() || !self.folder.is_locked(name);
-        for name in ours[..surplus].iter().filter(may_go) {
+        for name in &ours[..surplus] {
             // One that cannot be removed now is tried again with the next.
-            let _ = self.folder.remove(name);
-            let _ = self.folder.remove(&journal_name(name));
+            if Some(name) == self.latest.as_ref() {
+                // It is on its way to the disk, and so still locked.
+                let _ = self.folder.remove(name);
+                let _ = self.folder.remove(&journal_name(name));
+            } else {
+                let _ = self.folder.remove_idle(name, Duration::ZERO);
+            }
         }
     }
 }

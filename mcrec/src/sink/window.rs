@@ -24,6 +24,12 @@ pub(crate) struct Keep {
     pub(crate) bytes: u64,
 }
 
+/// Parts that the time which is kept is divided into, at most: each becomes a row group, and
+/// a file cannot have any number of them.
+const PARTS: u32 = 8192;
+/// Row groups that are held at most, for the same reason: the oldest go when there are more.
+const GROUPS_MAX: usize = 3 * PARTS as usize;
+
 /// The last of a recording, a part for each commit.
 pub(super) struct Window {
     place: Place,
@@ -59,6 +65,8 @@ pub(crate) struct Dumped {
 
 impl Window {
     pub(super) fn new(place: Place, keep: Keep, commit_every: Duration, account: &Account) -> Self {
+        // Nothing is safer for more of them.
+        let commit_every = commit_every.max(keep.last / PARTS);
         Self {
             place,
             keep,
@@ -191,6 +199,7 @@ impl Part {
 struct Held {
     parts: VecDeque<Arc<Part>>,
     bytes: u64,
+    groups: usize,
 }
 
 impl Held {
@@ -199,12 +208,16 @@ impl Held {
         let length = i64::try_from(keep.last.as_micros()).unwrap_or(i64::MAX);
         let oldest = part.span.end_us().saturating_sub(length);
         self.bytes += part.bytes();
+        self.groups += part.groups.len();
         self.parts.push_back(Arc::new(part));
         while self.parts.len() > 1
-            && (self.bytes > keep.bytes || self.parts[0].span.end_us() <= oldest)
+            && (self.bytes > keep.bytes
+                || self.groups > GROUPS_MAX
+                || self.parts[0].span.end_us() <= oldest)
         {
             if let Some(gone) = self.parts.pop_front() {
                 self.bytes -= gone.bytes();
+                self.groups -= gone.groups.len();
             }
         }
     }

@@ -182,6 +182,11 @@ impl Connection {
             if let (Some(was), Some(is)) = (recorded.cas, cas) {
                 desk.uniques.remember(held.group.key(first + at), was, is);
             }
+            // One that the client chose is the same again.
+            let done = matches!(status, Status::Stored | Status::Deleted | Status::Ok);
+            if let Some(set) = request.cas_set.filter(|_| done) {
+                desk.uniques.remember(held.group.key(first + at), set, set);
+            }
         }
     }
 

@@ -16,10 +16,13 @@ pub(crate) fn write(report: &Report<'_>) -> Value {
     let unsent = tally.by_unsent().map(|(why, count)| (why.name().to_owned(), json!(count)));
     let unanswered = tally.by_unanswered();
     let unanswered = unanswered.map(|(why, count)| (why.name().to_owned(), json!(count)));
+    let altered = report.limits.altered();
+    let altered = altered.map(|(what, count)| (what.name().to_owned(), json!(count)));
     json!({
         "captures": captures(report),
         "target": report.plan.target.to_string(),
         "pace": report.pace(),
+        "not_as_it_was": Value::Object(altered.collect()),
         "warmed": report.loaded.as_ref().map(|loaded| json!({
             "keys": loaded.keys,
             "of_unknown_size": loaded.of_unknown_size,

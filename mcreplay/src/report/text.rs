@@ -55,6 +55,13 @@ pub(crate) fn write(report: &Report<'_>, out: &mut String) -> fmt::Result {
     )?;
     commands(report, out)?;
     differences(report, out)?;
+    let mut altered = report.limits.altered().peekable();
+    if altered.peek().is_some() {
+        writeln!(out, "\nNot as it was; of the operations")?;
+    }
+    for (what, count) in altered {
+        writeln!(out, "{count:>10} {}", what.words())?;
+    }
     if report.interrupted {
         writeln!(out, "\nIt was interrupted before its end.")?;
     }

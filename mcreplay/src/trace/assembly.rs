@@ -22,6 +22,8 @@ pub(crate) struct Shape {
     /// So many connections for each of the binary and the text protocols, if not as many
     /// as there were.
     pub(crate) connections: Option<u64>,
+    /// The time to live of what has one that is not known, s; `None` to leave that out.
+    pub(crate) unknown_ttl: Option<i64>,
 }
 
 /// A recorded connection.
@@ -106,6 +108,7 @@ impl Assembly {
                 || wire::can_say(Protocol::Text, row.op, key);
             return Err(if as_recorded { Unsent::NotSayable } else { Unsent::NotReplayable });
         }
+        let as_sent = AsSent::of(row, protocol, self.shape.unknown_ttl)?;
         let Some(connection) = self.connections.get_mut(&(recording, row.conn_id)) else {
             return Ok(());
         };
@@ -119,7 +122,7 @@ impl Assembly {
         match at {
             Some((group, last)) => {
                 let more = several && last == row.request_id && row.request_id != 0;
-                append(group, row, protocol, key.unwrap_or_default(), more);
+                append(group, row, as_sent, key.unwrap_or_default(), more);
                 connection.group = connection.group.map(|(number, _)| (number, row.request_id));
             }
             None => {
@@ -127,7 +130,7 @@ impl Assembly {
                 // Most have one request of one key.
                 group.requests.reserve_exact(1);
                 group.keys.reserve_exact(1);
-                append(&mut group, row, protocol, key.unwrap_or_default(), false);
+                append(&mut group, row, as_sent, key.unwrap_or_default(), false);
                 connection.group = Some((order.add(group, 1), row.request_id));
             }
         }
@@ -172,7 +175,63 @@ fn key_of(row: &Row<'_>, bytes: &mut Vec<u8>) -> Result<bool, Unsent> {
     Ok(true)
 }
 
-fn append(group: &mut Group, row: &Row<'_>, protocol: Protocol, key: &[u8], more: bool) {
+/// What a request is sent with in its protocol.
+struct AsSent {
+    protocol: Protocol,
+    ttl: Option<i64>,
+    cas_sent: Option<u64>,
+}
+
+/// The largest item that memcached can be told to store (`-I`), bytes.
+const VALUE_MAX: u64 = 1 << 30;
+
+impl AsSent {
+    /// # Errors
+    ///
+    /// Why `row` cannot be sent.
+    fn of(row: &Row<'_>, protocol: Protocol, unknown_ttl: Option<i64>) -> Result<Self, Unsent> {
+        // Older recordings have in `cas` what a `cas` was sent with.
+        let older = row.cas.filter(|_| row.op == Op::Cas);
+        let cas_sent = row.cas_sent.or(older);
+        if cas_sent.is_some() && !wire::can_compare(protocol, row.op) {
+            return Err(Unsent::NotSayable);
+        }
+        if Op::STORES.contains(&row.op) {
+            if row.value_size.is_some_and(|size| size > VALUE_MAX) {
+                return Err(Unsent::TooLarge);
+            }
+            if !may_have_arrived(row) {
+                return Err(Unsent::NotWhole);
+            }
+        }
+        Ok(Self { protocol, ttl: ttl(row, protocol, unknown_ttl)?, cas_sent })
+    }
+}
+
+/// The time to live that a request is sent with: never one that nobody gave it.
+fn ttl(row: &Row<'_>, protocol: Protocol, unknown_ttl: Option<i64>) -> Result<Option<i64>, Unsent> {
+    let extends = row.protocol == Some(Protocol::Binary) && row.client_flags.is_none();
+    match row.ttl {
+        None if !wire::needs_ttl(row.op) || (row.op == Op::Cas && extends) => Ok(None),
+        // Without T there was none, which is 0 in other protocols.
+        None if row.protocol == Some(Protocol::Meta) => {
+            Ok((protocol != Protocol::Meta).then_some(0))
+        }
+        None => unknown_ttl.map(Some).ok_or(Unsent::TtlUnknown),
+        ttl => Ok(ttl),
+    }
+}
+
+/// Whether a store came to its end: of one that was answered, or is silent by nature, it is
+/// taken for granted. Where neither is known, the server may have stored nothing.
+fn may_have_arrived(row: &Row<'_>) -> bool {
+    // Through the probes, sizes and replies are not known, and what fires is done.
+    let decoded = row.request_bytes.is_some();
+    !(decoded && row.status == Status::Unknown && row.latency_ns.is_none())
+}
+
+fn append(group: &mut Group, row: &Row<'_>, as_sent: AsSent, key: &[u8], more: bool) {
+    let AsSent { protocol, ttl, cas_sent } = as_sent;
     group.bytes.extend_from_slice(key);
     let end = u32::try_from(group.bytes.len()).unwrap_or(u32::MAX);
     let first_key = u32::try_from(group.keys.len()).unwrap_or(u32::MAX);
@@ -191,7 +250,16 @@ fn append(group: &mut Group, row: &Row<'_>, protocol: Protocol, key: &[u8], more
         op: row.op,
         protocol,
         quiet: row.quiet && may_be_quiet(protocol, row.op),
-        ttl: row.ttl,
+        ttl,
+        cas_sent,
+        cas_set: row.cas_set,
+        flags: row.flags.filter(|_| protocol == Protocol::Meta).cloned(),
+        recorded_meta: row.protocol == Some(Protocol::Meta),
+        needs_meta: row.flags.is_some_and(|flags| flags.are_meta_alone()),
+        ttl_given: row.ttl.is_none() && row.protocol != Some(Protocol::Meta) && ttl.is_some(),
+        extends: row.protocol == Some(Protocol::Binary)
+            && row.op == Op::Cas
+            && row.client_flags.is_none(),
         // Of another protocol, a length says nothing.
         request_bytes: row.request_bytes.filter(|_| row.protocol == Some(protocol)).unwrap_or(0),
         response_bytes: row.response_bytes,

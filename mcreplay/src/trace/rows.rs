@@ -16,9 +16,10 @@ use mcrec_schema::{
 use parquet::file::{metadata::RowGroupMetaData, statistics::Statistics};
 
 use super::filter::Filter;
+use crate::flags::Flags;
 
 /// The columns that it takes to replay.
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 19] = [
     columns::TS,
     columns::OP,
     columns::PROTOCOL,
@@ -35,6 +36,9 @@ const COLUMNS: [&str; 16] = [
     columns::QUIET,
     columns::REQUEST_ID,
     columns::CONN_ID,
+    columns::CAS_SENT,
+    columns::CAS_SET,
+    columns::META_FLAGS,
 ];
 
 /// A row, as far as a replay asks.
@@ -51,7 +55,11 @@ pub(crate) struct Row<'a> {
     pub(crate) latency_ns: Option<u64>,
     pub(crate) ttl: Option<i64>,
     pub(crate) client_flags: Option<u64>,
+    /// What the reply told; in older recordings, of a `cas`, what was sent.
     pub(crate) cas: Option<u64>,
+    pub(crate) cas_sent: Option<u64>,
+    pub(crate) cas_set: Option<u64>,
+    pub(crate) flags: Option<&'a Arc<Flags>>,
     pub(crate) request_bytes: Option<u64>,
     pub(crate) response_bytes: Option<u64>,
     pub(crate) quiet: bool,
@@ -116,6 +124,10 @@ pub(super) struct Batch {
     ttl: Int64Array,
     client_flags: Int64Array,
     cas: Int64Array,
+    cas_sent: Int64Array,
+    cas_set: Int64Array,
+    meta_flags: Strings,
+    flags: Vec<Option<Arc<Flags>>>,
     request_bytes: Int64Array,
     response_bytes: Int64Array,
     quiet: BooleanArray,
@@ -135,12 +147,12 @@ impl Batch {
         let quiet = column(batch, columns::QUIET)?.as_boolean_opt().context("quiet is no bool")?;
         let (op, status) = (Strings::of(batch, columns::OP)?, Strings::of(batch, columns::STATUS)?);
         let protocol = Strings::of(batch, columns::PROTOCOL)?;
+        let meta_flags = Strings::of(batch, columns::META_FLAGS)?;
         let has_client = batch.column_by_name(columns::CLIENT).is_some();
         Ok(Self {
-            ops: op.map(|word| Op::ALL.iter().find(|op| op.as_str() == word).copied()),
-            protocols: protocol
-                .map(|word| Protocol::ALL.iter().find(|it| it.as_str() == word).copied()),
-            statuses: status.map(|word| Status::ALL.iter().find(|it| it.as_str() == word).copied()),
+            ops: op.map(Op::named),
+            protocols: protocol.map(Protocol::named),
+            statuses: status.map(Status::named),
             op,
             protocol,
             status,
@@ -153,6 +165,10 @@ impl Batch {
             ttl: ints(columns::TTL)?,
             client_flags: ints(columns::CLIENT_FLAGS)?,
             cas: ints(columns::CAS)?,
+            cas_sent: ints(columns::CAS_SENT)?,
+            cas_set: ints(columns::CAS_SET)?,
+            flags: meta_flags.map(|text| Some(Arc::new(Flags::parse(text)))),
+            meta_flags,
             request_bytes: ints(columns::REQUEST_BYTES)?,
             response_bytes: ints(columns::RESPONSE_BYTES)?,
             quiet: quiet.clone(),
@@ -187,6 +203,9 @@ impl Batch {
             ttl: int(&self.ttl),
             client_flags: size(&self.client_flags),
             cas: int(&self.cas).map(i64::cast_unsigned),
+            cas_sent: int(&self.cas_sent).map(i64::cast_unsigned),
+            cas_set: int(&self.cas_set).map(i64::cast_unsigned),
+            flags: self.meta_flags.id(row).and_then(|id| self.flags[id].as_ref()),
             request_bytes: size(&self.request_bytes),
             response_bytes: size(&self.response_bytes),
             quiet: self.quiet.is_valid(row) && self.quiet.value(row),

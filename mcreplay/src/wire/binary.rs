@@ -18,7 +18,7 @@ pub(super) fn write(group: &Group, request: &Request, with: &Writing<'_>, out: &
     let recorded = group.first(request);
     let extras = extras_of(request, recorded, with, &mut extras);
     let size = if request.stores() { recorded.size.unwrap_or(0) } else { 0 };
-    let cas = if request.op == Op::Cas { with.cas } else { 0 };
+    let cas = if request.compares() { with.cas } else { 0 };
     let body = extras.len() as u64 + key.len() as u64 + size;
     let (key_length, extras_length) =
         (u16::try_from(key.len()).unwrap_or(0), u8::try_from(extras.len()).unwrap_or(0));
@@ -37,6 +37,8 @@ pub(super) fn write(group: &Group, request: &Request, with: &Writing<'_>, out: &
 
 fn opcode(request: &Request) -> u8 {
     let (loud, quiet) = match request.op {
+        // Where they are put, their number does not show.
+        Op::Cas if request.extends => (0x0e, 0x19),
         Op::Set | Op::Cas => (0x01, 0x11),
         Op::Add => (0x02, 0x12),
         Op::Replace => (0x03, 0x13),
@@ -66,6 +68,7 @@ fn extras_of<'a>(
     let ttl = request.ttl.map(|ttl| low(with.ttl(ttl)));
     match request.op {
         Op::Append | Op::Prepend => &[],
+        Op::Cas if request.extends => &[],
         _ if request.stores() => {
             let flags = low(recorded.client_flags.unwrap_or(0).cast_signed());
             room[..4].copy_from_slice(&flags.to_be_bytes());

@@ -3,8 +3,9 @@
 use mcrec_protocol::{Connection, Dialect, Fault, Observer, Operation, Read, Segment, Start};
 use mcrec_schema::codes::{Op, Protocol, Status};
 
-use super::{Writing, can_say, write};
+use super::{Writing, can_compare, can_say, write};
 use crate::{
+    flags::Flags,
     request::{Group, Key, Kind, Request},
     value::Values,
 };
@@ -19,6 +20,7 @@ struct Decoded {
     ttl: Option<i64>,
     client_flags: Option<u64>,
     cas: Option<u64>,
+    flags: Option<String>,
     quiet: bool,
     request_bytes: u64,
 }
@@ -35,7 +37,8 @@ impl Observer for Log {
             value_size: operation.value_size,
             ttl: operation.ttl,
             client_flags: operation.client_flags,
-            cas: operation.cas,
+            cas: operation.cas_sent,
+            flags: operation.meta_flags.map(str::to_owned),
             quiet: operation.quiet,
             request_bytes: operation.request_bytes,
         });
@@ -79,6 +82,13 @@ fn group(protocol: Protocol, op: Op, key: &[u8], quiet: bool) -> Group {
         protocol,
         quiet,
         ttl: (touches || flags).then_some(500),
+        cas_sent: (op == Op::Cas).then_some(9),
+        cas_set: None,
+        flags: None,
+        recorded_meta: false,
+        needs_meta: false,
+        ttl_given: false,
+        extends: false,
         request_bytes: 150,
         response_bytes: None,
         latency_ns: None,
@@ -152,6 +162,65 @@ fn a_meta_request_has_its_recorded_length() {
     // " O" and at least one byte of token.
     for length in shortest + 3..shortest + 33 {
         assert_eq!(with_length(length), length);
+    }
+}
+
+#[test]
+fn a_condition_is_sent_with_each_change_that_has_one() {
+    for protocol in [Protocol::Meta, Protocol::Binary] {
+        for op in [Op::Delete, Op::Incr, Op::Decr, Op::Cas] {
+            let mut group = group(protocol, op, b"user:1", false);
+            group.requests[0].cas_sent = Some(5);
+            assert_eq!(
+                decoded(&group, &group.requests[0])[0].cas,
+                Some(1234),
+                "{protocol:?} {op:?}"
+            );
+        }
+    }
+    assert!(!can_compare(Protocol::Text, Op::Delete) && can_compare(Protocol::Text, Op::Cas));
+    // One that adds to a value stays one.
+    let mut group = group(Protocol::Binary, Op::Cas, b"user:1", true);
+    group.requests[0].extends = true;
+    group.keys[0].client_flags = None;
+    let found = &decoded(&group, &group.requests[0])[0];
+    assert_eq!((found.ttl, found.client_flags, found.cas), (None, None, Some(1234)));
+}
+
+#[test]
+fn meta_flags_are_sent_as_they_were() {
+    for (op, text) in [
+        (Op::Get, "v c N30 t R15 O h"),
+        (Op::Get, ""),
+        (Op::Get, "b k s f"),
+        (Op::Gat, "T v O"),
+        (Op::Cas, "MA C E T F I O b"),
+        (Op::Set, "T F N90 MA"),
+        (Op::Delete, "I T x q O"),
+        (Op::Delete, "C E"),
+        (Op::Decr, "MD D J N60 T O v"),
+        (Op::Incr, "M+ q v O"),
+    ] {
+        let mut group = group(Protocol::Meta, op, b"user:1", text.contains('q'));
+        let request = &mut group.requests[0];
+        (request.cas_sent, request.cas_set) = (Some(5), Some(6));
+        request.ttl = Some(500);
+        request.flags = Some(Flags::parse(text).into());
+        group.requests[0].request_bytes = 0;
+        let shortest = decoded(&group, &group.requests[0])[0].request_bytes;
+        group.requests[0].request_bytes = shortest + 9;
+        let found = &decoded(&group, &group.requests[0])[0];
+        assert_eq!(found.flags.as_deref(), Some(text));
+        assert_eq!(found.key, b"user:1");
+        assert_eq!(
+            found.ttl,
+            (text.contains('T') || text.contains("N60")).then_some(500),
+            "{text}"
+        );
+        assert_eq!(found.cas, text.contains('C').then_some(1234));
+        // A token makes it as long as it was.
+        let token = text.contains('O');
+        assert_eq!(found.request_bytes == shortest + 9, token, "{text}");
     }
 }
 

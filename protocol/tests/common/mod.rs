@@ -2,8 +2,11 @@
 //! makes the reads and sends that memcached makes, however the network splits them.
 #![allow(dead_code, unreachable_pub, reason = "each test uses some of it")]
 
+pub mod buffers;
+pub mod hand;
 pub mod script;
 
+use buffers::{Copier, Copying, Joining, join};
 use mcrec_protocol::{Connection, Dialect, Fault, Observer, Operation, Read, Segment, Start};
 
 /// One element of what is sent.
@@ -34,15 +37,26 @@ pub struct Splits {
     pub reads: Vec<usize>,
     /// Sizes of what is accepted.
     pub sends: Vec<usize>,
-    /// Bytes that are copied from both ends of a value.
-    pub copied: (usize, usize),
+    /// Bytes that are copied of the beginning of a value that is read.
+    pub copied: usize,
+    /// What is copied of what is sent.
+    pub copying: Copying,
+    /// What is sent from one buffer.
+    pub joining: Joining,
     /// Requests after which replies go out all the same.
     pub burst: usize,
 }
 
 impl Splits {
     pub fn none() -> Self {
-        Self { reads: vec![1 << 30], sends: vec![1 << 30], copied: (0, 0), burst: 20 }
+        Self {
+            reads: vec![1 << 30],
+            sends: vec![1 << 30],
+            copied: 0,
+            copying: Copying::Ends(0, 0),
+            joining: Joining::Apart,
+            burst: 20,
+        }
     }
 }
 
@@ -60,7 +74,9 @@ struct Server<'a> {
     events: Vec<Event>,
     buffer: Vec<u8>,
     size: usize,
-    pending: Vec<Vector>,
+    /// A reply of each request.
+    pending: Vec<Vec<Vector>>,
+    copier: Copier,
     turn: usize,
 }
 
@@ -71,37 +87,26 @@ impl Server<'_> {
         self.turn += 1;
         let (now, later) = self.network.split_at(asked.min(chunk).min(self.network.len()));
         self.network = later;
-        let data = if copied { now } else { &now[..now.len().min(self.splits.copied.0)] };
+        let data = if copied { now } else { &now[..now.len().min(self.splits.copied)] };
         self.events.push(Event::Read { asked, length: now.len(), data: data.to_vec() });
         now.to_vec()
     }
 
     fn flush(&mut self) {
-        let mut pending = std::mem::take(&mut self.pending);
-        pending.retain(|vector| !vector.bytes.is_empty());
+        let mut pending = join(std::mem::take(&mut self.pending), &self.splits.joining);
         while !pending.is_empty() {
-            let (head, tail) = self.splits.copied;
-            let segments = pending
-                .iter()
-                .map(|vector| {
-                    let bytes = &vector.bytes;
-                    if !vector.value || bytes.len() <= head + tail {
-                        return (bytes.len(), bytes.clone(), Vec::new());
-                    }
-                    (bytes.len(), bytes[..head].to_vec(), bytes[bytes.len() - tail..].to_vec())
-                })
-                .collect();
-            let total: usize = pending.iter().map(|vector| vector.bytes.len()).sum();
+            let total: usize = pending.iter().map(|buffer| buffer.bytes.len()).sum();
             let room = self.splits.sends[self.turn % self.splits.sends.len()].max(1);
             self.turn += 1;
             let mut accepted = room.min(total);
+            let segments = self.copier.copy(&pending, accepted, self.splits);
             self.events.push(Event::Send { segments, accepted });
             while accepted > 0 {
-                let first = &mut pending[0].bytes;
-                let taken = accepted.min(first.len());
-                first.drain(..taken);
+                let first = &mut pending[0];
+                let taken = accepted.min(first.bytes.len());
+                first.advance(taken);
                 accepted -= taken;
-                if first.is_empty() {
+                if first.bytes.is_empty() {
                     pending.remove(0);
                 }
             }
@@ -137,7 +142,7 @@ impl Server<'_> {
         while left > 0 {
             left -= self.read(left, false).len();
         }
-        self.pending.extend(step.reply.iter().cloned());
+        self.pending.push(step.reply.clone());
     }
 }
 
@@ -152,6 +157,7 @@ pub fn serve(steps: &[Step], splits: &Splits) -> Vec<Event> {
         buffer: Vec::new(),
         size: 16384,
         pending: Vec::new(),
+        copier: Copier::default(),
         turn: 0,
     };
     for (number, step) in steps.iter().enumerate() {
@@ -206,6 +212,8 @@ pub fn show(operation: &Operation<'_>) -> String {
         ('v', operation.value_size.map(|size| size.to_string())),
         ('f', operation.client_flags.map(|flags| flags.to_string())),
         ('c', operation.cas.map(|cas| cas.to_string())),
+        ('C', operation.cas_sent.map(|cas| cas.to_string())),
+        ('E', operation.cas_set.map(|cas| cas.to_string())),
         ('t', ttl),
     ];
     for (name, part) in parts {
@@ -223,7 +231,7 @@ pub fn show(operation: &Operation<'_>) -> String {
 }
 
 /// Gives `events`, the first of them of the time `start`, to `connection`.
-pub fn feed(connection: &mut Connection, events: &[Event], start: u64, log: &mut Log) {
+pub fn feed(connection: &mut Connection, events: &[Event], start: u64, log: &mut impl Observer) {
     for (at, event) in (start..).zip(events) {
         match event {
             Event::Read { asked, length, data } => {

@@ -35,7 +35,28 @@ pub fn text() -> Vec<Vec<Step>> {
     }
     let told: Vec<&str> = told.iter().map(String::as_str).collect();
     let multi = ask(&format!("get {}\r\n", many.join(" ")), &(values + "END\r\n"), &told);
+    // Values that look like replies, the first also at its end and from some bytes on.
+    let (key, short, nasty) =
+        ("k".repeat(200), "x|VALUE x 0 5", "VALUE x 0 5\r\nVA 2\r\n".repeat(50));
+    let short = short.replace('|', "\r\n");
+    let looks = |key: &str, value: &str| {
+        let size = value.len();
+        let reply = format!("VALUE {key} 0 {size}\r\n|{value}\r\n|END\r\n");
+        vec![ask(&format!("get {key}\r\n"), &reply, &[&format!("Get {key} Hit v{size} f0")])]
+    };
     vec![
+        looks("a", &short),
+        looks("a", &nasty),
+        looks(&key, &nasty),
+        vec![ask(
+            "get a b c\r\n",
+            &format!(
+                "VALUE a 0 {0}\r\n|{1}\r\n|VALUE c 0 {0}\r\n|{1}\r\n|END\r\n",
+                short.len(),
+                short
+            ),
+            &["Get a Hit v14 f0", "Get b Miss", "Get c Hit v14 f0"],
+        )],
         vec![ask("get a\r\n", "VALUE a 5 3\r\n|abc\r\n|END\r\n", &["Get a Hit v3 f5"])],
         vec![ask("get a\n", "END\r\n", &["Get a Miss"])],
         vec![ask(
@@ -79,12 +100,12 @@ pub fn text() -> Vec<Vec<Step>> {
         )],
         vec![store("append a 0 0 1\r\n", "x\r\n", "STORED\r\n", &["Append a Stored v1 f0 t0"])],
         vec![store("prepend a 0 0 1\r\n", "x\r\n", "STORED\r\n", &["Prepend a Stored v1 f0 t0"])],
-        vec![store("cas a 0 0 1 77\r\n", "x\r\n", "EXISTS\r\n", &["Cas a Exists v1 f0 c77 t0"])],
+        vec![store("cas a 0 0 1 77\r\n", "x\r\n", "EXISTS\r\n", &["Cas a Exists v1 f0 C77 t0"])],
         vec![store(
             "cas a 0 0 1 77\r\n",
             "x\r\n",
             "NOT_FOUND\r\n",
-            &["Cas a NotFound v1 f0 c77 t0"],
+            &["Cas a NotFound v1 f0 C77 t0"],
         )],
         vec![store(
             "set a 0 0 3\r\n",
@@ -134,6 +155,7 @@ pub fn text() -> Vec<Vec<Step>> {
 
 pub fn meta() -> Vec<Vec<Step>> {
     vec![
+        vec![ask("mg a v\r\n", "VA 14\r\n|x\r\nVALUE x 0 5\r\n|", &["Get a Hit v14"])],
         vec![ask("mg a v f c\r\n", "VA 3 f5 c9\r\n|abc\r\n|", &["Get a Hit v3 f5 c9"])],
         vec![ask("mg a s\r\n", "HD s12\r\n", &["Get a Hit v12"])],
         vec![ask("mg a k Oxyz\r\n", "EN Oxyz ka\r\n", &["Get a Miss"])],
@@ -142,7 +164,7 @@ pub fn meta() -> Vec<Vec<Step>> {
         vec![ask("mg a T30 v\r\n", "VA 0\r\n|\r\n|", &["Gat a Hit v0 t30"])],
         vec![store("ms a 3 T60 F7\r\n", "abc\r\n", "HD\r\n", &["Set a Stored v3 f7 t60"])],
         vec![store("ms a 3 ME\r\n", "abc\r\n", "NS\r\n", &["Add a NotStored v3"])],
-        vec![store("ms a 3 C5\r\n", "abc\r\n", "EX\r\n", &["Cas a Exists v3 c5"])],
+        vec![store("ms a 3 C5\r\n", "abc\r\n", "EX\r\n", &["Cas a Exists v3 C5"])],
         vec![store("ms a 2 MA\r\n", "xy\r\n", "HD\r\n", &["Append a Stored v2"])],
         vec![store(
             "ms a 2\r\n",
@@ -291,7 +313,7 @@ pub fn binary() -> Vec<Vec<Step>> {
             noop(),
         ],
         vec![put(0x01, 0, 0, &[(0, Packet { cas: 3, ..PLAIN })], "Set a Stored v10 f7 c3 t60")],
-        vec![put(0x01, 0, 4, &[(2, PLAIN)], "Cas a Exists v10 f7 c4 t60")],
+        vec![put(0x01, 0, 4, &[(2, PLAIN)], "Cas a Exists v10 f7 C4 t60")],
         vec![put(
             0x02,
             0,

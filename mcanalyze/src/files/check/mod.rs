@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use mcrec_capture::{Capture, State, journal_name};
 
+use crate::panics::decoding;
+
 /// What a capture promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
@@ -142,7 +144,7 @@ impl Findings {
 ///
 /// When it cannot be opened at all.
 pub(crate) fn check(path: &Path) -> Result<Findings> {
-    let capture = Capture::open(path)?;
+    let capture = decoding(path, || Capture::open(path))?;
     let kept = |rule: &Rule| Kept { rule: *rule, failures: 0, first: None };
     let mut findings = Findings {
         promises: Rule::ALL.iter().map(kept).collect(),

@@ -120,7 +120,7 @@ impl State {
         let group = first.group;
         let mut place = first;
         let mut times: Option<(i64, i64)> = None;
-        for batch in capture.batches(group, None)? {
+        for batch in rows::batches(capture, group, None)? {
             let batch = batch.and_then(|batch| rows::plain(&batch))?;
             let rows =
                 Rows::of(&batch, place).context("its columns are not those of the format")?;

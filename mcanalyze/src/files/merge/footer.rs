@@ -22,6 +22,7 @@ pub(super) fn combined(parts: &[Part], first: &Footer) -> Footer {
         source,
         loss: Loss { incomplete: incomplete(&counted), ..loss(parts) },
         cost,
+        server: None,
         derived: Vec::new(),
         ..first.clone()
     }

@@ -55,8 +55,12 @@ fn counted(model: &Model, figures: &Figures) -> Vec<(&'static str, Vec<String>)>
     };
     let commands = figures.commands.iter().map(|(n, calls)| (batch::command(n).to_owned(), calls));
     let sizes = figures.sizes.map_or_else(Vec::new, |sizes| {
+        let (name, none) = match model.view {
+            View::Keys => ("now", "gone or unknown"),
+            _ => ("last", "unknown"),
+        };
         vec![
-            format!("last {}", bytes(sizes.last)),
+            format!("{name} {}", figures.size.size().map_or(none.to_owned(), bytes)),
             format!("least {}", bytes(sizes.min)),
             format!("most {}", bytes(sizes.max)),
         ]

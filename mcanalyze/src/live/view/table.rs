@@ -39,7 +39,7 @@ const COLUMNS: [Column; 10] = [
     column("calls", Some(Sort::Calls), Unit::Count, |f, _| f.calls.into(), 0),
     column("misses", Some(Sort::Misses), Unit::Count, |f, _| f.misses.into(), 8),
     column("hit ratio", None, Unit::Ratio, |f, _| ratio(f.hits, f.hits + f.misses).into(), 2),
-    column("size", Some(Sort::Size), Unit::Bytes, |f, _| f.sizes.map(|s| s.last).into(), 4),
+    column("size", Some(Sort::Size), Unit::Bytes, |f, _| f.size.size().into(), 4),
     column("req/s", Some(Sort::Rate), Unit::Rate, |f, s| per_second(f.calls, s).into(), 1),
     column("kbps", Some(Sort::Bytes), Unit::Kbps, |f, s| kbps(f.bytes, s).into(), 5),
     column("bytes", None, Unit::Bytes, |f, _| f.bytes.into(), 9),

@@ -80,7 +80,7 @@ fn a_key_that_is_opened_shows_all_that_is_known() {
     for text in [
         "key hot",
         "calls     5 (0.5/s), 3 hits, 2 misses, hit ratio 60.0 %",
-        "size      last 3 B, least 3 B, most 3 B",
+        "size      now 3 B, least 3 B, most 3 B",
         "seen      first 00:00:00.000 last 00:00:02.000",
         "commands  get 5",
         "clients   10.0.0.1 5",
