@@ -64,18 +64,50 @@ static __always_inline long copy_ends(__u8 *bytes, __u64 base, __u64 length)
 				   (const void *)(base + length - MCREC_SEGMENT_END));
 }
 
+/* A segment of so many bytes is complete, of which the last ones are a value's. */
+static __always_inline __u32 end_segment(struct send_scratch *scratch,
+					 struct mcrec_segment *segment, __u32 length, __u32 head,
+					 __u32 tail, __u32 value)
+{
+	segment->length = length;
+	segment->head = head;
+	segment->tail = tail;
+	scratch->used += sizeof(*segment) + head + tail;
+	scratch->sent += length;
+	scratch->value = value;
+	scratch->send.segments++;
+	return length;
+}
+
+/* How much of a value is in so many bytes that follow what is no value. */
+static __always_inline __u32 take_value(struct send_scratch *scratch, __u32 length)
+{
+	__u32 value = scratch->value_left;
+
+	if (scratch->head_left)
+		return 0;
+	if (value > length)
+		value = length;
+	scratch->value_left -= value;
+	return value;
+}
+
 /*
  * Adds the next part of a buffer: bytes that are copied, and those of a value that follow
- * them, which are not. Returns how many there are in all.
+ * them, which are not. Returns how many there are in all. Not static, as add_chunk.
  */
-static __always_inline __u32 add_part(struct send_scratch *scratch, __u64 base, __u64 length)
+__noinline int add_part(__u64 base, __u64 length)
 {
+	struct send_scratch *scratch = send_scratch_here();
 	struct mcrec_segment *segment;
-	__u64 used, head, copied, tail = 0, value = 0, limit;
+	__u64 used, head, copied, tail = 0, limit;
+	__u32 value = 0;
 	bool begins;
 	__u8 *bytes;
 
-	make_sure(scratch, length);
+	if (!scratch)
+		return 0;
+	make_sure(scratch);
 	if (scratch->used > SEGMENTS_BYTES - SEGMENT_BYTES)
 		submit_send(scratch, false);
 	used = scratch->used;
@@ -117,28 +149,33 @@ static __always_inline __u32 add_part(struct send_scratch *scratch, __u64 base, 
 		scratch->frame = 0;
 	} else {
 		scratch->head_left -= head;
-		if (!scratch->head_left && !tail)
-			value = scratch->value_left;
-		if (value > length - head)
-			value = length - head;
-		scratch->value_left -= value;
+		if (!tail)
+			value = take_value(scratch, length - head);
 	}
-	segment->length = head + value;
-	segment->head = copied;
-	segment->tail = tail;
-	scratch->used = used + sizeof(*segment) + copied + tail;
-	scratch->sent += head + value;
-	scratch->value = value;
-	scratch->send.segments++;
-	return head + value;
+	return end_segment(scratch, segment, head + value, copied, tail, value);
 }
 
-/* The same, of a buffer that has several. Not static, as add_chunk. */
-__noinline int add_further_part(__u64 base, __u64 length)
+/*
+ * The same where a buffer is the beginning of a reply and is copied whole, and has no value in
+ * it: most do, so it is kept short. Returns 0 where that is not so.
+ */
+static __always_inline __u32 add_whole(struct send_scratch *scratch, __u64 base, __u64 length)
 {
-	struct send_scratch *scratch = send_scratch_here();
+	__u64 used = scratch->used;
+	struct mcrec_segment *segment;
+	__u8 *bytes;
 
-	return scratch ? add_part(scratch, base, length) : 0;
+	barrier_var(used);
+	if (length > MCREC_SEGMENT_WHOLE || used > SEGMENTS_BYTES - SEGMENT_BYTES ||
+	    scratch->frame | scratch->head_left | scratch->value_left)
+		return 0;
+	segment = (struct mcrec_segment *)(scratch->segments + used);
+	bytes = scratch->segments + used + sizeof(*segment);
+	if (copy_segment(scratch, bytes, base, length))
+		return 0;
+	if (may_have_value(bytes) && !expect_value(scratch, used, bytes, length))
+		return 0;
+	return end_segment(scratch, segment, length, length, 0, 0);
 }
 
 /* All of a buffer, up to what was taken of the send. */
@@ -149,7 +186,7 @@ static __always_inline void add_buffer(struct send_scratch *scratch, __u64 base,
 
 		if (!length || scratch->sent >= scratch->send.accepted)
 			return;
-		part = add_further_part(base, length);
+		part = add_part(base, length);
 		if (!part || part > length)
 			break;
 		base += part;
@@ -183,13 +220,8 @@ __noinline int add_iovec(__u32 index)
 	}
 	base = iovecs[i].iov_base;
 	length = iovecs[i].iov_len;
-	if (length) {
-		/* Mostly that is all of it. */
-		__u32 part = add_part(scratch, base, length);
-
-		if (part < length)
-			add_buffer(scratch, base + part, length - part);
-	}
+	if (length && !is_value(scratch, length) && !add_whole(scratch, base, length))
+		add_buffer(scratch, base, length);
 	return scratch->sent >= scratch->send.accepted;
 }
 
@@ -238,7 +270,7 @@ static __always_inline void end_send(struct send_scratch *scratch, struct connec
 {
 	__u64 again = scratch->sent - scratch->send.accepted, of_value = scratch->value;
 
-	make_sure(scratch, 0);
+	make_sure(scratch);
 	if (scratch->sent < scratch->send.accepted) {	/* not all was found */
 		connection->head_left = connection->value_left = 0;
 		return;
@@ -271,7 +303,7 @@ static __always_inline int sent(struct pt_regs *regs, struct sock *sock, __u64 a
 	scratch->sent = 0;
 	scratch->used = 0;
 	scratch->value = 0;
-	scratch->unsure = 0;
+	scratch->expected = 0;
 	scratch->frame = 0;
 	begin_send(scratch, connection);
 	if (vector)

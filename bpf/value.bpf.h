@@ -49,8 +49,8 @@ struct send_scratch {
 	__u32 value_left;
 	/* Where value_left is only most likely so: the header that it was read off, as the place
 	 * of its segment plus one, and its length. */
-	__u32 unsure;
-	__u32 unsure_length;
+	__u32 expected;
+	__u32 header_length;
 	bool iovecs_fetched;	/* with the header: the first of them */
 	/* The constant that was sent last, such as END, and where it is. */
 	__u64 constant_at;
@@ -210,46 +210,85 @@ static __always_inline __u64 last_number(const __u8 *bytes, __u32 copied)
 
 /*
  * Finds where the value is in a reply, the first bytes of which were copied. It stays as it
- * is, all head and no value, if it has none, or its header is not all there. Mostly the header
- * is all of a buffer, and the value all of the next one: then a look at the end of the header is
- * enough (make_sure()). Not static, as add_chunk.
+ * is, all head and no value, if it has none, or its header is not all there. Not static, as
+ * add_chunk.
  */
 __noinline int find_value(__u32 used, __u32 copied)
 {
 	struct send_scratch *scratch = send_scratch_here();
 	const __u8 *bytes;
-	__u64 number;
 
 	if (!scratch || used > SEGMENTS_BYTES - SEGMENT_BYTES)
 		return 0;
 	bytes = scratch->segments + used + sizeof(struct mcrec_segment);
-	if (bytes[0] == 0x81) {
-		find_value_of_packet(scratch, bytes, copied);
-		return 0;
-	}
-	number = proxies || scratch->head_left != copied ? 0 : last_number(bytes, copied);
-	if (number) {
-		scratch->value_left = number + 2;
-		scratch->unsure = used + 1;
-		scratch->unsure_length = copied;
-		return 0;
-	}
-	return read_header(used, copied);
+	if (bytes[0] != 0x81)
+		return read_header(used, copied);
+	find_value_of_packet(scratch, bytes, copied);
+	return 0;
 }
 
-/* Before the next buffer, of so many bytes, or none: it is the value that was expected, or else
- * the header is read again, from its beginning. */
-static __always_inline void make_sure(struct send_scratch *scratch, __u64 next)
+/*
+ * The same where all of a buffer was copied, and is a header and no more: mostly the value is all
+ * of the next buffer, and then a look at the end of the header is enough. Whether it is so.
+ */
+static __always_inline bool expect_value(struct send_scratch *scratch, __u64 used,
+					 const __u8 *bytes, __u32 length)
 {
-	__u32 unsure = scratch->unsure;
+	__u64 number = proxies ? 0 : last_number(bytes, length);
 
-	if (!unsure)
-		return;
-	scratch->unsure = 0;
-	if (next == scratch->value_left && next <= CONTIGUOUS)
-		return;
+	if (number) {
+		scratch->value_left = number + 2;
+	} else {
+		scratch->head_left = length;
+		find_value(used, length);
+		if (scratch->head_left != length) {
+			scratch->head_left = scratch->value_left = 0;
+			return false;
+		}
+		scratch->head_left = 0;
+	}
+	if (scratch->value_left) {
+		scratch->expected = used + 1;
+		scratch->header_length = length;
+	}
+	return true;
+}
+
+/*
+ * Whether a buffer of so many bytes is the value that was expected. Then it is added to its
+ * header's segment: most replies that have one take this way, so it is kept short.
+ */
+static __always_inline bool is_value(struct send_scratch *scratch, __u64 length)
+{
+	__u64 at = scratch->expected;
+	struct mcrec_segment *segment;
+
+	if (!at || length != scratch->value_left || length > CONTIGUOUS)
+		return false;
+	at--;
+	barrier_var(at);
+	if (at > SEGMENTS_BYTES - SEGMENT_BYTES)	/* never; the verifier cannot know */
+		return false;
+	segment = (struct mcrec_segment *)(scratch->segments + at);
+	segment->length += length;
+	scratch->sent += length;
+	scratch->value = length;
 	scratch->value_left = 0;
-	read_header(unsure - 1, scratch->unsure_length);
+	scratch->expected = 0;
+	return true;
+}
+
+/* Where the value that was expected did not come, all of its header is read. */
+static __always_inline void make_sure(struct send_scratch *scratch)
+{
+	__u32 expected = scratch->expected;
+
+	if (!expected)
+		return;
+	scratch->expected = 0;
+	scratch->value_left = 0;
+	scratch->head_left = scratch->header_length;
+	find_value(expected - 1, scratch->header_length);
 	/* It was copied before. */
 	scratch->head_left = 0;
 }
