@@ -199,6 +199,12 @@ static __always_inline bool fits(__u64 number)
 	return number < 1ULL << 31;
 }
 
+/* The server refuses a value that is longer, and reads none. */
+static __always_inline bool is_length(__u64 number)
+{
+	return number < (1ULL << 31) - 2;
+}
+
 /* A value of that many bytes and its end follow the line feed and end the read. */
 static __always_inline bool is_value_whole(struct request *request, __u32 line_feed, __u64 value)
 {
@@ -222,7 +228,7 @@ static __always_inline bool has_words(struct request *request, __u32 words)
 static __always_inline bool is_store_line(struct request *request, bool with_cas)
 {
 	if (!fits(request->numbers[0]) || !fits(request->numbers[1] & ~NEGATIVE) ||
-	    !fits(request->numbers[2]))
+	    !is_length(request->numbers[2]))
 		return false;
 	if (with_cas && request->numbers[3] & NEGATIVE)
 		return false;
@@ -281,7 +287,7 @@ static __always_inline bool is_one_line(struct request *request)
 		    request->letters & 1ULL << ('b' & 63))
 			return false;
 		if (verb == packed("ms"))
-			return request->words && fits(request->numbers[0]) &&
+			return request->words && is_length(request->numbers[0]) &&
 			       is_value_whole(request, end, request->numbers[0]);
 		return end + 1 == request->length;
 	}

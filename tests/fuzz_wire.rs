@@ -73,7 +73,8 @@ fn compare(release: &str, seed: u64) -> usize {
         let own = |rows: &&Vec<&Row>| rows.iter().any(|row| row.key == first);
         let rows = recorded.values().find(own).unwrap_or_else(|| panic!("seed {seed}: {said}"));
         let rows: Vec<&Row> = rows.iter().copied().filter(|row| !is_event(row)).collect();
-        compared += connection(&rows, batches, &format!("memcached {release}, seed {seed}"));
+        compared +=
+            connection(&rows, batches, &format!("memcached {release}, seed {seed}, {said}"));
     }
     let losses = capture::footer(&path).unwrap().loss.losses;
     assert_eq!(losses.total(), 0, "memcached {release}, seed {seed}: {said}");

@@ -234,6 +234,35 @@ fn requests_that_come_byte_by_byte() {
 }
 
 #[test]
+fn after_a_length_that_is_refused_come_requests_though_the_read_is_long() {
+    const GETS: usize = 300;
+    for server in servers(&[]) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("capture.parquet");
+        let mut recorder = Recorder::start(server.pid(), &path, &SOURCE);
+        let mut stream = server.endpoint().connect().unwrap();
+        let lengths = [i32::MAX, i32::MAX - 1];
+        for length in lengths {
+            let refused = format!("set key 0 0 {length}\r\n").into_bytes();
+            stream.write_all(&[refused, b"get none\r\n".repeat(GETS)].concat()).unwrap();
+            let lines = BufReader::new(&mut stream).split(b'\n');
+            let last = lines.take(1 + GETS).last().unwrap().unwrap();
+            assert_eq!(last, b"END\r");
+        }
+        drop(stream);
+        server.settle(0);
+        let (status, said) = recorder.interrupt();
+        assert!(status.success(), "{said}");
+        let rows = capture::rows(&path);
+        let of = |op: &str, status: &str| {
+            rows.iter().filter(|row| row.op == op && row.status == status).count()
+        };
+        assert_eq!(of("set", "client_error"), lengths.len());
+        assert_eq!(of("get", "miss"), lengths.len() * GETS);
+    }
+}
+
+#[test]
 fn connections_that_were_open_before() {
     for server in servers(&["-t", "2"]) {
         let (address, keys) = (server.endpoint(), Keys::new(&mut Random(7)));
