@@ -98,12 +98,12 @@ pub fn join(replies: Vec<Vec<Vector>>, joining: &Joining) -> Vec<Buffer> {
     buffers
 }
 
-/// What the recorder knows of a connection from one send to the next.
+/// What the recorder knows of a connection from one send to the next: how many bytes come that
+/// are no value, and then of a value.
 #[derive(Debug, Default)]
 pub struct Copier {
-    rest_of_value: bool,
-    rest_of_other: bool,
-    rest_in_binary: bool,
+    head_left: usize,
+    value_left: usize,
 }
 
 impl Copier {
@@ -117,46 +117,130 @@ impl Copier {
     }
 
     fn as_bpf(&mut self, buffers: &[Buffer], accepted: usize) -> Vec<Copied> {
-        const WHOLE: usize = 512;
-        const END: usize = 64;
-        let (mut value, mut midst) = (self.rest_of_value, self.rest_of_other);
-        let (mut binary, mut sent, mut copied) = (self.rest_in_binary, 0, Vec::new());
-        let mut in_value = false;
+        let mut copying = InKernel {
+            head_left: self.head_left,
+            value_left: self.value_left,
+            ..InKernel::default()
+        };
         for buffer in buffers {
-            let bytes = &buffer.bytes;
-            let length = bytes.len();
-            let (head, tail) = match length {
-                _ if value => (0, 0),
-                ..=WHOLE => (length, 0),
-                _ if (midst || begins_value(bytes)) && !bytes[..END].contains(&b'\n') => {
-                    (WHOLE - END, END)
-                }
-                _ => (END, END),
-            };
-            binary |= head == 24 && bytes[0] == 0x81;
-            in_value = value;
-            value = !binary && !midst && tail == 0 && is_header(&bytes[..head]);
-            midst = false;
-            copied.push((length, bytes[..head].to_vec(), bytes[length - tail..].to_vec()));
-            sent += length;
-            if sent >= accepted {
+            let mut bytes = &buffer.bytes[..];
+            if copying.is_value(bytes) {
+                bytes = &[];
+            }
+            while !bytes.is_empty() && copying.sent < accepted {
+                bytes = &bytes[copying.part(bytes)..];
+            }
+            if copying.sent >= accepted {
                 break;
             }
         }
-        let cut = sent > accepted;
-        self.rest_of_value = if cut { in_value } else { value };
-        self.rest_of_other = cut && !in_value;
-        self.rest_in_binary = cut && binary;
-        copied
+        copying.make_sure();
+        let again = copying.sent - accepted;
+        let of_value = copying.value.min(again);
+        self.head_left = copying.head_left + again - of_value;
+        self.value_left = copying.value_left + of_value;
+        copying.copied
     }
 }
 
-fn begins_value(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"VALUE ") || bytes.starts_with(b"VA ")
+/// Longer ones are not copied whole, but so much of both ends.
+const WHOLE: usize = 512;
+const END: usize = 64;
+/// What is copied of a long one that begins with the header of a value.
+const LONG_HEAD: usize = WHOLE - END;
+
+/// One send, as `bpf/send.bpf.h` and `bpf/value.bpf.h` take it apart.
+#[derive(Default)]
+struct InKernel {
+    head_left: usize,
+    value_left: usize,
+    /// The header, among `copied`, of a value that is to be all of the next buffer.
+    expected: Option<usize>,
+    /// Of a value, at the end of the last part.
+    value: usize,
+    sent: usize,
+    copied: Vec<Copied>,
 }
 
-fn is_header(bytes: &[u8]) -> bool {
-    bytes.len() >= 6
-        && begins_value(bytes)
-        && bytes.iter().position(|&byte| byte == b'\n') == Some(bytes.len() - 1)
+impl InKernel {
+    fn is_value(&mut self, bytes: &[u8]) -> bool {
+        let Some(at) = self.expected else { return false };
+        if bytes.len() != self.value_left || bytes.len() > 4096 {
+            return false;
+        }
+        self.copied[at].0 += bytes.len();
+        self.sent += bytes.len();
+        self.value = std::mem::take(&mut self.value_left);
+        self.expected = None;
+        true
+    }
+
+    fn make_sure(&mut self) {
+        if let Some(at) = self.expected.take() {
+            self.value_left = find_value(&self.copied[at].1).map_or(0, |(_, value)| value);
+        }
+    }
+
+    /// Takes the next part of a buffer; returns how many bytes it has.
+    fn part(&mut self, bytes: &[u8]) -> usize {
+        self.make_sure();
+        let length = bytes.len();
+        let begins = self.head_left == 0 && self.value_left == 0;
+        if begins {
+            self.head_left = length;
+        }
+        let mut head = self.head_left.min(length);
+        let (mut copied, mut tail) = (head, 0);
+        let seen = if head > WHOLE { LONG_HEAD } else { head };
+        let found = if begins { find_value(&bytes[..seen]) } else { None };
+        match found.filter(|(front, _)| head <= WHOLE || *front <= LONG_HEAD) {
+            Some((front, value)) => {
+                (self.head_left, self.value_left) = (front, value);
+                if front == length && value > 0 {
+                    self.expected = Some(self.copied.len());
+                }
+                head = head.min(front);
+                copied = head;
+            }
+            None if head > WHOLE => (copied, tail) = (END, END),
+            None => {}
+        }
+        self.head_left -= head;
+        let whole = self.head_left == 0 && tail == 0;
+        self.value = if whole { self.value_left.min(length - head) } else { 0 };
+        self.value_left -= self.value;
+        self.sent += head + self.value;
+        let last = bytes[head - tail..head].to_vec();
+        self.copied.push((head + self.value, bytes[..copied].to_vec(), last));
+        head + self.value
+    }
+}
+
+/// Of a reply that begins with `bytes`: how many are before its value, and of that. None if
+/// there is none, or they do not tell.
+fn find_value(bytes: &[u8]) -> Option<(usize, usize)> {
+    if bytes.first() == Some(&0x81) {
+        return find_value_of_packet(bytes);
+    }
+    let end = bytes.iter().position(|&byte| byte == b'\n')? + 1;
+    let mut words = bytes[..end].trim_ascii_end().split(|&byte| byte == b' ');
+    let size = match words.next()? {
+        b"VA" => words.next()?,
+        b"VALUE" => words.nth(2)?,
+        _ => return None,
+    };
+    Some((end, std::str::from_utf8(size).ok()?.parse::<usize>().ok()? + 2))
+}
+
+fn find_value_of_packet(bytes: &[u8]) -> Option<(usize, usize)> {
+    const HEADER: usize = 24;
+    const HITS: [u8; 8] = [0x00, 0x09, 0x0c, 0x0d, 0x1d, 0x1e, 0x23, 0x24];
+    let header: &[u8; HEADER] = bytes.first_chunk()?;
+    let key = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    let body = u32::from_be_bytes([header[8], header[9], header[10], header[11]]) as usize;
+    let before = usize::from(header[4]) + key;
+    if HITS.contains(&header[1]) && header[6..8] == [0, 0] && before <= body {
+        return Some((HEADER + before, body - before));
+    }
+    (bytes.len() == HEADER).then_some((HEADER + body, 0))
 }
