@@ -47,9 +47,11 @@ pub(crate) enum Answer {
 const RELATIVE_MAX: i64 = 60 * 60 * 24 * 30;
 
 impl Writing<'_> {
-    /// The time to live that means now what `ttl` meant when it was recorded.
+    /// The time to live that means now what `ttl` meant when it was recorded. Servers keep its
+    /// low 32 bits, so of a larger one those say whether it is a point in time.
     fn ttl(&self, ttl: i64) -> i64 {
-        if ttl > RELATIVE_MAX { ttl.saturating_add(self.later_s) } else { ttl }
+        let kept = i32::from_le_bytes(ttl.to_le_bytes()[..4].try_into().expect("four bytes"));
+        if i64::from(kept) > RELATIVE_MAX { ttl.saturating_add(self.later_s) } else { ttl }
     }
 }
 

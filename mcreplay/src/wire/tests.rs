@@ -99,6 +99,19 @@ fn group(protocol: Protocol, op: Op, key: &[u8], quiet: bool) -> Group {
 }
 
 #[test]
+fn only_points_in_time_are_later_now() {
+    let values = Values::new(0.5);
+    let writing = Writing { values: &values, opaque: 0, cas: 0, later_s: 1000 };
+    let day = 86_400;
+    for same in [-1, 0, 30 * day, (1 << 32) + 77, 1 << 31, 1_764_550_000_000, -(1 << 40) + 77] {
+        assert_eq!(writing.ttl(same), same);
+    }
+    for later in [30 * day + 1, 1_764_550_000, (1 << 32) + 1_764_550_000] {
+        assert_eq!(writing.ttl(later), later + 1000);
+    }
+}
+
+#[test]
 fn each_request_is_read_as_what_it_is() {
     let mut count = 0;
     for protocol in [Protocol::Text, Protocol::Meta, Protocol::Binary] {
