@@ -14,7 +14,12 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use mcrec_capture::{Durability, Encoder, Folder, ROW_GROUP_ROWS, Writer};
-use mcrec_schema::{columns, footer};
+use mcrec_schema::{columns, footer::Footer};
+
+#[path = "support/described.rs"]
+mod described;
+
+use described::described;
 
 /// Rows that are encoded at once.
 const BATCH: usize = 1 << 14;
@@ -31,7 +36,7 @@ fn main() -> Result<()> {
     let (folder, name) = Folder::of(Path::new(&path))?;
     let mut workload = Workload { random: 1, keys, now: START_US, request: 0 };
     let folder = Arc::new(folder);
-    let mut writer = Writer::create(&folder, &name, &described(0, START_US)?, Durability::Process)?;
+    let mut writer = Writer::create(&folder, &name, &footer(0, START_US)?, Durability::Process)?;
     let schema = schema();
     let mut encoder = Encoder::new(SchemaRef::clone(&schema));
     let mut done = 0;
@@ -41,7 +46,7 @@ fn main() -> Result<()> {
         done += count;
         if encoder.rows() >= ROW_GROUP_ROWS || done == rows {
             let group = encoder.finish()?.context("there are rows")?;
-            writer.commit(&[group], &described(done, workload.now)?)?;
+            writer.commit(&[group], &footer(done, workload.now)?)?;
         }
     }
     writer.close()
@@ -57,36 +62,8 @@ fn schema() -> SchemaRef {
 }
 
 /// A footer that says so many rows were written until `now`.
-fn described(rows: usize, now: i64) -> Result<footer::Footer> {
-    let capture = format!(
-        r#"{{"id": "{rows}", "mcrec_version": "0", "command_line": ["generate"], "host": "none",
-            "kernel": "none", "start_us": {START_US}, "end_us": {now}, "start_monotonic_ns": 0,
-            "end_monotonic_ns": {}, "clock_offset_ns": 0, "ended": "max-events",
-            "commit_interval_s": 5.0}}"#,
-        (now - START_US) * 1000
-    );
-    let loss = format!(
-        r#"{{"seen": {rows}, "written": {rows}, "losses": {{}}, "incomplete": {{}}, "series": []}}"#
-    );
-    let entry = |entry: &str| {
-        Some(match entry {
-            footer::FORMAT => r#"{"version": 1, "minor": 1}"#,
-            footer::CAPTURE => &capture,
-            footer::TARGET => {
-                r#"{"pid": 1, "executable": "memcached", "build_id": null, "version": null,
-                    "command_line": [], "listening": [], "worker_threads": 4}"#
-            }
-            footer::SOURCE => {
-                r#"{"name": "syscalls", "attached": [], "latency": "made up", "sees": [],
-                    "cannot_see": [], "columns_unknown": [], "requests_without_operation": 0}"#
-            }
-            footer::LOSS => &loss,
-            footer::COST => r#"{"programs": [], "cpu_s": 0.0, "peak_memory": 0}"#,
-            footer::PRIVACY => r#"{"keys_hashed": null}"#,
-            _ => return None,
-        })
-    };
-    Ok(footer::Footer::from_entries(entry)?)
+fn footer(rows: usize, now: i64) -> Result<Footer> {
+    Ok(described(&rows.to_string(), i64::try_from(rows)?, (START_US, now))?)
 }
 
 struct Workload {

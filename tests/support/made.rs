@@ -8,7 +8,12 @@ use arrow_array::{
     TimestampMicrosecondArray,
 };
 use mcrec_capture::{Durability, Encoder, Folder, Writer};
-use mcrec_schema::{columns, footer, footer::Footer};
+use mcrec_schema::{columns, footer::Footer};
+
+#[path = "../../capture/examples/support/described.rs"]
+mod described;
+
+use described::described;
 
 const START_US: i64 = 1_790_000_000_000_000;
 
@@ -24,7 +29,7 @@ pub struct Making {
 impl Making {
     pub fn begin(path: &Path) -> Self {
         let (folder, name) = Folder::of(path).unwrap();
-        let footer = described(path, 0);
+        let footer = footer(path, 0);
         let writer = Writer::create(&Arc::new(folder), &name, &footer, Durability::Process);
         Self { writer: writer.unwrap(), rows: 0 }
     }
@@ -40,7 +45,7 @@ impl Making {
         encoder.write(&batch).unwrap();
         self.rows += i64::try_from(rows.len()).unwrap();
         let group = encoder.finish().unwrap().unwrap();
-        let footer = described(self.writer.path(), self.rows);
+        let footer = footer(self.writer.path(), self.rows);
         self.writer.commit(&[group], &footer).unwrap();
     }
 
@@ -74,6 +79,7 @@ fn column(name: &str, rows: &[Row<'_>], before: i64) -> ArrayRef {
         columns::STATUS => texts(|row| Some(row.2)),
         columns::VALUE_SIZE => ints(|row| row.3),
         columns::PROTOCOL => texts(|_| Some("text")),
+        columns::META_FLAGS | columns::META_RETURNED => texts(|_| None),
         columns::CLIENT => texts(|_| Some("10.0.0.1:40000")),
         columns::LATENCY_NS => ints(|row| Some(1_000 + row.3.unwrap_or(0))),
         columns::QUIET => {
@@ -89,35 +95,7 @@ fn column(name: &str, rows: &[Row<'_>], before: i64) -> ArrayRef {
 }
 
 /// A footer that says so many rows were written.
-fn described(path: &Path, rows: i64) -> Footer {
-    let (id, end) = (path.display(), START_US + rows * 1_000);
-    let capture = format!(
-        r#"{{"id": "{id}", "mcrec_version": "0", "command_line": ["test"], "host": "none",
-            "kernel": "none", "start_us": {START_US}, "end_us": {end}, "start_monotonic_ns": 0,
-            "end_monotonic_ns": {}, "clock_offset_ns": 0, "ended": "max-events",
-            "commit_interval_s": 5.0}}"#,
-        rows * 1_000_000
-    );
-    let loss = format!(
-        r#"{{"seen": {rows}, "written": {rows}, "losses": {{}}, "incomplete": {{}}, "series": []}}"#
-    );
-    let entry = |entry: &str| {
-        Some(match entry {
-            footer::FORMAT => r#"{"version": 1}"#,
-            footer::CAPTURE => &capture,
-            footer::TARGET => {
-                r#"{"pid": 1, "executable": "memcached", "build_id": null, "version": null,
-                    "command_line": [], "listening": [], "worker_threads": 1}"#
-            }
-            footer::SOURCE => {
-                r#"{"name": "syscalls", "attached": [], "latency": "made up", "sees": [],
-                    "cannot_see": [], "columns_unknown": [], "requests_without_operation": 0}"#
-            }
-            footer::LOSS => &loss,
-            footer::COST => r#"{"programs": [], "cpu_s": 0.0, "peak_memory": 0}"#,
-            footer::PRIVACY => r#"{"keys_hashed": null}"#,
-            _ => return None,
-        })
-    };
-    Footer::from_entries(entry).unwrap()
+fn footer(path: &Path, rows: i64) -> Footer {
+    let times = (START_US, START_US + rows * 1_000);
+    described(&path.display().to_string(), rows, times).unwrap()
 }
