@@ -251,15 +251,11 @@ fn counted(
         }
         (Op::Gat | Op::Gats | Op::Touch, Hit | Miss | Touched | NotFound) => (&[CMD_TOUCH], &[]),
         (Op::Gat | Op::Gats | Op::Touch, Unknown | NoReply) => (&[], &[CMD_TOUCH]),
-        (
-            Op::Set | Op::Add | Op::Replace | Op::Append | Op::Prepend | Op::Cas,
-            Stored | NotStored | Exists | NotFound,
-        ) => (&[CMD_SET], &[]),
+        (op, Stored | NotStored | Exists | NotFound) if Op::STORES.contains(&op) => {
+            (&[CMD_SET], &[])
+        }
         // One whose value does not end where it should is counted, and refused.
-        (
-            Op::Set | Op::Add | Op::Replace | Op::Append | Op::Prepend | Op::Cas,
-            Unknown | NoReply | ClientError,
-        ) => (&[], &[CMD_SET]),
+        (op, Unknown | NoReply | ClientError) if Op::STORES.contains(&op) => (&[], &[CMD_SET]),
         (Op::Delete, Deleted) => (&[DELETE_HITS], &[]),
         (Op::Delete, NotFound) => (&[DELETE_MISSES], &[]),
         (Op::Delete, Unknown | NoReply | Exists) => (&[], &[DELETE_HITS, DELETE_MISSES]),
