@@ -47,8 +47,8 @@ struct send_scratch {
 	/* What comes next, as in struct connection. */
 	__u32 head_left;
 	__u32 value_left;
-	/* Where value_left is only most likely so: the header that it was read off, as the place
-	 * of its segment plus one, and its length. */
+	/* Where a value is to be all of the next buffer: its header, as the place of that one's
+	 * segment plus one, and its length. Until then value_left is most likely so, and no more. */
 	__u32 expected;
 	__u32 header_length;
 	bool iovecs_fetched;	/* with the header: the first of them */
